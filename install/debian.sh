@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Makes everything hpcml needs on Debian 12: system packages, .venv, Horovod from its source package.
+#
+# Safe to run again at any time, also after a failure half-way: what is finished carries a mark that
+# is written last, and what carries none is made anew.  Nothing to do costs a fraction of a second.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=.venv
+CACHE=.cache/wheels
+HOROVOD=0.28.1
+PSI4_MODULES=/usr/lib/x86_64-linux-gnu # where Debian's psi4 package puts its Python module
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+
+conda_way() {
+    die "$1" \
+        "  as root:       apt-get install $2" \
+        "  without root:  conda env create -f environment.yml && conda activate hpcml && pip install --no-deps -e ." \
+        "                 (then run 'hpcml run jobs/quickstart.toml' instead of 'make demo', 'pytest' instead of 'make test')"
+}
+
+system_packages() {
+    local missing=() name root=()
+    while read -r name; do
+        [[ $name == '#'* || -z $name ]] && continue
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || missing+=("$name")
+    done < install/packages.txt
+    [[ ${#missing[@]} -eq 0 ]] && return
+
+    if [[ $(. /etc/os-release && echo "$ID-$VERSION_ID") != debian-12 ]]; then
+        conda_way "this is not Debian 12, the one system whose packages are known here; missing: ${missing[*]}" "${missing[*]}"
+    fi
+    if [[ $EUID -ne 0 ]]; then
+        sudo -n true 2>/dev/null || conda_way "not root, and these system packages are missing: ${missing[*]}" "${missing[*]}"
+        root=(sudo -n)
+    fi
+    say "installing ${#missing[@]} system packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    "${root[@]}" dpkg --configure -a # finishes what an interrupted installation left
+    "${root[@]}" apt-get update -qq || say "apt-get update failed; going on with the lists at hand"
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+        die "apt-get could not install: ${missing[*]} (its words are above); run the same command again when the cause is mended"
+}
+
+pip_install() {
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+        -c install/constraints.txt "$@" ||
+        die "pip could not install: $* (its words are above); run the same command again, what is done stays done"
+}
+
+horovod_wheel() { # builds the wheel once; later environments take it from $CACHE
+    local wheel work python
+    wheel=$(find "$CACHE" -name "horovod-$HOROVOD-*.whl" 2>/dev/null | head -n 1)
+    if [[ -z $wheel ]]; then
+        say "building Horovod $HOROVOD from its source package (two to four minutes, once)"
+        mkdir -p "$CACHE"
+        work=$(mktemp -d "$CACHE/build.XXXXXX")
+        python=$(readlink -f "$VENV/bin")/python
+        (
+            cd "$work"
+            "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+                --no-binary horovod "horovod==$HOROVOD"
+            tar xzf "horovod-$HOROVOD.tar.gz"
+            # torch's headers are C++17; Horovod 0.28.1 still asks for 14
+            sed -i 's/CMAKE_CXX_STANDARD 14/CMAKE_CXX_STANDARD 17/' \
+                "horovod-$HOROVOD"/{,horovod/torch/}CMakeLists.txt
+            env HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 \
+                HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1 MAKEFLAGS="-j$(nproc)" PATH="$(dirname "$python"):$PATH" \
+                "$python" -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation \
+                --wheel-dir built "./horovod-$HOROVOD" > build.log 2>&1
+        ) || {
+            tail -n 30 "$work/build.log" >&2 2>/dev/null || true
+            mv "$work/build.log" .cache/horovod-build.log 2>/dev/null || true
+            rm -rf "$work"
+            die "Horovod could not be built (log: .cache/horovod-build.log); run the same command again when the cause is mended"
+        }
+        mv "$work"/built/horovod-*.whl "$CACHE/"
+        rm -rf "$work"
+        wheel=$(find "$CACHE" -name "horovod-$HOROVOD-*.whl" | head -n 1)
+    fi
+    printf '%s\n' "$wheel"
+}
+
+environment() {
+    local wanted
+    wanted=$(cat install/* setup.cfg pyproject.toml | sha256sum)-$(readlink -f .)
+    [[ -f $VENV/ready && $(< "$VENV/ready") == "$wanted" ]] && return
+    rm -rf .cache/wheels/build.*
+    [[ -f $VENV/ready || ! -e $VENV ]] || say "removing an unfinished $VENV"
+    [[ -f $VENV/ready ]] || rm -rf "$VENV"
+    rm -f "$VENV/ready" # from here until the end it is unfinished
+
+    say "installing Python packages into $VENV"
+    /usr/bin/python3 -m venv "$VENV"
+    echo "$PSI4_MODULES" > "$(echo "$VENV"/lib/python3.*/site-packages)/debian-psi4.pth"
+    pip_install pip setuptools wheel
+    pip_install -r install/psi4-needs.txt torch
+    pip_install --no-build-isolation -e '.[export,test]'
+    pip_install --no-deps "$(horovod_wheel)"
+    printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
+    say "done"
+}
+
+system_packages
+mkdir -p .cache
+exec 9> .cache/setup.lock
+flock 9 # two makes at once would spoil each other's environment
+environment

@@ -1,0 +1,114 @@
+"""Numbers that do not change when the molecule turns: what is tabulated and learnt.
+
+Tensors are in atomic units, Taylor convention, physical sign; ``beta[i, j, k]`` is
+beta_ijk(-w_sigma; w_1, w_2) with i belonging to w_sigma.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SMALLEST_DIPOLE = 1e-6
+"""Norm of the dipole (e bohr) below which "along the dipole" has no meaning."""
+
+
+def isotropic(alpha: ArrayLike) -> float:
+    """Mean polarizability alpha_iso = (alpha_xx + alpha_yy + alpha_zz) / 3.  alpha: (3, 3)."""
+    return float(np.trace(np.asarray(alpha, float))) / 3.0
+
+
+def anisotropy(alpha: ArrayLike) -> float:
+    """Anisotropy of the polarizability, >= 0.  alpha: (3, 3).
+
+    (Delta alpha)^2 = 1/2 [(xx-yy)^2 + (yy-zz)^2 + (zz-xx)^2] + 3 [xy^2 + yz^2 + zx^2]
+    (Barron, "Molecular Light Scattering and Optical Activity", 2nd ed., chapter 2.3), which is
+    3/2 the squared norm of the traceless symmetric part of alpha.
+    """
+    tensor = np.asarray(alpha, float)
+    traceless = 0.5 * (tensor + tensor.T) - isotropic(tensor) * np.eye(3)
+    return math.sqrt(1.5) * float(np.linalg.norm(traceless))
+
+
+def beta_vector(beta: ArrayLike) -> NDArray[np.float64]:
+    """Vector part beta_j = 1/3 sum_i (beta_iij + beta_iji + beta_jii), (3,).  beta: (3, 3, 3).
+
+    With Kleinman symmetry this is sum_i beta_iij.  It exists for every molecule, with a dipole
+    or without.  (Kanis, Ratner and Marks, Chem. Rev. 94, 195 (1994).)
+    """
+    tensor = np.asarray(beta, float)
+    traces = np.einsum("iij->j", tensor) + np.einsum("iji->j", tensor) + np.einsum("jii->j", tensor)
+    return np.asarray(traces / 3.0)
+
+
+def beta_parallel(beta: ArrayLike, dipole: ArrayLike) -> float:
+    """beta_|| = 1/(5 |mu|) sum_ij (beta_iij + beta_iji + beta_jii) mu_j, for any symmetry.
+
+    The component along the dipole that an EFISH measurement sees; NaN where |mu| is below
+    ``SMALLEST_DIPOLE``, because the direction is then undefined (it is not zero).  With the
+    dipole along +z it is 3/5 beta_z.  beta: (3, 3, 3), dipole: (3,).
+    (Shelton and Rice, Chem. Rev. 94, 3 (1994).)
+    """
+    return _along(3.0 / 5.0 * beta_vector(beta), dipole)
+
+
+def beta_parallel_kleinman(beta: ArrayLike, dipole: ArrayLike) -> float:
+    """beta_|| = 3/(5 |mu|) sum_ij beta_iij mu_j, the short form for a fully symmetric beta.
+
+    Equal to ``beta_parallel`` in the static limit; at other frequencies it keeps one of the
+    three contractions only, as some programs print.  NaN as in ``beta_parallel``.
+    """
+    return _along(3.0 / 5.0 * np.einsum("iij->j", np.asarray(beta, float)), dipole)
+
+
+def beta_hrs(beta: ArrayLike) -> float:
+    """Hyper-Rayleigh hyperpolarizability sqrt(<beta_ZZZ^2> + <beta_XZZ^2>).  beta: (3, 3, 3).
+
+    What unpolarized scattered light of a liquid sees, dipole or not (Castet et al.,
+    Acc. Chem. Res. 46, 2656 (2013)).
+    """
+    return math.sqrt(sum(_scattering_averages(np.asarray(beta, float))))
+
+
+def depolarization_ratio(beta: ArrayLike) -> float:
+    """<beta_ZZZ^2> / <beta_XZZ^2>: 5 for one beta_zzz alone, 3/2 for a pure octupole.
+
+    NaN for a beta that vanishes (centrosymmetric molecules).  beta: (3, 3, 3).
+    (Castet et al., Acc. Chem. Res. 46, 2656 (2013).)
+    """
+    parallel, perpendicular = _scattering_averages(np.asarray(beta, float))
+    return parallel / perpendicular if perpendicular > 0.0 else math.nan
+
+
+def _along(vector: NDArray[np.float64], dipole: ArrayLike) -> float:
+    """Component of the vector along the dipole; NaN where the dipole has no direction."""
+    mu = np.asarray(dipole, float)
+    norm = float(np.linalg.norm(mu))
+    return float(vector @ mu) / norm if norm >= SMALLEST_DIPOLE else math.nan
+
+
+def _scattering_averages(beta: NDArray[np.float64]) -> tuple[float, float]:
+    """Averages over all orientations (<beta_ZZZ^2>, <beta_XZZ^2>), no symmetry assumed.
+
+    With Z a random unit vector, <Z_i Z_j Z_k Z_l> = (3 pairings) / 15 and
+    <Z_i Z_j Z_k Z_l Z_m Z_n> = (15 pairings) / 105; X is random in the plane normal to Z, so
+    <X_i X_l> = (delta_il - Z_i Z_l) / 2.  For beta symmetric in its last two indices this is
+    the result of Cyvin, Rauch and Decius, J. Chem. Phys. 43, 4083 (1965).
+    """
+    permutations = [beta.transpose(p) for p in _PERMUTATIONS]
+    traces = [np.einsum("iij->j", tensor) for tensor in permutations[::2]]
+    # Of the 15 pairings of (ijk)(lmn), 6 pair each index of one with one of the other and
+    # 9 trace both tensors first.
+    crossed = sum(float(np.vdot(beta, tensor)) for tensor in permutations)
+    traced = sum(float(a @ b) for a in traces for b in traces)
+    sixth = (crossed + traced) / 105.0
+
+    inner = np.einsum("ijj->i", beta)
+    fourth = float(inner @ inner + np.vdot(beta, beta) + np.vdot(beta, beta.transpose(0, 2, 1)))
+    return sixth, max(0.0, 0.5 * (fourth / 15.0 - sixth))
+
+
+# Even-numbered entries are the cyclic ones: their first-pair traces are the three distinct ones.
+_PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 2, 0), (1, 0, 2), (2, 0, 1), (2, 1, 0))

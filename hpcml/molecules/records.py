@@ -1,0 +1,87 @@
+"""What every reader hands on: a sound molecule, or the defect of one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError
+from hpcml.molecules.molecule import Molecule
+
+_LONGEST_LABEL = 200
+_FARTHEST = 1e6  # angstrom; beyond this a coordinate is a slip, not a molecule
+_CLOSEST = 0.3  # angstrom; half the bond length of H2, the shortest bond there is
+_ROWS_AT_ONCE = 512  # atoms whose distances to all others are held at a time
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One record of a file that gave no molecule; the records around it are read all the same.
+
+    source    the file
+    where     the place in it, such as "line 12" or "record 3, line 40"
+    name      the record's label, empty if it has none
+    message   what is wrong and what was expected
+    """
+
+    source: str
+    where: str
+    name: str
+    message: str
+
+    def __str__(self) -> str:
+        label = f" ({self.name})" if self.name else ""
+        return f"{self.source}, {self.where}{label}: {self.message}"
+
+
+def label(text: str) -> str:
+    """A label from a file as one short printable line."""
+    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_LABEL])
+    return " ".join(printable.split())[:_LONGEST_LABEL]
+
+
+def sound_molecule(
+    numbers: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    *,
+    charge: int = 0,
+    multiplicity: int | None = None,
+    name: str = "",
+    smiles: str = "",
+) -> Molecule:
+    """A Molecule whose electrons and distances are possible; InputError says what is not.
+
+    Without a multiplicity the lowest is taken: 1 for an even number of electrons, else 2.
+    """
+    if not -1000 < charge < 1000:
+        raise InputError(f"a charge of {charge} is not possible")
+    electrons = int(np.sum(numbers)) - charge
+    if electrons < 1:
+        raise InputError(f"charge {charge} leaves {electrons} electrons, expected at least 1")
+    if multiplicity is None:
+        multiplicity = 1 + electrons % 2
+    if multiplicity < 1 or multiplicity > electrons + 1 or (multiplicity + electrons) % 2 == 0:
+        raise InputError(
+            f"multiplicity {multiplicity} is not possible with {electrons} electrons "
+            f"(charge {charge})"
+        )
+    molecule = Molecule(numbers, positions, charge, multiplicity, label(name), smiles.strip())
+    if np.abs(molecule.positions).max() > _FARTHEST:
+        raise InputError(f"a coordinate lies beyond {_FARTHEST:g} angstrom")
+    _refuse_coinciding_atoms(molecule.positions)
+    return molecule
+
+
+def _refuse_coinciding_atoms(positions: NDArray[np.float64]) -> None:
+    for start in range(0, len(positions), _ROWS_AT_ONCE):
+        rows = positions[start : start + _ROWS_AT_ONCE]
+        distances = np.linalg.norm(rows[:, None] - positions[None], axis=2)
+        distances[np.arange(len(rows)), start + np.arange(len(rows))] = np.inf
+        first, second = np.unravel_index(np.argmin(distances), distances.shape)
+        if distances[first, second] < _CLOSEST:
+            raise InputError(
+                f"atoms {start + int(first) + 1} and {int(second) + 1} are "
+                f"{distances[first, second]:.3f} angstrom apart, expected at least {_CLOSEST}"
+            )

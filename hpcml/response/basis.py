@@ -1,0 +1,277 @@
+"""Where a basis set comes from: a .gbs file, Psi4's own library, or the Basis Set Exchange.
+
+Whatever the source, the text is read here once, so that an element without functions or a
+damaged line is a clear error before any calculation starts, and so that two runs can be
+compared by the hash of the functions that they really used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcml.errors import HpcmlError, InputError, SettingsError
+from hpcml.molecules.molecule import symbol
+
+# Psi4's library keeps fitting sets beside orbital ones; these endings tell them apart.
+_FITTING_ENDINGS = ("jkfit", "jfit", "-ri", "-dual", "-f12", "-minao", "-absorption")
+
+# Same name, other functions: measured on both texts.  Keys as Psi4 would name the file.
+_KNOWN_DIFFERENCES = {
+    "6-31g_2df_p_": "the Basis Set Exchange's 6-31G(2df,p) (split exponents: d 1.252 and 0.313 on "
+    "carbon, two p on hydrogen) is not the set of that name in Gaussian and QM9 (d 1.6 and 0.4, "
+    "one p 1.1)",
+}
+
+
+@dataclass(frozen=True)
+class BasisSet:
+    """A basis set for the elements of one molecule.
+
+    name      as the user wrote it
+    source    "file", "psi4" or "basis_set_exchange"
+    detail    the file's path, Psi4's file name, or the exchange's versions
+    text      what to hand to Psi4 (its gbs format, without comments); None if the name will do
+    sha256    hash over all functions of the set, whatever the comments and the spacing
+    spherical pure (5d, 7f) functions; otherwise Cartesian (6d, 10f)
+    ecp       symbols of the elements whose core is an effective potential
+    warnings  what the reader of a result must know about this set
+    """
+
+    name: str
+    source: str
+    detail: str
+    text: str | None
+    sha256: str
+    spherical: bool
+    ecp: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def provenance(self) -> dict[str, Any]:
+        """What goes into a result's provenance (its warnings belong to the result's own)."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "detail": self.detail,
+            "sha256": self.sha256,
+            "spherical": self.spherical,
+            "ecp": list(self.ecp),
+        }
+
+
+def resolve(basis: str, elements: Sequence[int], psi4_library: Path) -> BasisSet:
+    """The basis set of this name, or in this .gbs file, for molecules of these elements.
+
+    basis         a name in any case, or a path that ends in .gbs
+    elements      atomic numbers that must have functions
+    psi4_library  the folder of Psi4's own .gbs files; its sets win over the exchange's
+
+    Raises SettingsError for a name that nobody knows (with close names), a fitting set, a
+    missing or damaged file; InputError for an element without functions.
+    """
+    if basis.lower().endswith(".gbs"):
+        path = Path(basis).expanduser()
+        return _checked(basis, "file", str(path), _read(path), elements, hand_over=True)
+    library_file = psi4_library / f"{_file_stem(basis)}.gbs"
+    if library_file.is_file():
+        if library_file.stem.endswith(_FITTING_ENDINGS):
+            raise SettingsError(f"basis {basis!r} is a set for density fitting, not for orbitals")
+        text = _read(library_file)
+        return _checked(basis, "psi4", library_file.name, text, elements, hand_over=False)
+    text, detail = _from_exchange(basis, psi4_library)
+    return _checked(basis, "basis_set_exchange", detail, text, elements, hand_over=True)
+
+
+def _checked(
+    basis: str, source: str, detail: str, text: str, elements: Sequence[int], *, hand_over: bool
+) -> BasisSet:
+    needed = {symbol(z) for z in elements}
+    contents = _parse(text, basis, {name.upper() for name in needed})
+    missing = sorted(name for name in needed if name.upper() not in contents.elements)
+    if missing:
+        raise InputError(
+            f"basis {basis!r} ({source}) has no functions for {', '.join(missing)}: "
+            "choose a basis that covers every element of the molecule"
+        )
+    warnings = []
+    if contents.spherical is None:
+        warnings.append(
+            f"basis {basis!r} does not say spherical or cartesian: taken as spherical, as Psi4 does"
+        )
+    if source == "basis_set_exchange" and _file_stem(basis) in _KNOWN_DIFFERENCES:
+        warnings.append(_KNOWN_DIFFERENCES[_file_stem(basis)])
+    return BasisSet(
+        name=basis,
+        source=source,
+        detail=detail,
+        text=contents.text if hand_over else None,
+        sha256=hashlib.sha256(" ".join(contents.text.upper().split()).encode()).hexdigest(),
+        spherical=contents.spherical is not False,
+        ecp=tuple(sorted(name for name in needed if name.upper() in contents.ecp)),
+        warnings=tuple(warnings),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"basis file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"basis file {path} cannot be read: {error}") from error
+
+
+def _file_stem(name: str) -> str:
+    """Psi4's file name for a basis: lower case, brackets and comma to _, * to s, + to p."""
+    return name.strip().lower().translate(str.maketrans("(),*+", "___sp"))
+
+
+def _spoken(stem: str) -> str:
+    """The name behind one of Psi4's file names, for the Pople sets that it disfigures.
+
+    >>> _spoken("6-311ppg_2df_2p_"), _spoken("cc-pvdz")
+    ('6-311++G(2df,2p)', 'cc-pvdz')
+    """
+    pople = re.fullmatch(r"(6-311?)(p*)g(?:_(\w+)_)?(s*)", stem)
+    if pople is None:
+        return stem
+    family, diffuse, polarization, stars = pople.groups()
+    inside = f"({polarization.replace('_', ',')})" if polarization else ""
+    return f"{family}{'+' * len(diffuse)}G{inside}{'*' * len(stars)}"
+
+
+def _from_exchange(basis: str, psi4_library: Path) -> tuple[str, str]:
+    """All elements of a set in Psi4's format, and which versions of library and data these are."""
+    import basis_set_exchange  # its index takes a quarter of a second: only when needed
+
+    metadata = basis_set_exchange.get_metadata()
+    entry = metadata.get(basis_set_exchange.misc.transform_basis_name(basis.strip()))
+    if entry is None:
+        orbital = {m["display_name"] for m in metadata.values() if m["role"] == "orbital"}
+        raise SettingsError(_unknown(basis, orbital, psi4_library))
+    if entry["role"] != "orbital":
+        raise SettingsError(f"basis {basis!r} is a set for {entry['role']}, not for orbitals")
+    text = basis_set_exchange.get_basis(entry["display_name"], fmt="psi4", header=False)
+    return text, (
+        f"{entry['display_name']}, data version {entry['latest_version']}, "
+        f"basis_set_exchange {basis_set_exchange.version()}"
+    )
+
+
+def _unknown(basis: str, exchange: set[str], psi4_library: Path) -> str:
+    names = {_file_stem(name): name for name in exchange}
+    for path in psi4_library.glob("*.gbs"):
+        if not path.stem.endswith(_FITTING_ENDINGS):
+            names.setdefault(path.stem, _spoken(path.stem))
+    close = difflib.get_close_matches(_file_stem(basis), names, n=4, cutoff=0.6)
+    advice = f"did you mean {' or '.join(names[stem] for stem in close)}?" if close else (
+        "give a name that Psi4 or the Basis Set Exchange knows, or the path of a .gbs file"
+    )  # fmt: skip
+    return f"basis {basis!r} is neither in Psi4's library nor in the Basis Set Exchange: {advice}"
+
+
+# --- Psi4's gbs format (Gaussian's, with a line "spherical" or "cartesian" in front) -------------
+
+_BLOCK = re.compile(r"((?:-?[A-Za-z]{1,3}\s+)+)0\s*$")
+_ECP = re.compile(r"([A-Za-z]{1,3})-ECP\s+\d+\s+\d+\s*$", re.IGNORECASE)
+_SHELL = re.compile(r"([SPDFGHIKLM]{1,2})\s+(\d+)\s+(\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """A gbs text without comments, and the elements (upper case) for which it has what."""
+
+    text: str
+    spherical: bool | None
+    elements: frozenset[str]
+    ecp: frozenset[str]
+
+
+def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
+    """Read a gbs text to the end: Psi4's own parser reads past many mistakes.
+
+    Some of Psi4's own files have prose between the elements, which is dropped, and damaged
+    lines, which matter only to molecules that need their element.
+    """
+    lines = [
+        (number, line.split("!")[0].strip()) for number, line in enumerate(text.split("\n"), 1)
+    ]
+    lines = [(number, line) for number, line in lines if line]
+    kept: list[str] = []
+    spherical: bool | None = None
+    elements: set[str] = set()
+    ecp: set[str] = set()
+    position = 0
+    while position < len(lines):
+        start = position
+        number, line = lines[position]
+        position += 1
+        if line.lower() in ("spherical", "cartesian"):
+            spherical = line.lower() == "spherical"
+        elif block := _BLOCK.match(line):
+            symbols = {name.lstrip("-").upper() for name in block.group(1).split()}
+            if position < len(lines) and _ECP.match(lines[position][1]):
+                ecp |= symbols
+                position = _end_of_ecp(lines, position)
+            else:
+                elements |= symbols
+                position = _end_of_shells(lines, position, basis, check=bool(symbols & needed))
+        elif _SHELL.match(line):
+            raise _damaged(basis, number, line, "an element's name and 0")
+        elif not line.startswith("****"):
+            continue
+        kept += [re.sub(r"^-(?=[A-Za-z])", "", line) for _, line in lines[start:position]]
+    if not elements:
+        raise SettingsError(f"basis {basis!r} holds no functions at all: it must be in gbs format")
+    return _Contents("\n".join(kept) + "\n", spherical, frozenset(elements), frozenset(ecp))
+
+
+def _end_of_shells(lines: list[tuple[int, str]], position: int, basis: str, *, check: bool) -> int:
+    """Index after the **** that closes this element's shells; SettingsError for a bad line."""
+    while position < len(lines):
+        number, line = lines[position]
+        position += 1
+        if line.startswith("****"):
+            return position
+        if not check:
+            continue
+        shell = _SHELL.match(line)
+        if shell is None:
+            raise _damaged(basis, number, line, "a shell such as 'S 3 1.00'")
+        # Gaussian scales exponents by this factor squared, Psi4 the coefficients: only 1 is safe.
+        if _number(shell.group(3)) != 1.0:
+            raise _damaged(basis, number, line, "a scale factor of 1.00")
+        columns = 1 + len(shell.group(1))
+        for _ in range(int(shell.group(2))):
+            number, line = lines[position] if position < len(lines) else (number, "end of file")
+            values = [_number(entry) for entry in line.split()]
+            if len(values) != columns or None in values:
+                raise _damaged(basis, number, line, f"a primitive of {columns} numbers")
+            position += 1
+    raise SettingsError(f"basis {basis!r} ends inside an element: the closing **** is missing")
+
+
+def _end_of_ecp(lines: list[tuple[int, str]], position: int) -> int:
+    """Index of the line after an effective core potential (the next element, or ****)."""
+    while position < len(lines):
+        line = lines[position][1]
+        if line.startswith("****") or _BLOCK.match(line):
+            return position
+        position += 1
+    return position
+
+
+def _number(entry: str) -> float | None:
+    try:
+        return float(entry.upper().replace("D", "E"))
+    except ValueError:
+        return None
+
+
+def _damaged(basis: str, number: int, line: str, wanted: str) -> HpcmlError:
+    return SettingsError(f"basis {basis!r}, line {number}: {wanted} is needed, not {line!r}")

@@ -10,7 +10,7 @@ Rows are atoms (A), pairs (E), or molecules (M); features (F) lie on the last ax
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -263,7 +263,7 @@ class AtomReference(nn.Module):
 
     energies: Tensor
 
-    def __init__(self, references: dict[int, Sequence[float]], targets: int = 1) -> None:
+    def __init__(self, references: Mapping[int, Sequence[float]], targets: int = 1) -> None:
         super().__init__()
         energies = torch.zeros(119, targets, dtype=torch.float64)
         for number, values in references.items():

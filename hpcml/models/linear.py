@@ -1,0 +1,74 @@
+"""Linear regression as one neuron: the first model, whose answer and reasons are known exactly.
+
+y = sum_i (w x_i + b) over the atoms of a molecule (extensive), or the mean (intensive): by
+linearity one neuron over the molecule's summed, or mean, feature vector.  Trained to the least
+squared error it equals linear least squares.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from hpcml.errors import InputError
+from hpcml.models import layers
+from hpcml.models.batch import Batch
+from hpcml.models.readout import AtomicReadout, Scaling
+from hpcml.molecules.features import ATOM_FEATURES
+from hpcml.molecules.molecule import symbol
+
+
+class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the neuron sees.
+
+    features    "elements": atom counts; "atom_features": sums of the atoms' graph features
+    elements    atomic numbers that are counted
+    """
+
+    features: Literal["elements", "atom_features"] = "elements"
+    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+
+
+class LinearRegression(nn.Module):
+    """Forward: batch -> (M, T) in the target's unit."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = LinearSettings
+    additive: ClassVar[bool] = True
+    elements: Tensor
+
+    def __init__(self, settings: LinearSettings, scaling: Scaling) -> None:
+        super().__init__()
+        counted = settings.features == "elements"
+        self.inputs = frozenset() if counted else frozenset({"atom_features"})
+        self.register_buffer("elements", torch.tensor(settings.elements), persistent=False)
+        self.input = layers.Input("atom")
+        width = len(settings.elements) if counted else len(ATOM_FEATURES)
+        self.neuron = layers.Linear(width, scaling.targets)
+        self.readout = AtomicReadout(scaling)
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The atoms' features, (A, F): one-hot elements or graph features.
+
+        Raises InputError for an element that the settings do not count.
+        """
+        if self.inputs:
+            features: Tensor = self.input(batch.atom_features)
+            return features
+        one_hot = batch.numbers[:, None] == self.elements
+        if not bool(one_hot.any(dim=1).all()):
+            missing = batch.numbers[~one_hot.any(dim=1)].unique().tolist()
+            names = ", ".join(symbol(z) for z in missing)
+            raise InputError(f"linear: {names} not among the counted elements; add to `elements`")
+        counts: Tensor = self.input(one_hot.to(self.neuron.weight.dtype))
+        return counts
+
+    def atomic_terms(self, batch: Batch) -> Tensor:
+        """What each atom adds to the prediction, (A, T)."""
+        return self.readout.terms(self.neuron(self.representation(batch)), batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        prediction: Tensor = self.readout(self.neuron(self.representation(batch)), batch)
+        return prediction

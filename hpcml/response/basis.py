@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcml.errors import HpcmlError, InputError, SettingsError
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules.molecule import symbol
 
 # Psi4's library keeps fitting sets beside orbital ones; these endings tell them apart.
@@ -196,7 +196,7 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
     """Read a gbs text to the end: Psi4's own parser reads past many mistakes.
 
     Some of Psi4's own files have prose between the elements, which is dropped, and damaged
-    lines, which matter only to molecules that need their element.
+    elements, which matter only to molecules that need them.
     """
     lines = [
         (number, line.split("!")[0].strip()) for number, line in enumerate(text.split("\n"), 1)
@@ -209,7 +209,7 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
     position = 0
     while position < len(lines):
         start = position
-        number, line = lines[position]
+        line = lines[position][1]
         position += 1
         if line.lower() in ("spherical", "cartesian"):
             spherical = line.lower() == "spherical"
@@ -221,8 +221,6 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
             else:
                 elements |= symbols
                 position = _end_of_shells(lines, position, basis, check=bool(symbols & needed))
-        elif _SHELL.match(line):
-            raise _damaged(basis, number, line, "an element's name and 0")
         elif not line.startswith("****"):
             continue
         kept += [re.sub(r"^-(?=[A-Za-z])", "", line) for _, line in lines[start:position]]
@@ -273,5 +271,5 @@ def _number(entry: str) -> float | None:
         return None
 
 
-def _damaged(basis: str, number: int, line: str, wanted: str) -> HpcmlError:
+def _damaged(basis: str, number: int, line: str, wanted: str) -> SettingsError:
     return SettingsError(f"basis {basis!r}, line {number}: {wanted} is needed, not {line!r}")

@@ -160,7 +160,6 @@ def test_unknown_names_get_advice(name: str, message: str, library: Path) -> Non
         ("H 0\nS 1 1.20\n1.0 1.0\n****\n", "line 2: a scale factor of 1.00"),
         ("H 0\nSPD 1 1.00\n1.0 1.0 1.0 1.0\n****\n", "line 2: a shell"),
         ("H 0\nS 1 1.00\n", "end of file"),
-        ("Helium\nS 1 1.00\n1.0 1.0\n****\n", "line 2: an element's name"),
         ("<html>\n\x00\x01", "gbs format"),
     ],
 )

@@ -36,10 +36,14 @@ class Defect:
         return f"{self.source}, {self.where}{label}: {self.message}"
 
 
+def printable(text: str) -> str:
+    """Text from a file as one line that a terminal can show without harm."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def label(text: str) -> str:
-    """A label from a file as one short printable line."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_LABEL])
-    return " ".join(printable.split())[:_LONGEST_LABEL]
+    """A name from a file, printable and not endless."""
+    return printable(text[: 4 * _LONGEST_LABEL])[:_LONGEST_LABEL].rstrip()
 
 
 def sound_molecule(
@@ -67,7 +71,7 @@ def sound_molecule(
             f"multiplicity {multiplicity} is not possible with {electrons} electrons "
             f"(charge {charge})"
         )
-    molecule = Molecule(numbers, positions, charge, multiplicity, label(name), smiles.strip())
+    molecule = Molecule(numbers, positions, charge, multiplicity, label(name), printable(smiles))
     if np.abs(molecule.positions).max() > _FARTHEST:
         raise InputError(f"a coordinate lies beyond {_FARTHEST:g} angstrom")
     _refuse_coinciding_atoms(molecule.positions)

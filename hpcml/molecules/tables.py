@@ -18,17 +18,13 @@ def read_smi(path: Path) -> Iterator[Molecule | Defect]:
     """A SMILES and, behind a blank, a name on each line; ``#`` begins a comment line."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
-            smiles, _, name = label(line).partition(" ") if len(line) < 200 else _split(line)
-            if not smiles or line.lstrip().startswith("#"):
+            if not line.strip() or line.lstrip().startswith("#"):
                 continue
+            smiles, *rest = line.split(maxsplit=1)
             if number == 1 and smiles.lower() == "smiles":
                 continue  # a heading
-            yield _molecule(path, f"line {number}", smiles, name or f"{path.stem}-{number}")
-
-
-def _split(line: str) -> tuple[str, str, str]:
-    words = line.split(maxsplit=1)
-    return (words[0] if words else ""), " ", label(words[1] if len(words) > 1 else "")
+            name = label(" ".join(rest)) or f"{path.stem}-{number}"
+            yield _molecule(path, f"line {number}", smiles, name)
 
 
 def read_csv(path: Path) -> Iterator[Molecule | Defect]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hpcml.errors import InputError
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.molecules.records import Defect, label, sound_molecule
+from hpcml.molecules.records import Defect, label, printable, sound_molecule
 
 _PAIR = re.compile(
     r"""([A-Za-z_][\w\-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(\{[^}]*\}|[^\s"']+))"""
@@ -106,7 +106,7 @@ def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, in
     numbers, positions = [], []
     for row in range(count):
         line = lines.peek(2 + row)
-        if line is None or not line.strip():
+        if line is None or not line.strip() or _COUNT.match(line):
             raise _BrokenFrameError(
                 2 + row, f"expected {count} atoms, found {row} before the frame's end"
             )
@@ -123,7 +123,7 @@ def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, in
             charge=charge or 0,
             multiplicity=multiplicity,
             name=name,
-            smiles=label(keys.get("smiles", "")),
+            smiles=keys.get("smiles", ""),
         )
     except InputError as error:
         raise _BrokenFrameError(0, str(error)) from None
@@ -258,7 +258,7 @@ def _comment(molecule: Molecule, constants: dict[str, str]) -> str:
         "multiplicity": str(molecule.multiplicity),
         **constants,
     }
-    words = [f"{key}={_quoted(label(value))}" for key, value in pairs.items() if value]
+    words = [f"{key}={_quoted(printable(value))}" for key, value in pairs.items() if value]
     return " ".join(["Properties=species:S:1:pos:R:3", *words])
 
 

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpcml.errors import InputError
+from hpcml.molecules import Defect, Molecule, read
+
+Read = Callable[[str, str], list[Molecule | Defect]]
+
+
+def test_smi(read_text: Read) -> None:
+    text = "SMILES name\n# a comment\nO water\n\nC(\nCC\tethane, 2 carbons\nC(C)(C)(C)(C)C  five\n"
+    water, unclosed, ethane, five = read_text("a.smi", text)
+    assert isinstance(water, Molecule)
+    assert (water.name, water.smiles, water.formula) == ("water", "O", "H2O")
+    assert str(unclosed).endswith("a.smi, line 5 (a-5): SMILES 'C(' does not parse")
+    assert isinstance(ethane, Molecule)
+    assert (ethane.name, ethane.formula) == ("ethane, 2 carbons", "C2H6")
+    assert isinstance(five, Defect)
+    assert five.where == "line 7"
+    assert "greater than permitted" in five.message
+
+
+def test_csv(read_text: Read) -> None:
+    text = '\ufeffID,"SMILES",x\n7,C#N,1\n\n8,,1\n"a ""b""",[OH-],\n9\n10,C.O,\n11,*C,\n'
+    cyanide, none, hydroxide, short, two, wildcard = read_text("a.csv", text)
+    assert isinstance(cyanide, Molecule)
+    assert (cyanide.name, cyanide.formula) == ("7", "CHN")
+    assert "line 4 (8): expected a SMILES, found none" in str(none)
+    assert isinstance(hydroxide, Molecule)
+    assert (hydroxide.name, hydroxide.charge) == ('a "b"', -1)
+    assert "line 6 (9): expected a SMILES, found none" in str(short)
+    assert "has 2 parts without a bond" in str(two)
+    assert "wildcard" in str(wildcard)
+
+
+def test_a_quoted_field_over_several_lines_keeps_the_count(read_text: Read) -> None:
+    first, second = read_text("a.csv", 'smiles,name\nC,"a\nb"\nC(,c\n')
+    assert isinstance(first, Molecule)
+    assert first.name == "a b"
+    assert isinstance(second, Defect)
+    assert second.where == "line 4"
+
+
+def test_a_table_without_smiles(read_text: Read) -> None:
+    with pytest.raises(InputError, match=r"line 1: expected a column named smiles, found name, x"):
+        read_text("a.csv", "name,x\nwater,1\n")
+
+
+def test_a_field_without_end_is_a_defect(read_text: Read) -> None:
+    (defect,) = read_text("a.csv", f'smiles\n"{"C" * 200_000}\n')
+    assert isinstance(defect, Defect)
+    assert "not a table row" in defect.message
+
+
+@pytest.mark.parametrize("suffix", ["smi", "csv"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=st.text(st.sampled_from("CNO[]()+-#=123,.\"'\n\r\x00 *@/\\%"), max_size=30))
+def test_any_text_gives_molecules_or_defects(tmp_path: Path, suffix: str, text: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("smiles\n" + text, encoding="utf-8")
+    try:
+        for record in read(path):
+            assert isinstance(record, Molecule | Defect)
+    except InputError as error:
+        assert "no molecules" in str(error) or "column named smiles" in str(error)

@@ -13,12 +13,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from hpcml.errors import InputError
 from hpcml.models import layers
 from hpcml.models.batch import Batch
+from hpcml.models.elements import element_index
 from hpcml.models.readout import AtomicReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
-from hpcml.molecules.molecule import symbol
 
 
 class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,11 +56,9 @@ class LinearRegression(nn.Module):
         if self.inputs:
             features: Tensor = self.input(batch.atom_features)
             return features
-        one_hot = batch.numbers[:, None] == self.elements
-        if not bool(one_hot.any(dim=1).all()):
-            missing = batch.numbers[~one_hot.any(dim=1)].unique().tolist()
-            names = ", ".join(symbol(z) for z in missing)
-            raise InputError(f"linear: {names} not among the counted elements; add to `elements`")
+        one_hot = nn.functional.one_hot(
+            element_index(batch.numbers, self.elements), len(self.elements)
+        )
         counts: Tensor = self.input(one_hot.to(self.neuron.weight.dtype))
         return counts
 

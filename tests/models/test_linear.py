@@ -54,5 +54,5 @@ def test_atomic_terms_add_up(molecules, make_model, make_batch, scaling):
 
 def test_an_element_without_a_weight_is_named(make_model, make_batch):
     model = make_model("linear")
-    with pytest.raises(InputError, match="S, Cl not among"):
+    with pytest.raises(InputError, match="does not know S, Cl, only H C N O F"):
         model(make_batch(model, [Molecule([16, 17], [[0, 0, 0], [0, 0, 2]])]))

@@ -1,0 +1,114 @@
+"""DTNN, the deep tensor neural network: atoms refined by their neighbours at their distances.
+
+K. T. Schuett, F. Arbabzadah, S. Chmiela, K.-R. Mueller, A. Tkatchenko, Nat. Commun. 8, 13890
+(2017), arXiv:1609.08259.  Where the paper leaves room, as in the authors' own code: Gaussians
+from 0 to 20 angstrom without a cut-off, one set of weights for all passes, and both the
+interaction and the output begin at zero.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+from torch import Tensor, nn
+
+from hpcml.models.batch import Batch
+from hpcml.models.elements import check_numbers
+from hpcml.models.expansion import GaussianExpansion
+from hpcml.models.layers import (
+    Embedding,
+    Gather,
+    Input,
+    Linear,
+    Product,
+    ScatterSum,
+    Sum,
+    Tanh,
+)
+from hpcml.models.readout import AtomicReadout, Scaling
+
+
+class DTNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the network; the defaults are the published ones.
+
+    passes          T, how often the atoms are refined
+    coefficients    B, the size of an atom's vector c
+    factors         F, the size in which atom and distance are multiplied
+    output          the hidden layer of the atoms' terms
+    gaussians       G, evenly spaced from 0 to ``farthest`` (angstrom), of width ``width``
+    largest_number  the heaviest element that can be embedded
+    """
+
+    passes: int = 3
+    coefficients: int = 30
+    factors: int = 60
+    output: int = 15
+    gaussians: int = 100
+    farthest: float = 20.0
+    width: float = 0.2
+    largest_number: int = 20
+
+
+class DTNN(nn.Module):
+    """Forward: batch -> (M, T) in the target's unit."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = DTNNSettings
+    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
+    additive: ClassVar[bool] = True
+
+    def __init__(self, settings: DTNNSettings, scaling: Scaling) -> None:
+        super().__init__()
+        B, F = settings.coefficients, settings.factors
+        self.passes = settings.passes
+        self.embedding = Embedding(settings.largest_number + 1, B)
+        self.expansion = GaussianExpansion(
+            0.0, settings.farthest, settings.gaussians, settings.width
+        )
+        self.distance_input = Input("pair")
+        self.distance_factors = Linear(settings.gaussians, F)  # W_df d_ij + b_df
+        self.atom_factors = Linear(B, F)  # W_cf c_j + b_cf
+        self.interaction = Linear(F, B, bias=False)  # W_fc
+        self.gather = Gather()
+        self.multiply = Product()
+        self.tanh = Tanh()
+        self.over_neighbours = ScatterSum()
+        self.refine = Sum()
+        self.hidden = Linear(B, settings.output)
+        self.hidden_tanh = Tanh()
+        self.output = Linear(settings.output, scaling.targets)
+        self.readout = AtomicReadout(scaling)
+        nn.init.normal_(self.embedding.weight, std=B**-0.25)
+        for layer in (self.distance_factors, self.atom_factors, self.hidden):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.interaction.weight)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The atoms' refined vectors c, (A, B); InputError for an element too heavy."""
+        check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
+        i, j = batch.pairs
+        # d_ij = d_ji: the first half of the pairs gives the factors of both
+        once = self.distance_input(self.expansion(batch.distances[: len(i) // 2]))
+        distance_factors = self.distance_factors(once).repeat(2, 1)
+        c: Tensor = self.embedding(batch.numbers)
+        for _ in range(self.passes):
+            factors = self.multiply(self.gather(self.atom_factors(c), j), distance_factors)
+            v = self.tanh(self.interaction(factors))
+            c = self.refine(c, self.over_neighbours(v, i, batch.atoms))
+        return c
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        hidden = self.hidden_tanh(self.hidden(self.representation(batch)))
+        outputs: Tensor = self.output(hidden)
+        return outputs
+
+    def atomic_terms(self, batch: Batch) -> Tensor:
+        """What each atom adds to the prediction, (A, T)."""
+        return self.readout.terms(self._outputs(batch), batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        prediction: Tensor = self.readout(self._outputs(batch), batch)
+        return prediction

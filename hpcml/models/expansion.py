@@ -1,0 +1,49 @@
+"""Distances as the smooth feature vectors that networks read."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class GaussianExpansion(nn.Module):
+    """exp(-(d - mu_k)^2 / (2 width^2)), mu_k evenly from first to last: (E,) -> (E, count)."""
+
+    centres: Tensor
+
+    def __init__(self, first: float, last: float, count: int, width: float) -> None:
+        super().__init__()
+        centres = torch.linspace(first, last, count, dtype=torch.float64)
+        self.register_buffer("centres", centres, persistent=False)
+        self.width = width
+
+    def forward(self, distances: Tensor) -> Tensor:
+        scale = 1.0 / (math.sqrt(2.0) * self.width)
+        centres = (self.centres * scale).to(distances.dtype)
+        return torch.exp(-(((distances * scale)[:, None] - centres) ** 2))
+
+
+class SincExpansion(nn.Module):
+    """sin(n pi d / cutoff) / d for n = 1 to count: (E,) -> (E, count).
+
+    J. Gasteiger, J. Gross, S. Guennemann, arXiv:2003.03123, as PaiNN uses it.
+    """
+
+    wave_numbers: Tensor
+
+    def __init__(self, cutoff: float, count: int) -> None:
+        super().__init__()
+        wave_numbers = torch.arange(1, count + 1, dtype=torch.float64) * (math.pi / cutoff)
+        self.register_buffer("wave_numbers", wave_numbers, persistent=False)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        waves = distances[:, None] * self.wave_numbers.to(distances.dtype)
+        return torch.sin(waves) / distances[:, None]
+
+
+def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """(cos(pi d / cutoff) + 1) / 2 below the cutoff, zero from there on: (E,) -> (E,)."""
+    falling = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
+    return falling * (distances < cutoff)

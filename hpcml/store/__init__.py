@@ -1,0 +1,30 @@
+"""The data set on disk: sharded HDF5 that survives kills and feeds training."""
+
+from hpcml.store import shards
+from hpcml.store.dataset import Dataset
+from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.rows import Row
+from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
+from hpcml.store.shards import Shard
+from hpcml.store.verify import Report, verify
+from hpcml.store.writer import Recovered, ShardWriter, recover
+
+__all__ = [
+    "CATALOGUE",
+    "SCHEMA_VERSION",
+    "Column",
+    "Dataset",
+    "Entry",
+    "Manifest",
+    "Problem",
+    "Recovered",
+    "Report",
+    "Row",
+    "Schema",
+    "Shard",
+    "ShardWriter",
+    "recover",
+    "result_key",
+    "shards",
+    "verify",
+]

@@ -1,0 +1,365 @@
+"""A data set opened for reading: columns as numpy arrays, molecules as objects, lazily."""
+
+from __future__ import annotations
+
+import resource
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule
+from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.reader import ShardReader, check_entry
+from hpcml.store.rows import Row, offsets_of, unpack_keys
+from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
+from hpcml.store.shards import Shard
+
+
+class ShardInfo(NamedTuple):
+    name: str
+    rows: int
+    checksum: str
+
+
+class Dataset:
+    """The rows of a data set, each key once, in the order of the shards.
+
+    schema     columns and axes
+    shards     (name, rows, checksum) of each shard
+    problems   what ``salvage`` left out
+
+    Opening reads the manifest and the keys; everything else is read when it is asked for.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: Schema,
+        entries: Sequence[Entry],
+        fingerprint: str,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        """Use ``Dataset.open``.  rows: numbers of the rows to show, over all shards; None: all."""
+        self.folder = folder
+        self.schema = schema
+        self.fingerprint = fingerprint
+        self.problems = tuple(problems)
+        self._entries = tuple(entries)
+        self._starts = offsets_of([entry.rows for entry in entries])
+        self._rows = rows
+        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
+
+    @classmethod
+    def open(cls, path: Path | str, *, salvage: bool = False) -> Dataset:
+        """Open the data set in a folder.
+
+        salvage   read every byte, leave out the shards that are damaged, and name them in
+                  ``problems``; otherwise a shard that is seen to be damaged is an error
+
+        Raises InputError that names what is missing, truncated or of a newer schema.
+        """
+        folder = Path(path)
+        manifest = Manifest(folder)
+        if not manifest.files:
+            raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+        problems = [problem for problem in manifest.problems if problem.loses_rows]
+        entries: list[Entry] = []
+        schemas: dict[str, Schema] = {}
+        for entry in manifest:
+            try:
+                text = str(entry.attributes.get("schema", ""))
+                if text not in schemas:
+                    schemas[text] = Schema.from_json(text)
+                check_entry(entry, schemas[text])
+                shard = Shard(folder, entry)
+                shard.check_file()
+                if salvage and shard.checksum() != entry.checksum:
+                    raise InputError(f"shard {entry.name}: its bytes are not those written")
+            except InputError as error:
+                problems.append(Problem(f"{folder.name}", str(error)))
+            else:
+                entries.append(entry)
+        if problems and not salvage:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise InputError(
+                f"{folder}: {problems[0]}{more}; `hpcml verify {folder}` names all, "
+                "and open(..., salvage=True) reads the rest"
+            )
+        found = {entry.attributes["schema"]: None for entry in entries}
+        if len(found) > 1:
+            raise InputError(
+                f"{folder}: its shards have {len(found)} different schemas "
+                f"({', '.join(map(str, found))}); give each request a data set of its own"
+            )
+        schema = schemas[str(next(iter(found)))] if found else Schema(columns=())
+        return cls(
+            folder,
+            schema,
+            entries,
+            manifest.fingerprint,
+            rows=_distinct_rows([Shard(folder, entry) for entry in entries]),
+            problems=problems,
+        )
+
+    def __len__(self) -> int:
+        return int(self._starts[-1]) if self._rows is None else len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.folder)!r}, {len(self)} rows, {len(self._entries)} shards)"
+
+    def __getitem__(self, index: int) -> Row:
+        reader, row = self._locate(index)
+        return reader.row(row)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def shards(self) -> tuple[ShardInfo, ...]:
+        return tuple(ShardInfo(e.name, e.rows, e.checksum) for e in self._entries)
+
+    def shard(self, name: str) -> Dataset:
+        """The rows of one shard alone, all of them, in the order of the file."""
+        for entry in self._entries:
+            if entry.name == name:
+                return Dataset(self.folder, self.schema, (entry,), entry.checksum)
+        raise InputError(f"{self.folder}: no shard {name!r}")
+
+    def subset(self, chosen: ArrayLike) -> Dataset:
+        """The rows of these numbers in this order, or those where a boolean mask is true."""
+        index = np.asarray(chosen)
+        if index.dtype == np.bool_:
+            if index.shape != (len(self),):
+                raise InputError(f"a mask over {len(self)} rows has shape {index.shape}")
+            index = np.flatnonzero(index)
+        index = index.astype(np.int64)
+        if index.size and (index.min() < -len(self) or index.max() >= len(self)):
+            raise InputError(f"row numbers must lie between 0 and {len(self) - 1}")
+        rows = index % max(len(self), 1) if self._rows is None else self._rows[index]
+        return Dataset(
+            self.folder,
+            self.schema,
+            self._entries,
+            self.fingerprint,
+            rows=rows,
+            problems=self.problems,
+        )
+
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each row its shard (index into ``shards``) and its row number in that shard."""
+        rows = np.arange(len(self)) if self._rows is None else self._rows
+        shard = np.searchsorted(self._starts, rows, side="right") - 1
+        return shard, rows - self._starts[shard]
+
+    def unit(self, name: str) -> str:
+        """The unit of a column."""
+        if name not in CATALOGUE:
+            raise InputError(f"no column {name!r}; there are {', '.join(self.columns)}")
+        return CATALOGUE[name].unit
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column: those of the molecules, then the properties."""
+        return (*IDENTITY, *self.schema.columns)
+
+    @property
+    def keys(self) -> NDArray[np.str_]:
+        """The rows' keys as 32 hexadecimal digits, (N,)."""
+        return unpack_keys(self.column("key"))
+
+    @property
+    def molecule_keys(self) -> NDArray[np.str_]:
+        """The molecules' keys, whatever was computed for them, (N,)."""
+        return unpack_keys(self.column("molecule_key"))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column as one array: (N, ...), or for ragged ones flat, cut by ``offsets(name)``."""
+        self.unit(name)
+        if name not in self.columns:
+            raise InputError(
+                f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
+            )
+        if self._rows is None:
+            return self._whole_column(name)
+        if CATALOGUE[name].per == "molecule":
+            return self._picked_rows(name)
+        return self._picked_ragged(name)
+
+    def offsets(self, name: str) -> NDArray[np.int64]:
+        """Cuts of a ragged column: row i has the values offsets[i] to offsets[i + 1], (N + 1,)."""
+        if CATALOGUE[name].per == "molecule":
+            raise InputError(f"column {name!r} is not ragged")
+        lengths = np.empty(len(self), np.int64)
+        for index, places, rows in self._by_shard():
+            lengths[places] = np.diff(self._reader(index).offsets(name))[rows]
+        return offsets_of(lengths)
+
+    @property
+    def atom_offsets(self) -> NDArray[np.int64]:
+        """Cuts of the per-atom columns, (N + 1,)."""
+        return self.offsets("numbers")
+
+    def texts(self, name: str) -> list[str]:
+        """A column of texts (name, smiles, provenance), one for each row."""
+        raw = self.column(name).tobytes()
+        cuts = self.offsets(name).tolist()
+        return [raw[a:b].decode(errors="replace") for a, b in pairwise(cuts)]
+
+    def scalar(
+        self,
+        name: str,
+        *,
+        process: str = "static",
+        frequency: float | tuple[float, float] = 0.0,
+    ) -> NDArray[np.float64]:
+        """One number a row, (N,): a scalar column, at one point of its axes if it has any.
+
+        process     static, shg, eope, or, pair: for columns with a process axis
+        frequency   w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
+        """
+        axes = CATALOGUE[name].axes if name in self.columns else ()
+        if "xyz" in axes or (name in CATALOGUE and CATALOGUE[name].per != "molecule"):
+            raise InputError(f"column {name!r} has more than one number a row")
+        values = self.column(name)
+        if axes == ("frequency",):
+            if isinstance(frequency, tuple):
+                raise InputError(f"column {name!r} has one frequency, not {frequency}")
+            return np.array(values[..., self.schema.frequency_index(frequency)])
+        if axes == ("process",):
+            return np.array(values[..., self.schema.process_index(process, frequency)])
+        return values
+
+    @property
+    def molecules(self) -> Sequence[Molecule]:
+        """The molecules, made when they are asked for."""
+        return _Molecules(self)
+
+    def molecule(self, index: int) -> Molecule:
+        reader, row = self._locate(index)
+        return reader.molecule(row)
+
+    def atoms(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Atomic numbers (n,) and positions (n, 3) in angstrom of a row: read-only, no copy."""
+        reader, row = self._locate(index)
+        return reader.atoms(row)
+
+    def value(self, name: str, index: int) -> NDArray[Any]:
+        """One row's value of a column."""
+        reader, row = self._locate(index)
+        return reader.value(name, row)
+
+    def _locate(self, index: int) -> tuple[ShardReader, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index = index % len(self)
+        row = index if self._rows is None else int(self._rows[index])
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._reader(shard), row - int(self._starts[shard])
+
+    def _reader(self, index: int) -> ShardReader:
+        """The reader of a shard; so many are kept that the open-file limit is far away."""
+        reader = self._readers.get(index)
+        if reader is None:
+            reader = ShardReader(Shard(self.folder, self._entries[index]), self.schema)
+            self._readers[index] = reader
+            if len(self._readers) > self._most_readers:
+                self._readers.popitem(last=False)
+        return reader
+
+    @cached_property
+    def _most_readers(self) -> int:
+        return max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+    def _by_shard(self) -> Iterator[tuple[int, Any, Any]]:
+        """(shard, places in the result, rows in the shard) for every shard with chosen rows."""
+        if self._rows is None:
+            for index in range(len(self._entries)):
+                yield index, slice(*self._starts[index : index + 2]), slice(None)
+            return
+        shard, row = self.places
+        order = np.argsort(shard, kind="stable")
+        bounds = np.searchsorted(shard[order], np.arange(len(self._entries) + 1))
+        for index in np.flatnonzero(np.diff(bounds)):
+            places = order[bounds[index] : bounds[index + 1]]
+            yield int(index), places, row[places]
+
+    def _whole_column(self, name: str) -> NDArray[Any]:
+        extents = [entry.columns[name] for entry in self._entries]
+        tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
+        total = sum(extent.shape[0] for extent in extents)
+        values = np.empty((total, *tail), CATALOGUE[name].dtype)
+        start = 0
+        for entry, extent in zip(self._entries, extents, strict=True):
+            shard = Shard(self.folder, entry)
+            shard.check_file()
+            shard.read_into(name, values[start : start + extent.shape[0]])
+            start += extent.shape[0]
+        return values
+
+    def _picked_rows(self, name: str) -> NDArray[Any]:
+        tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
+        values = np.empty((len(self), *tail), CATALOGUE[name].dtype)
+        for index, places, rows in self._by_shard():
+            values[places] = self._reader(index).view(name)[rows]
+        return values
+
+    def _picked_ragged(self, name: str) -> NDArray[Any]:
+        target = self.offsets(name)
+        values = np.empty((int(target[-1]), *self.schema.shape(name)), CATALOGUE[name].dtype)
+        for index, places, rows in self._by_shard():
+            reader = self._reader(index)
+            cuts = reader.offsets(name)
+            values[ranges(target, places)] = reader.view(name)[ranges(cuts, rows)]
+        return values
+
+
+def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all values of these rows of a ragged column, end to end."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    starts = np.repeat(offsets[rows] - (ends - lengths), lengths)
+    return np.asarray(np.arange(total) + starts, np.int64)
+
+
+def _distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
+    """The first row of each key, or None if no key comes twice."""
+    if not shards:
+        return None
+    # Half of a key tells nearly all keys apart; only where halves agree are whole keys compared.
+    halves = np.concatenate([shard.column("key").view("<u8")[:, 0] for shard in shards])
+    halves.sort()
+    if not (halves[1:] == halves[:-1]).any():
+        return None
+    keys = np.concatenate([shard.column("key") for shard in shards]).view("V16")[:, 0]
+    _, first = np.unique(keys, return_index=True)
+    return None if len(first) == len(keys) else np.sort(first)
+
+
+class _Molecules(Sequence[Molecule]):
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> Molecule: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Molecule]: ...
+
+    def __getitem__(self, index: int | slice) -> Molecule | Sequence[Molecule]:
+        if isinstance(index, slice):
+            return self._dataset.subset(np.arange(len(self))[index]).molecules
+        return self._dataset.molecule(index)

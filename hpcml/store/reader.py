@@ -1,0 +1,125 @@
+"""Rows out of one shard: molecules, texts and values by row number."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule
+from hpcml.store.manifest import Entry
+from hpcml.store.rows import Row
+from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
+from hpcml.store.shards import Shard
+
+
+def check_entry(entry: Entry, schema: Schema) -> None:
+    """InputError unless the manifest line has every column of the schema in its shape."""
+    atoms = entry.columns["numbers"].shape[0] if "numbers" in entry.columns else 0
+    for name in (*IDENTITY, *schema.columns):
+        column = CATALOGUE[name]
+        extent = entry.columns.get(name)
+        if extent is None:
+            raise InputError(f"shard {entry.name}: has no column {name!r}")
+        tail = (16,) if name in ("key", "molecule_key") else schema.shape(name)
+        first = {"molecule": entry.rows, "atom": atoms, "list": extent.shape[0]}[column.per]
+        if extent.shape != (first, *tail) or np.dtype(extent.dtype) != np.dtype(column.dtype):
+            raise InputError(
+                f"shard {entry.name}: column {name!r} has shape {extent.shape} of "
+                f"{extent.dtype}, the schema wants {(first, *tail)} of {column.dtype}"
+            )
+    for name in offset_columns(schema):
+        extent = entry.columns.get(name)
+        if extent is None or extent.shape != (entry.rows + 1,) or extent.dtype != "<i8":
+            raise InputError(f"shard {entry.name}: {name!r} is not a column of offsets")
+
+
+def offsets_name(name: str) -> str:
+    """The column that cuts this ragged one."""
+    return "atom_offsets" if CATALOGUE[name].per == "atom" else f"{name}_offsets"
+
+
+def offset_columns(schema: Schema) -> list[str]:
+    """Every column of offsets that a data set of this schema has."""
+    names = (*IDENTITY, *schema.columns)
+    ragged = (name for name in names if CATALOGUE[name].per != "molecule")
+    return list(dict.fromkeys(offsets_name(name) for name in ragged))
+
+
+class ShardReader:
+    """One shard as rows; what is read stays mapped until the reader is dropped."""
+
+    def __init__(self, shard: Shard, schema: Schema) -> None:
+        self.shard = shard
+        self.schema = schema
+        self._offsets: dict[str, NDArray[np.int64]] = {}
+        self._views: dict[str, NDArray[Any]] = {}
+
+    def view(self, name: str) -> NDArray[Any]:
+        """A column, memory-mapped and read-only."""
+        if name not in self._views:
+            self._views[name] = self.shard.view(name)
+        return self._views[name]
+
+    def offsets(self, name: str) -> NDArray[np.int64]:
+        """Cuts of a ragged column, (rows + 1,), checked."""
+        cuts = offsets_name(name)
+        if cuts not in self._offsets:
+            self._offsets[cuts] = self.shard.offsets(cuts, self.shard.extent(name).shape[0])
+        return self._offsets[cuts]
+
+    def text(self, name: str, row: int) -> str:
+        cuts = self.offsets(name)
+        return self.view(name)[cuts[row] : cuts[row + 1]].tobytes().decode(errors="replace")
+
+    @cached_property
+    def _atoms(self) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+        return self.offsets("numbers"), self.view("numbers"), self.view("positions")
+
+    def atoms(self, row: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Atomic numbers (n,) and positions (n, 3) of a row, views of the file."""
+        cuts, numbers, positions = self._atoms
+        start, stop = cuts[row], cuts[row + 1]
+        return numbers[start:stop], positions[start:stop]
+
+    def molecule(self, row: int) -> Molecule:
+        numbers, positions = self.atoms(row)
+        return Molecule(
+            numbers,
+            positions,
+            int(self.view("charge")[row]),
+            int(self.view("multiplicity")[row]),
+            self.text("name", row),
+            self.text("smiles", row),
+        )
+
+    def value(self, name: str, row: int) -> NDArray[Any]:
+        """One row's value of a column, a copy."""
+        if CATALOGUE[name].per == "molecule":
+            return np.array(self.view(name)[row])
+        cuts = self.offsets(name)
+        return np.array(self.view(name)[cuts[row] : cuts[row + 1]])
+
+    def provenance(self, row: int) -> dict[str, Any]:
+        text = self.text("provenance", row)
+        if not text:
+            return {}
+        try:
+            provenance = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"shard {self.shard.entry.name}: provenance of row {row}: {error}"
+            ) from error
+        return provenance if isinstance(provenance, dict) else {"provenance": provenance}
+
+    def row(self, row: int) -> Row:
+        return Row(
+            self.view("key")[row].tobytes().hex(),
+            self.molecule(row),
+            {name: self.value(name, row) for name in self.schema.columns},
+            self.provenance(row),
+        )

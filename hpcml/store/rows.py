@@ -1,0 +1,151 @@
+"""One row, and many rows as the flat columns of a shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule
+from hpcml.response.properties import ResponseProperties
+from hpcml.store.schema import CATALOGUE, Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A molecule with its results.
+
+    key         what the result is (``result_key``), 32 hexadecimal digits
+    values      column -> array; shapes and units as in the schema, NaN where there is no value
+    provenance  JSON-able: how the values were obtained
+    """
+
+    key: str
+    molecule: Molecule
+    values: Mapping[str, NDArray[Any]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_result(
+        cls, key: str, molecule: Molecule, properties: ResponseProperties, schema: Schema
+    ) -> Row:
+        """The row of a calculation; columns that the result does not fill are NaN.
+
+        Raises InputError if the result has a frequency or process that the schema has not.
+        """
+        values = {name: empty_value(name, schema, len(molecule)) for name in schema.columns}
+
+        def put(name: str, value: Any, index: int | None = None) -> None:
+            if name not in values or value is None:
+                return
+            array = np.asarray(value, np.float64)
+            if index is None:
+                values[name] = array
+            else:
+                values[name][index] = array
+
+        put("energy", properties.energy)
+        put("dipole", properties.dipole)
+        put("zpve", properties.zpve)
+        put("vibrational_frequencies", properties.vibrational_frequencies)
+        for alpha in properties.polarizability:
+            if "polarizability" in values:
+                index = schema.frequency_index(alpha.frequency)
+                put("polarizability", alpha.tensor, index)
+                put("alpha_iso", alpha.isotropic, index)
+                put("alpha_anisotropy", alpha.anisotropy, index)
+        for beta in properties.hyperpolarizability:
+            if "hyperpolarizability" in values:
+                index = schema.process_index(beta.process, beta.frequencies[1:])
+                put("hyperpolarizability", beta.tensor, index)
+                put("beta_parallel", beta.parallel(properties.dipole), index)
+                put("beta_vector", beta.vector, index)
+                put("beta_hrs", beta.hrs, index)
+        for name, share in properties.shares.items():
+            put(f"share_{name}", share)
+        return cls(key, molecule, values, properties.provenance)
+
+
+def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
+    """No value: NaN in the column's shape, or an empty list."""
+    length = {"molecule": (), "atom": (atoms,), "list": (0,)}[CATALOGUE[name].per]
+    return np.full((*length, *schema.shape(name)), np.nan)
+
+
+def check_row(row: Row, schema: Schema) -> None:
+    """InputError unless the row fits the schema."""
+    if len(row.key) != 32 or not set(row.key) <= set("0123456789abcdef"):
+        raise InputError(f"row of {row.molecule!r}: key {row.key!r} is not 32 hexadecimal digits")
+    for name, value in row.values.items():
+        if name not in schema.columns:
+            raise InputError(f"row {row.key}: the schema has no column {name!r}")
+        expected = empty_value(name, schema, len(row.molecule)).shape
+        shape = np.shape(value)
+        if CATALOGUE[name].per == "list":
+            shape, expected = shape[1:], expected[1:]
+        if shape != expected:
+            raise InputError(
+                f"row {row.key}: {name} has shape {np.shape(value)}, the schema wants {expected}"
+            )
+
+
+def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
+    """The columns of a shard with these rows."""
+    atoms = [len(row.molecule) for row in rows]
+    columns: dict[str, NDArray[Any]] = {
+        "key": pack_keys([row.key for row in rows]),
+        "molecule_key": pack_keys([row.molecule.key for row in rows]),
+        "charge": np.array([row.molecule.charge for row in rows], "<i4"),
+        "multiplicity": np.array([row.molecule.multiplicity for row in rows], "<i4"),
+        "numbers": np.concatenate([row.molecule.numbers for row in rows]).astype("u1"),
+        "positions": np.concatenate([row.molecule.positions for row in rows]),
+        "atom_offsets": offsets_of(atoms),
+    }
+    texts = {
+        "name": [row.molecule.name for row in rows],
+        "smiles": [row.molecule.smiles for row in rows],
+        "provenance": [json.dumps(row.provenance, default=float) if row.provenance else ""
+                       for row in rows],
+    }  # fmt: skip
+    for name, strings in texts.items():
+        columns[name], columns[f"{name}_offsets"] = pack_texts(strings)
+    for name in schema.columns:
+        values = [
+            np.asarray(row.values[name], np.float64)
+            if name in row.values
+            else empty_value(name, schema, n)
+            for row, n in zip(rows, atoms, strict=True)
+        ]
+        if CATALOGUE[name].per == "molecule":
+            columns[name] = np.stack(values)
+        else:
+            columns[name] = np.concatenate(values)
+        if CATALOGUE[name].per == "list":
+            columns[f"{name}_offsets"] = offsets_of([len(value) for value in values])
+    return columns
+
+
+def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
+    """Cuts of a ragged column: 0 and the running sum of the lengths."""
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]).astype("<i8")
+
+
+def pack_texts(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts as UTF-8 bytes end to end, and the cuts between them."""
+    encoded = [text.encode() for text in strings]
+    return np.frombuffer(b"".join(encoded), "u1"), offsets_of([len(text) for text in encoded])
+
+
+def pack_keys(keys: Sequence[str]) -> NDArray[np.uint8]:
+    """Hexadecimal keys as (n, 16) bytes."""
+    return np.frombuffer(bytes.fromhex("".join(keys)), "u1").reshape(len(keys), 16)
+
+
+def unpack_keys(packed: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """(n, 16) bytes as hexadecimal texts, (n,)."""
+    return np.frombuffer(np.ascontiguousarray(packed).tobytes().hex().encode(), "S32").astype("U32")

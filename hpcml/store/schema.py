@@ -1,0 +1,241 @@
+"""What a data set holds: every column with unit, convention and axes, in one table.
+
+``python -m hpcml.store.schema > docs/schema.md`` writes the table for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule
+from hpcml.response.level import Level, Request
+
+SCHEMA_VERSION = 1
+
+_AXIS_LENGTH = {"xyz": 3}
+_ALPHA = "atomic units (e^2 a0^2 Eh^-1 = a0^3)"
+_BETA = "atomic units (e^3 a0^3 Eh^-2)"
+_TAYLOR = "physical sign, Taylor convention"
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of the table.
+
+    per   "molecule": one value (of shape ``axes``) a row; "atom": one for each atom of the row,
+          cut by ``atom_offsets``; "list": as many as the row has, cut by ``NAME_offsets``
+    axes  names of the axes behind the first: "frequency" (F), "process" (P), "xyz" (3)
+    """
+
+    name: str
+    unit: str
+    description: str
+    per: Literal["molecule", "atom", "list"] = "molecule"
+    axes: tuple[str, ...] = ()
+    dtype: str = "<f8"
+
+
+_IDENTITY = (
+    Column("key", "", "16 bytes: hash of molecule, level, request and schema version", dtype="u1"),
+    Column("molecule_key", "", "16 bytes: hash of nuclei, geometry, charge, multiplicity",
+           dtype="u1"),
+    Column("charge", "e", "total charge", dtype="<i4"),
+    Column("multiplicity", "", "2S + 1", dtype="<i4"),
+    Column("name", "", "UTF-8 text", "list", dtype="u1"),
+    Column("smiles", "", "UTF-8 text", "list", dtype="u1"),
+    Column("provenance", "", "JSON: level, program versions, residuals, iterations, wall time, "
+           "host, warnings", "list", dtype="u1"),
+    Column("numbers", "", "atomic numbers", "atom", dtype="u1"),
+    Column("positions", "angstrom", "nuclear positions", "atom", ("xyz",)),
+)  # fmt: skip
+
+_RESPONSE = (
+    Column("energy", "Eh", "total electronic energy with nuclear repulsion"),
+    Column("dipole", "e a0", "about the origin; for an ion about the centre of nuclear charge",
+           axes=("xyz",)),
+    Column("polarizability", _ALPHA, f"alpha_ij(-w; w), {_TAYLOR}, in the frame of the positions",
+           axes=("frequency", "xyz", "xyz")),
+    Column("alpha_iso", _ALPHA, "(alpha_xx + alpha_yy + alpha_zz) / 3", axes=("frequency",)),
+    Column("alpha_anisotropy", _ALPHA, "invariant of the traceless part, >= 0",
+           axes=("frequency",)),
+    Column("hyperpolarizability", _BETA, f"beta_ijk(-w_sigma; w_1, w_2), {_TAYLOR}, i belongs to "
+           "w_sigma, in the frame of the positions", axes=("process", "xyz", "xyz", "xyz")),
+    Column("beta_parallel", _BETA, "1/(5 |mu|) sum_ij (beta_iij + beta_iji + beta_jii) mu_j; "
+           "NaN where |mu| < 1e-6", axes=("process",)),
+    Column("beta_vector", _BETA, "1/3 sum_i (beta_iij + beta_iji + beta_jii)",
+           axes=("process", "xyz")),
+    Column("beta_hrs", _BETA, "sqrt(<beta_ZZZ^2> + <beta_XZZ^2>)", axes=("process",)),
+    Column("zpve", "Eh", "harmonic zero-point vibrational energy"),
+    Column("vibrational_frequencies", "cm^-1", "harmonic, ascending; imaginary ones negative",
+           "list"),
+    Column("share_zpve", "Eh", "what each atom contributes to zpve; sums to it", "atom"),
+    Column("share_alpha_iso", _ALPHA, "what each atom contributes to the static alpha_iso; sums "
+           "to it", "atom"),
+    Column("share_beta_parallel", _BETA, "what each atom contributes to the static "
+           "beta_parallel; sums to it", "atom"),
+)  # fmt: skip
+
+_IMPORTED = (
+    Column("polarizability_principal", _ALPHA, "eigenvalues of the static polarizability, "
+           "ascending: what is left of a tensor whose frame is unknown", axes=("xyz",)),
+    Column("dipole_norm", "e a0", "norm of the dipole"),
+    Column("homo", "Eh", "energy of the highest occupied orbital"),
+    Column("lumo", "Eh", "energy of the lowest unoccupied orbital"),
+    Column("gap", "Eh", "lumo - homo"),
+    Column("electronic_spatial_extent", "a0^2", "<R^2> of the electron density"),
+    Column("internal_energy_0k", "Eh", "energy + zpve"),
+    Column("internal_energy_298k", "Eh", "at 298.15 K"),
+    Column("enthalpy_298k", "Eh", "at 298.15 K"),
+    Column("free_energy_298k", "Eh", "Gibbs, at 298.15 K"),
+    Column("heat_capacity", "cal mol^-1 K^-1", "at constant volume, 298.15 K"),
+    Column("rotational_constants", "GHz", "A, B, C", axes=("xyz",)),
+    Column("mulliken_charges", "e", "a result, never an input of a model", "atom"),
+)  # fmt: skip
+
+CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, *_RESPONSE, *_IMPORTED)}
+"""Every column there is, by name."""
+
+IDENTITY: tuple[str, ...] = tuple(column.name for column in _IDENTITY)
+"""Columns that every data set has; the others are its properties."""
+
+_OF_PROPERTY = {
+    "dipole": ("dipole",),
+    "alpha": ("polarizability", "alpha_iso", "alpha_anisotropy"),
+    "beta": ("hyperpolarizability", "beta_parallel", "beta_vector", "beta_hrs"),
+    "zpve": ("zpve", "vibrational_frequencies"),
+}
+_SHARE_OF_PROPERTY = {
+    "zpve": "share_zpve",
+    "alpha": "share_alpha_iso",
+    "beta": "share_beta_parallel",
+}
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The property columns of a data set and the meaning of their axes.
+
+    columns      names out of the catalogue
+    frequencies  F axis: w of alpha(-w; w) in Eh
+    processes    P axis: (process, w_1, w_2) of beta(-w_1-w_2; w_1, w_2) in Eh, process one of
+                 static, shg, eope, or, pair
+    """
+
+    columns: tuple[str, ...]
+    frequencies: tuple[float, ...] = ()
+    processes: tuple[tuple[str, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = [c for c in self.columns if c not in CATALOGUE or c in IDENTITY]
+        if unknown:
+            raise InputError(
+                f"schema: no such column {unknown[0]!r}; there are "
+                + ", ".join(name for name in CATALOGUE if name not in IDENTITY)
+            )
+
+    @classmethod
+    def for_request(cls, request: Request) -> Schema:
+        """The columns that the answers to this request fill.
+
+        Their axes are those of the request: ``polarizability_frequencies`` and
+        ``hyperpolarizabilities``.
+        """
+        wanted = set(request.properties)
+        # Every calculation has an energy, and the dipole comes with it.
+        columns = ["energy", "dipole"]
+        for name in ("alpha", "beta", "zpve"):
+            if name in wanted:
+                columns.extend(_OF_PROPERTY[name])
+                if "shares" in wanted:
+                    columns.append(_SHARE_OF_PROPERTY[name])
+        return cls(
+            columns=tuple(columns),
+            frequencies=request.polarizability_frequencies if "alpha" in wanted else (),
+            processes=tuple((name, w1, w2) for name, (_, w1, w2) in request.hyperpolarizabilities),
+        )
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one value of a column (behind the row, atom or list axis)."""
+        lengths = {"frequency": len(self.frequencies), "process": len(self.processes)}
+        return tuple((_AXIS_LENGTH | lengths)[axis] for axis in CATALOGUE[name].axes)
+
+    def frequency_index(self, frequency: float) -> int:
+        """Where ``frequency`` (Eh) lies on the F axis; InputError if it does not."""
+        found = np.flatnonzero(np.isclose(self.frequencies, frequency, rtol=0.0, atol=1e-8))
+        if not found.size:
+            raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
+        return int(found[0])
+
+    def process_index(self, process: str, frequency: float | tuple[float, float]) -> int:
+        """Where a process lies on the P axis; InputError if it does not.
+
+        frequency   w_1 in Eh (the optical frequency of static, shg, eope, or), or (w_1, w_2)
+        """
+        wanted = frequency if isinstance(frequency, tuple) else (frequency,)
+        for index, (name, *found) in enumerate(self.processes):
+            if name == process and np.allclose(found[: len(wanted)], wanted, rtol=0.0, atol=1e-8):
+                return index
+        raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Schema:
+        """Inverse of ``to_json``; InputError for anything else."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"not a schema: {error}") from error
+
+
+def result_key(molecule: Molecule, level: Level, request: Request) -> str:
+    """32 hexadecimal digits: what this result is, wherever and whenever it is computed.
+
+    The order in which the request names properties, processes and frequencies does not matter.
+    """
+    asked = msgspec.to_builtins(request)
+    for name, value in asked.items():
+        if isinstance(value, list | tuple):
+            asked[name] = sorted(value)
+    meaning = json.dumps(
+        [SCHEMA_VERSION, molecule.key, msgspec.to_builtins(level), asked], sort_keys=True
+    )
+    return hashlib.sha256(b"hpcml result\0" + meaning.encode()).hexdigest()[:32]
+
+
+def as_markdown() -> str:
+    """The schema as a page for people: one table."""
+    lines = [
+        f"# The data set's schema, version {SCHEMA_VERSION}",
+        "",
+        "Written by `python -m hpcml.store.schema`; do not edit.",
+        "",
+        "A shard is one HDF5 file of flat, contiguous, uncompressed data sets. N rows, A atoms in",
+        "all; F frequencies and P (process, frequency) pairs are listed in the root attribute",
+        "`schema`. The atoms of row i are `atom_offsets[i]` to `atom_offsets[i + 1]`; a column X",
+        "of lists is cut in the same way by `X_offsets`.",
+        "",
+        "| column | shape | type | unit | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    letters = {"frequency": "F", "process": "P", "xyz": "3"}
+    for column in CATALOGUE.values():
+        first = {"molecule": "N", "atom": "A", "list": "ragged"}[column.per]
+        axes = [letters[axis] for axis in column.axes]
+        if column.name in ("key", "molecule_key"):
+            axes = ["16"]
+        shape = ", ".join([first, *axes])
+        lines.append(
+            f"| `{column.name}` | ({shape}) | `{column.dtype}` | {column.unit or '-'} "
+            f"| {column.description.replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

@@ -1,0 +1,134 @@
+"""Writing rows as they are computed: journal first, shards when there are enough."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from hpcml.errors import InputError, PlatformError
+from hpcml.store import shards
+from hpcml.store.journal import FOLDER as JOURNALS
+from hpcml.store.journal import SUFFIX, Journal
+from hpcml.store.manifest import Manifest, is_name
+from hpcml.store.rows import Row, check_row, pack
+from hpcml.store.schema import Schema
+
+
+class ShardWriter:
+    """Writes rows into a data set, one writer a process.
+
+    Once ``append`` has returned, the row outlives a kill of the process and of the machine.
+    Rows become visible to readers in shards of ``rows_per_shard``, and the rest at ``close``.
+    A writer that was killed is recovered by the next one of the same name, or by ``recover``.
+
+        with ShardWriter(folder, schema, "host-rank0") as writer:
+            writer.append(row)
+    """
+
+    def __init__(
+        self, folder: Path | str, schema: Schema, writer: str, *, rows_per_shard: int = 512
+    ) -> None:
+        """PlatformError if another process writes under this name."""
+        if not is_name(writer):
+            raise InputError(f"{writer!r} cannot name a writer: use letters, digits, _.+@-")
+        self.folder = Path(folder)
+        self.schema = schema
+        self.writer = writer
+        self.rows_per_shard = rows_per_shard
+        self._rows: list[Row] = []
+        self._shard = ""
+        self._journal = Journal(self.folder, writer)
+        _write_pending(self.folder, self._journal, writer)
+        self._begin()
+
+    def append(self, row: Row) -> None:
+        """Commit a row.
+
+        Raises ResourceError or PlatformError if the disk does not take it: then the row is not
+        committed, the data set is as before, and the same row can be appended again.
+        """
+        check_row(row, self.schema)
+        if len(self._rows) >= self.rows_per_shard:
+            self.flush()
+        self._journal.append(row)
+        self._rows.append(row)
+
+    def flush(self) -> None:
+        """Write the rows of the journal as a shard.
+
+        If that raises (disk full), the rows are still in the journal: flush again.
+        """
+        if self._rows:
+            _write_shard(self.folder, self._shard, self.schema, self._rows, self.writer)
+            self._rows = []
+            self._begin()
+
+    def close(self) -> None:
+        """Write the last shard and remove the journal."""
+        try:
+            self.flush()
+        finally:
+            self._journal.close(remove=not self._rows)
+
+    def _begin(self) -> None:
+        self._shard = f"{self.writer}-{secrets.token_hex(6)}"
+        self._journal.begin(self._shard, self.schema)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class Recovered:
+    """What ``recover`` found: rows brought home, and the writers that still live."""
+
+    rows: int = 0
+    alive: list[str] = field(default_factory=list)
+
+
+def recover(folder: Path | str) -> Recovered:
+    """Bring the rows of killed writers into shards and remove their journals.
+
+    Safe to call at any time and from any process: a writer that lives is left alone.
+    """
+    folder = Path(folder)
+    found = Recovered()
+    for path in sorted((folder / JOURNALS).glob(f"*{SUFFIX}")):
+        writer = path.name.removesuffix(SUFFIX)
+        try:
+            journal = Journal(folder, writer)
+        except PlatformError:
+            found.alive.append(writer)
+            continue
+        try:
+            found.rows += _write_pending(folder, journal, writer)
+        except BaseException:
+            journal.close(remove=False)
+            raise
+        journal.close(remove=True)
+    return found
+
+
+def _write_pending(folder: Path, journal: Journal, writer: str) -> int:
+    """Write what a journal holds, unless its shard is in the manifest: rows written."""
+    pending = journal.pending()
+    if pending is None or not pending.rows or Manifest(folder).has(pending.shard):
+        return 0
+    for row in pending.rows:
+        check_row(row, pending.schema)
+    _write_shard(folder, pending.shard, pending.schema, pending.rows, writer)
+    return len(pending.rows)
+
+
+def _write_shard(folder: Path, name: str, schema: Schema, rows: list[Row], writer: str) -> None:
+    shards.write(folder, name, pack(rows, schema), {"schema": schema.to_json()}, writer=writer)

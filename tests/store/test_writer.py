@@ -1,0 +1,55 @@
+"""Rows are committed one by one and survive; what does not fit is refused."""
+
+import numpy as np
+import pytest
+
+from hpcml.errors import InputError, PlatformError
+from hpcml.store import Dataset, Row, ShardWriter, recover, verify
+
+
+def test_a_writer_that_never_closed_is_recovered(tmp_path, schema, make_row, same_row):
+    writer = ShardWriter(tmp_path, schema, "a", rows_per_shard=4)
+    for number in range(6):
+        writer.append(make_row(number))
+    assert recover(tmp_path).alive == ["a"]  # it lives: hands off
+    writer._journal.close(remove=False)  # what the end of a process does to its lock
+    assert recover(tmp_path).rows == 2
+    assert recover(tmp_path).rows == 0
+    data = Dataset.open(tmp_path)
+    for number in range(6):
+        same_row(data[number], make_row(number))
+    assert verify(tmp_path).ok
+
+
+def test_the_same_writer_goes_on_where_it_was_killed(tmp_path, schema, make_row):
+    first = ShardWriter(tmp_path, schema, "a")
+    first.append(make_row(0))
+    first._journal.close(remove=False)
+    with ShardWriter(tmp_path, schema, "a") as second:
+        second.append(make_row(1))
+    assert list(Dataset.open(tmp_path).keys) == [make_row(0).key, make_row(1).key]
+
+
+def test_two_processes_cannot_share_a_name(tmp_path, schema):
+    with ShardWriter(tmp_path, schema, "a"), pytest.raises(PlatformError, match="another process"):
+        ShardWriter(tmp_path, schema, "a")
+
+
+def test_rows_that_do_not_fit_are_refused(tmp_path, schema, make_row):
+    row = make_row(1)
+    wrong = {**row.values, "dipole": np.zeros(4)}
+    with ShardWriter(tmp_path, schema, "a") as writer:
+        with pytest.raises(InputError, match="dipole has shape"):
+            writer.append(Row(row.key, row.molecule, wrong))
+        with pytest.raises(InputError, match="no column 'colour'"):
+            writer.append(Row(row.key, row.molecule, {"colour": np.zeros(())}))
+        with pytest.raises(InputError, match="32 hexadecimal"):
+            writer.append(Row("zz", row.molecule, {}))
+        writer.append(Row(row.key, row.molecule, {}))
+    assert np.isnan(Dataset.open(tmp_path).column("dipole")).all()
+
+
+def test_a_writer_needs_a_plain_name(tmp_path, schema):
+    for name in ("../up", "", ".hidden", "a b"):
+        with pytest.raises(InputError, match="cannot name a writer"):
+            ShardWriter(tmp_path, schema, name)

@@ -1,0 +1,254 @@
+"""Second and third functional derivatives of the exchange-correlation energy, on a grid.
+
+E_xc is the integral of f(z), where z are the density variables of a point: rho_s of each spin
+channel s and, for a GGA, sigma_st = grad rho_s . grad rho_t.  A closed shell has one channel,
+the total density.  For first-order densities rho_1 (and their gradients) the second variation
+is, with z_1 the first-order change of z,
+
+    E2(b, c) = int f_zz' z_1b z'_1c + f_sigma 2 (grad rho_b . grad rho_c)
+
+and the third variation E3(a, b, c) is E2(b, c) differentiated along the density a.  Psi4 has no
+third derivatives, so this last one is a central difference, taken point by point: it needs no
+matrices, and its step follows the density of each point.
+
+Pure numpy: the blocks of the grid and the functional are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+Functional = Callable[[Array], tuple[Array, Array]]
+"""Density variables (nz, points) -> f_z (nz, points) and f_zz' (nz, nz, points)."""
+
+DENSITY_CUTOFF = 1e-11
+"""Points of lower density (bohr^-3) carry no kernel: moves alpha and beta by less than 1e-7."""
+
+_STEP = 1e-3  # of the central difference, relative to the density of the point
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some points of the grid and the basis functions that do not vanish there.
+
+    weights     (points,)
+    functions   (n,): indices of the basis functions
+    values      (4, points, n): the functions and their gradients; (1, points, n) for an LDA
+    """
+
+    weights: Array
+    functions: NDArray[np.int64]
+    values: Array
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What a block's points know about the ground state.
+
+    occupied    per channel (4 or 1, points, o): occupied orbitals and gradients
+    density     (channels, 4 or 1, points): rho and its gradient
+    first       (nz, points): weights times f_z
+    second      (nz, nz, points): weights times f_zz'
+    """
+
+    block: Block
+    occupied: list[Array]
+    density: Array
+    first: Array
+    second: Array
+
+
+class Kernel:
+    """The exchange-correlation response of one ground state."""
+
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        functional: Functional,
+        occupied: Sequence[Array],
+    ) -> None:
+        """``occupied``: (n, o) occupied orbitals, one for a closed shell, two for an open one."""
+        self._functional = functional
+        self._occupied = list(occupied)
+        self._factor = 2.0 if len(occupied) == 1 else 1.0  # electrons in an orbital
+        self._points = [
+            point for block in blocks if (point := self._ground_state(block)) is not None
+        ]
+
+    @property
+    def electrons(self) -> float:
+        """The integral of the density: how good the grid is."""
+        return float(
+            sum(point.block.weights @ point.density[:, 0].sum(axis=0) for point in self._points)
+        )
+
+    def potentials(self, first_order: Sequence[Array]) -> list[Array]:
+        """First-order potentials of k symmetric densities, in the basis of atomic orbitals.
+
+        first_order   per channel (k, n, o): first-order orbitals C_1; the density of a channel
+                      is (C_0 C_1^T + C_1 C_0^T) / 2 times the occupation of its orbitals
+        returns       per channel (k, n, n)
+        """
+        count, size = first_order[0].shape[:2]
+        matrices = [np.zeros((count, size, size)) for _ in first_order]
+        for point in self._points:
+            densities = self._first_order_densities(point, first_order)
+            scalar, vector = _potential(point, densities)
+            values = point.block.values
+            rows = np.ix_(point.block.functions, point.block.functions)
+            for channel, matrix in enumerate(matrices):
+                for index in range(count):
+                    weighted = 0.5 * scalar[channel, index][:, None] * values[0]
+                    for axis in range(len(values) - 1):
+                        weighted += vector[channel, axis, index][:, None] * values[1 + axis]
+                    half = values[0].T @ weighted
+                    matrix[index][rows] += half + half.T
+        return matrices
+
+    def third_order(
+        self, first_order: Sequence[Array], triples: Sequence[tuple[int, int, int]]
+    ) -> Array:
+        """g_xc(D_a, D_b, D_c) for each triple (a, b, c) of first-order densities.
+
+        first_order   per channel (m, n, o), as for ``potentials``
+        """
+        total = np.zeros(len(triples))
+        for point in self._points:
+            densities = self._first_order_densities(point, first_order)
+            for a in sorted({min(triple) for triple in triples}):
+                forward, backward, step = self._displaced(point, densities[:, :, a])
+                for index, triple in enumerate(triples):
+                    if min(triple) != a:
+                        continue
+                    rest = list(triple)
+                    rest.remove(a)
+                    b, c = densities[:, :, rest[0]], densities[:, :, rest[1]]
+                    difference = _second_variation(*forward, b, c) - _second_variation(
+                        *backward, b, c
+                    )
+                    total[index] += np.sum(point.block.weights * difference / (2.0 * step))
+        return total
+
+    def _ground_state(self, block: Block) -> _Point | None:
+        occupied = [block.values @ orbitals[block.functions] for orbitals in self._occupied]
+        density = np.array([_density(psi, psi[0], self._factor) for psi in occupied])
+        keep = density[:, 0].sum(axis=0) > DENSITY_CUTOFF
+        if not keep.any():
+            return None
+        block = Block(block.weights[keep], block.functions, block.values[:, keep])
+        occupied = [psi[:, keep] for psi in occupied]
+        density = density[:, :, keep]
+        first, second = self._functional(_variables(density))
+        return _Point(block, occupied, density, block.weights * first, block.weights * second)
+
+    def _first_order_densities(self, point: _Point, first_order: Sequence[Array]) -> Array:
+        """(channels, 4 or 1, k, points): first-order densities and their gradients."""
+        densities = []
+        for psi, orbitals in zip(point.occupied, first_order, strict=True):
+            count, _, electrons = orbitals.shape
+            local = (
+                orbitals[:, point.block.functions].transpose(1, 0, 2).reshape(-1, count * electrons)
+            )
+            psi_1 = (point.block.values @ local).reshape(*psi.shape[:2], count, electrons)
+            rho = np.einsum("pi,pki->kp", psi[0], psi_1[0], optimize=True)
+            parts = [rho]
+            for axis in range(1, len(psi)):
+                parts.append(
+                    np.einsum("pi,pki->kp", psi[axis], psi_1[0], optimize=True)
+                    + np.einsum("pi,pki->kp", psi[0], psi_1[axis], optimize=True)
+                )
+            densities.append(self._factor * np.array(parts))
+        return np.array(densities)
+
+    def _displaced(
+        self, point: _Point, direction: Array
+    ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array], Array]:
+        """(density, f_z, f_zz') a step forward and a step backward along a density; the step."""
+        density = point.density
+        total = np.abs(density[:, 0]).sum(axis=0)
+        size = np.abs(direction[:, 0]).sum(axis=0)
+        if density.shape[1] > 1:
+            gradient = np.linalg.norm(density[:, 1:], axis=1).sum(axis=0)
+            change = np.linalg.norm(direction[:, 1:], axis=1).sum(axis=0)
+            size = np.maximum(size, change * total / np.maximum(gradient, total))
+        step = _STEP * total / np.maximum(size, total * 1e-6)
+        forward = density + step * direction
+        backward = density - step * direction
+        return (
+            (forward, *self._functional(_variables(forward))),
+            (backward, *self._functional(_variables(backward))),
+            step,
+        )
+
+
+def _density(left: Array, right: Array, factor: float) -> Array:
+    """(4 or 1, points): density of orbitals and its gradient."""
+    density: Array = factor * np.einsum("xpi,pi->xp", left, right)
+    density[1:] *= 2.0
+    return density
+
+
+def _pairs(channels: int) -> list[tuple[int, int]]:
+    return [(0, 0)] if channels == 1 else [(0, 0), (0, 1), (1, 1)]
+
+
+def _variables(density: Array) -> Array:
+    """z = (rho_s, sigma_st) of densities (channels, 4 or 1, points)."""
+    rho = list(density[:, 0])
+    if density.shape[1] == 1:
+        return np.array(rho)
+    gradient = density[:, 1:]
+    return np.array(
+        rho + [np.sum(gradient[s] * gradient[t], axis=0) for s, t in _pairs(len(density))]
+    )
+
+
+def _first_order_variables(density: Array, first: Array) -> Array:
+    """z_1 (nz, ..., points) of a first-order density (channels, 4 or 1, ..., points)."""
+    rho = list(first[:, 0])
+    if density.shape[1] == 1:
+        return np.array(rho)
+    gradient, change = density[:, 1:], first[:, 1:]
+    if change.ndim > gradient.ndim:
+        gradient = gradient[:, :, None]
+    return np.array(
+        rho
+        + [
+            np.sum(change[s] * gradient[t] + gradient[s] * change[t], axis=0)
+            for s, t in _pairs(len(density))
+        ]
+    )
+
+
+def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
+    """Weighted derivative of E2 by rho_s and by grad rho_s, for all k densities.
+
+    densities   (channels, 4 or 1, k, points)
+    returns     (channels, k, points) and (channels, 3 or 0, k, points)
+    """
+    channels = len(densities)
+    variables = _first_order_variables(point.density, densities)
+    change = np.einsum("yzp,zkp->ykp", point.second, variables, optimize=True)
+    vector = np.zeros((channels, densities.shape[1] - 1, *densities.shape[2:]))
+    if densities.shape[1] > 1:
+        gradient, first_gradient = point.density[:, 1:, None], densities[:, 1:]
+        for index, (s, t) in enumerate(_pairs(channels), start=channels):
+            vector[s] += change[index] * gradient[t] + point.first[index] * first_gradient[t]
+            vector[t] += change[index] * gradient[s] + point.first[index] * first_gradient[s]
+    return change[:channels], vector
+
+
+def _second_variation(density: Array, first: Array, second: Array, b: Array, c: Array) -> Array:
+    """The integrand of E2(b, c) at each point, about the ground density given."""
+    z_b, z_c = _first_order_variables(density, b), _first_order_variables(density, c)
+    value = np.einsum("yzp,yp,zp->p", second, z_b, z_c, optimize=True)
+    if density.shape[1] > 1:
+        for index, (s, t) in enumerate(_pairs(len(density)), start=len(density)):
+            value += first[index] * np.sum(b[s, 1:] * c[t, 1:] + c[s, 1:] * b[t, 1:], axis=0)
+    return np.asarray(value)

@@ -1,0 +1,128 @@
+"""What is computed, and how well: the level of theory and the request."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import msgspec
+
+from hpcml.errors import InputError, SettingsError
+
+Property = Literal["dipole", "alpha", "beta", "zpve", "shares"]
+Process = Literal["static", "shg", "eope", "or"]
+Grid = tuple[int, int]
+
+LEBEDEV = (
+    *(6, 14, 26, 38, 50, 74, 86, 110, 146, 170, 194, 230, 266, 302, 350, 434, 590, 770, 974),
+    *(1202, 1454, 1730, 2030, 2354, 2702, 3074, 3470, 3890, 4334, 4802, 5294, 5810),
+)
+"""Numbers of points for which a Lebedev sphere exists."""
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A level of theory: method, basis set, integrals, and the thresholds that come with them.
+
+    method                 "HF" or a density functional, as Psi4 names it; RHF or RKS for a
+                           singlet, UHF or UKS for every other multiplicity
+    basis                  a basis set's name or the path of a .gbs file
+    exact                  exact two-electron integrals instead of density fitting
+    grid                   (radial, spherical) points of an atom in the SCF's quadrature
+    kernel_grid            the same for the exchange-correlation kernel of the response
+    scf_convergence        root mean square of the orbital gradient [F, D] at which the SCF ends
+    response_convergence   norm of a response equation's residual over that of its right side
+    """
+
+    method: str
+    basis: str
+    exact: bool = False
+    grid: Grid = (75, 302)
+    kernel_grid: Grid = (50, 194)
+    scf_convergence: float = 1e-7
+    response_convergence: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("method", "basis"):
+            if not getattr(self, name).strip():
+                raise SettingsError(f"level: {name} is empty")
+        for name in ("grid", "kernel_grid"):
+            radial, spherical = getattr(self, name)
+            if radial < 10:
+                raise SettingsError(f"level: {name} has {radial} radial points, fewer than 10")
+            if spherical not in LEBEDEV:
+                near = min(pairwise((0, *LEBEDEV)), key=lambda pair: abs(pair[1] - spherical))[1]
+                raise SettingsError(
+                    f"level: {name} asks for {spherical} points on a sphere; "
+                    f"the nearest Lebedev grid has {near}"
+                )
+        for name in ("scf_convergence", "response_convergence"):
+            if not 0.0 < getattr(self, name) <= 1e-2:
+                raise SettingsError(f"level: {name} must lie between 0 and 0.01")
+
+    @property
+    def label(self) -> str:
+        """Method and basis as chemists write them: ``B3LYP/6-31+G(d)``."""
+        return f"{self.method}/{self.basis}"
+
+    @property
+    def is_hartree_fock(self) -> bool:
+        return self.method.strip().upper() in {"HF", "SCF", "RHF", "UHF"}
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which properties of a molecule are wanted.
+
+    properties    any of dipole, alpha, beta, zpve, shares
+    processes     of beta: static (0; 0, 0), shg (-2w; w, w), eope (-w; w, 0), or (0; w, -w)
+    frequencies   in hartree, not negative; alpha is given at 0 and at each, beta for each
+                  process at each (static once)
+    pairs         further pairs (w1, w2) of either sign: beta(-w1-w2; w1, w2)
+    optimize      take the geometry to the minimum at this level first
+    """
+
+    properties: tuple[Property, ...] = ("dipole", "alpha", "beta")
+    processes: tuple[Process, ...] = ("static",)
+    frequencies: tuple[float, ...] = ()
+    pairs: tuple[tuple[float, float], ...] = ()
+    optimize: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.properties:
+            raise SettingsError("request: names no property")
+        for frequency in self.frequencies:
+            if not 0.0 <= frequency < float("inf"):
+                raise InputError(
+                    f"request: frequency {frequency} hartree is not a number from 0 up; "
+                    "give its absolute value (alpha(-w; w) = alpha(w; -w))"
+                )
+        dynamic = [process for process in self.processes if process != "static"]
+        if dynamic and "beta" in self.properties and not any(self.frequencies):
+            raise SettingsError(
+                f"request: {', '.join(dynamic)} needs a frequency above 0, and none is given"
+            )
+
+    @property
+    def polarizability_frequencies(self) -> tuple[float, ...]:
+        """0 and every requested frequency, once each, ascending."""
+        return tuple(sorted({0.0, *self.frequencies}))
+
+    @property
+    def hyperpolarizabilities(self) -> tuple[tuple[str, tuple[float, float, float]], ...]:
+        """(process, (-w_sigma, w_1, w_2)) of every hyperpolarizability wanted, in this order:
+        process by process as listed, each at the frequencies above zero ascending, then the
+        pairs under the name "pair"."""
+        if "beta" not in self.properties:
+            return ()
+        inputs = {"shg": (1.0, 1.0), "eope": (1.0, 0.0), "or": (1.0, -1.0)}
+        wanted: list[tuple[str, float, float]] = []
+        for process in dict.fromkeys(self.processes):
+            if process == "static":
+                wanted.append((process, 0.0, 0.0))
+                continue
+            first, second = inputs[process]
+            wanted += [
+                (process, first * w, second * w) for w in sorted(set(self.frequencies)) if w > 0.0
+            ]
+        wanted += [("pair", first, second) for first, second in self.pairs]
+        # adding 0.0 turns -0.0, which would print as "-0", into 0.0
+        return tuple((name, (-(w1 + w2) + 0.0, w1, w2 + 0.0)) for name, w1, w2 in wanted)

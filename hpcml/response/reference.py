@@ -1,0 +1,372 @@
+"""The ground state, by Psi4: the only file of hpcml that knows Psi4.
+
+Psi4 is imported when the first calculation starts.  Everything happens in C1 and in the frame of
+the input geometry.  What differs between Psi4 1.3.2 (Debian) and later versions is kept here too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import basis as basis_sets
+from hpcml.response import units
+from hpcml.response.fock import Orbitals
+from hpcml.response.kernels import Block, Kernel
+from hpcml.response.level import Level
+
+Array = NDArray[np.float64]
+
+_CLOSEST_NUCLEI = 0.35  # angstrom
+_FUNCTIONAL_POINTS = 4096
+
+# What the fallbacks of a failed SCF change, one after the other (``attempt``).
+_ATTEMPTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"soscf": True, "soscf_max_iter": 8, "maxiter": 200},
+    {"damping_percentage": 40.0, "damping_convergence": 1e-4, "maxiter": 300},
+    {"soscf": True, "basis_guess": "3-21G", "damping_percentage": 20.0, "maxiter": 400},
+)
+ATTEMPTS = len(_ATTEMPTS)
+"""Number of SCF recipes: ``attempt`` runs from 0 to one less than this."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a calculation may use: threads, memory in MB, and a folder for scratch files."""
+
+    threads: int = 1
+    memory_mb: int = 2000
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A converged SCF and the integrals that its response needs.
+
+    energy              hartree
+    dipole              (3,) e bohr, physical sign, about ``origin``
+    origin              (3,) bohr: the centre of nuclear charge
+    channels            one for a closed shell, two (alpha, beta) for an open one
+    dipole_integrals    (3, n, n): the electronic dipole operator, -r, e bohr
+    provenance          JSON-able
+    """
+
+    energy: float
+    dipole: Array
+    origin: Array
+    channels: tuple[Orbitals, ...]
+    dipole_integrals: Array
+    provenance: dict[str, Any]
+    _wavefunction: Any
+    _level: Level
+    _resources: Resources
+
+    def two_electron(self, left: Array, rights: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """J and scaled exchange of densities left right^T (see ``fock.TwoElectron``)."""
+        psi4 = _psi4()
+        jk = self._wavefunction.jk()
+        functional = self._wavefunction.functional()
+        jk.C_clear()
+        shared = psi4.core.Matrix.from_array(np.ascontiguousarray(left))
+        for right in rights:
+            jk.C_left_add(shared)
+            jk.C_right_add(psi4.core.Matrix.from_array(np.ascontiguousarray(right)))
+        jk.compute()
+        coulomb = [np.array(matrix) for matrix in jk.J()[: len(rights)]]
+        exchange = [np.zeros_like(matrix) for matrix in coulomb]
+        if functional.is_x_hybrid():
+            exchange = [functional.x_alpha() * np.asarray(matrix) for matrix in jk.K()]
+        if functional.is_x_lrc():
+            long_range = [functional.x_beta() * np.asarray(matrix) for matrix in jk.wK()]
+            exchange = [a + b for a, b in zip(exchange, long_range, strict=True)]
+        jk.C_clear()
+        return coulomb, exchange
+
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The exchange-correlation response on the level's kernel grid; None for Hartree-Fock."""
+        functional = self._wavefunction.functional()
+        if not functional.needs_xc():
+            return None
+        return Kernel(
+            _grid_blocks(self._wavefunction, self._level.kernel_grid, functional.ansatz()),
+            _functional(self._level.method, len(self.channels) == 1, functional.is_gga()),
+            [channel.occupied for channel in self.channels],
+        )
+
+
+def _psi4() -> Any:
+    try:
+        import psi4
+    except ImportError as error:
+        raise PlatformError(
+            f"Psi4 cannot be imported ({error}): install it (Debian: apt install psi4; "
+            "conda: conda install -c conda-forge psi4)"
+        ) from error
+    return psi4
+
+
+def ground_state(
+    molecule: Molecule, level: Level, resources: Resources, *, attempt: int = 0
+) -> Reference:
+    """Converge the SCF of a molecule at a level.
+
+    Raises InputError for a molecule that cannot exist, SettingsError for an unknown method or
+    basis, ConvergenceError for an SCF that does not converge with this ``attempt``'s recipe, and
+    ResourceError where memory does not suffice.
+    """
+    with session(molecule, level, resources, attempt=attempt) as (psi4, psi4_molecule, basis):
+        energy, wavefunction = psi4.energy(
+            "hf" if level.is_hartree_fock else level.method.lower(),
+            molecule=psi4_molecule,
+            return_wfn=True,
+        )
+        mints = psi4.core.MintsHelper(wavefunction.basisset())
+        dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
+        channels = _channels(wavefunction, closed_shell=molecule.multiplicity == 1)
+        origin, dipole = _dipole(molecule, wavefunction, dipole_integrals)
+        provenance = {
+            "program": "Psi4",
+            "program_version": psi4.__version__,
+            "method": level.method,
+            "reference": wavefunction.name(),
+            "basis": basis.provenance(),
+            "integrals": wavefunction.jk().name(),
+            "basis_functions": wavefunction.nso(),
+            "orbitals": wavefunction.nmo(),
+            "scf_attempt": attempt,
+            "scf_iterations": int(wavefunction.iteration_),
+            "dipole_origin": origin.tolist(),
+            "warnings": list(basis.warnings),
+        }
+        return Reference(
+            energy=float(energy),
+            dipole=dipole,
+            origin=origin,
+            channels=channels,
+            dipole_integrals=dipole_integrals,
+            provenance=provenance,
+            _wavefunction=wavefunction,
+            _level=level,
+            _resources=resources,
+        )
+
+
+@contextmanager
+def session(
+    molecule: Molecule, level: Level, resources: Resources, *, attempt: int = 0
+) -> Iterator[tuple[Any, Any, basis_sets.BasisSet]]:
+    """Psi4 with its options set for one calculation: (psi4, its molecule, the basis set).
+
+    Turns Psi4's exceptions inside the ``with`` into hpcml's, and leaves its options clean.
+    """
+    _check_molecule(molecule)
+    psi4 = _psi4()
+    core = psi4.core
+    core.clean()
+    core.clean_options()
+    core.be_quiet()
+    core.set_num_threads(resources.threads)
+    core.set_memory_bytes(int(resources.memory_mb * 1e6))
+    scratch = resources.scratch or Path(tempfile.gettempdir())
+    core.IOManager.shared_object().set_default_path(f"{scratch}/")
+    basis = basis_sets.resolve(level.basis, [int(z) for z in molecule.numbers], library_folder())
+    _check_method(psi4, level)
+    psi4_molecule = core.Molecule.from_arrays(
+        geom=(molecule.positions / units.ANGSTROM).ravel(),
+        elez=[int(number) for number in molecule.numbers],
+        units="Bohr",
+        fix_com=True,
+        fix_orientation=True,
+        fix_symmetry="c1",
+        molecular_charge=molecule.charge,
+        molecular_multiplicity=molecule.multiplicity,
+    )
+    psi4_molecule.update_geometry()
+    options: dict[str, Any] = {
+        "reference": _reference_name(level, molecule),
+        "scf_type": "PK" if level.exact else "DF",
+        "save_jk": True,
+        "e_convergence": max(1e-11, min(1e-6, level.scf_convergence * 1e-1)),
+        "d_convergence": level.scf_convergence,
+        "dft_radial_points": level.grid[0],
+        "dft_spherical_points": level.grid[1],
+        "maxiter": 100,
+        **_ATTEMPTS[attempt],
+    }
+    if basis.text is None:
+        options["basis"] = level.basis
+    psi4.set_options(options)
+    if basis.text is not None:
+        psi4.basis_helper(basis.text, name="hpcml_basis")
+    try:
+        yield psi4, psi4_molecule, basis
+    except (InputError, SettingsError, ConvergenceError, ResourceError, PlatformError):
+        raise
+    except Exception as error:
+        raise _named(psi4, error, molecule, level) from error
+    finally:
+        core.clean_options()
+
+
+def library_folder() -> Path:
+    """Where Psi4 keeps its basis sets."""
+    return Path(_psi4().core.get_datadir()) / "basis"
+
+
+def _reference_name(level: Level, molecule: Molecule) -> str:
+    spin = "R" if molecule.multiplicity == 1 else "U"
+    return spin + ("HF" if level.is_hartree_fock else "KS")
+
+
+def _check_molecule(molecule: Molecule) -> None:
+    label = molecule.name or molecule.formula
+    electrons, unpaired = molecule.electrons, molecule.multiplicity - 1
+    if electrons < 1:
+        raise InputError(f"{label}: charge {molecule.charge} leaves {electrons} electrons")
+    if unpaired < 0 or unpaired > electrons or (electrons - unpaired) % 2:
+        raise InputError(
+            f"{label}: {electrons} electrons cannot have multiplicity {molecule.multiplicity}; "
+            "check charge and multiplicity"
+        )
+    distances = np.linalg.norm(
+        molecule.positions[:, None, :] - molecule.positions[None, :, :], axis=-1
+    )
+    distances[np.diag_indices(len(molecule))] = np.inf
+    first, second = np.unravel_index(np.argmin(distances), distances.shape)
+    if distances[first, second] < _CLOSEST_NUCLEI:
+        raise InputError(
+            f"{label}: atoms {first + 1} ({molecule.symbols[first]}) and {second + 1} "
+            f"({molecule.symbols[second]}) are {distances[first, second]:.3f} angstrom apart; "
+            "are the positions in angstrom?"
+        )
+
+
+def _check_method(psi4: Any, level: Level) -> None:
+    if level.is_hartree_fock:
+        return
+    known = psi4.driver.dft.functionals
+    if level.method.lower() not in known:
+        import difflib
+
+        near = difflib.get_close_matches(level.method.lower(), known, n=3)
+        raise SettingsError(
+            f"method {level.method!r} is neither HF nor a functional of this Psi4"
+            + (f"; near: {', '.join(near)}" if near else "")
+        )
+
+
+def _named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Exception:
+    """The error of ours that says what the user can do about one of Psi4's."""
+    where = f"{molecule.name or molecule.formula} at {level.label}"
+    text = " ".join(str(error).split())
+    if isinstance(error, psi4.driver.p4util.exceptions.SCFConvergenceError):
+        residual = float(getattr(error, "d_conv", float("nan")))
+        return ConvergenceError(
+            f"{where}: the SCF did not converge in {getattr(error, 'iteration', '?')} iterations "
+            f"(orbital gradient {residual:.1e}); try the next attempt, or another geometry",
+            residual,
+        )
+    if isinstance(error, MemoryError) or "memory" in text.lower() or "bad_alloc" in text:
+        return ResourceError(f"{where}: not enough memory; raise memory_mb ({text[:200]})")
+    return InputError(f"{where}: Psi4 refuses: {text[:300]}")
+
+
+def _channels(wavefunction: Any, *, closed_shell: bool) -> tuple[Orbitals, ...]:
+    spins = ("a",) if closed_shell else ("a", "b")
+    return tuple(
+        Orbitals(
+            *(
+                np.array(getattr(wavefunction, f"C{spin}_subset")("AO", part))
+                for part in ("OCC", "VIR")
+            ),
+            *(
+                np.array(getattr(wavefunction, f"epsilon_{spin}_subset")("AO", part))
+                for part in ("OCC", "VIR")
+            ),
+        )
+        for spin in spins
+    )
+
+
+def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> tuple[Array, Array]:
+    """Centre of nuclear charge in bohr, and the dipole about it in e bohr."""
+    positions = molecule.positions / units.ANGSTROM
+    charges = np.array([wavefunction.molecule().Z(i) for i in range(len(molecule))])
+    origin = charges @ positions / charges.sum()
+    density = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
+    about_zero = charges @ positions + np.einsum("xmn,mn->x", dipole_integrals, density)
+    return origin, about_zero - molecule.charge * origin
+
+
+def _grid_blocks(wavefunction: Any, grid: tuple[int, int], ansatz: int) -> Iterator[Block]:
+    """Quadrature of the kernel, with the basis functions on it."""
+    psi4 = _psi4()
+    core = psi4.core
+    core.set_local_option("SCF", "DFT_RADIAL_POINTS", grid[0])
+    core.set_local_option("SCF", "DFT_SPHERICAL_POINTS", grid[1])
+    try:
+        potential = core.VBase.build(wavefunction.basisset(), wavefunction.functional(), "RV")
+        potential.initialize()
+    finally:
+        core.clean_options()
+    evaluate = potential.properties()[0]
+    names = ("PHI",) if ansatz == 0 else ("PHI", "PHI_X", "PHI_Y", "PHI_Z")
+    for index in range(potential.nblocks()):
+        block = potential.get_block(index)
+        evaluate.compute_functions(block)
+        functions = np.array(block.functions_local_to_global(), dtype=np.int64)
+        shape = slice(block.npoints()), slice(len(functions))
+        values = evaluate.basis_values()
+        yield Block(
+            np.array(block.w()),
+            functions,
+            np.array([np.asarray(values[name])[shape] for name in names]),
+        )
+
+
+def _functional(
+    name: str, closed_shell: bool, is_gga: bool
+) -> Callable[[Array], tuple[Array, Array]]:
+    """First and second derivatives of a functional at points (see ``kernels.Functional``)."""
+    psi4 = _psi4()
+    functional = psi4.driver.dft.build_superfunctional(name.lower(), closed_shell)[0]
+    functional.set_max_points(_FUNCTIONAL_POINTS)
+    functional.set_deriv(2)
+    functional.allocate()
+    names = ["RHO_A"] if closed_shell else ["RHO_A", "RHO_B"]
+    if is_gga:
+        names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
+
+    def evaluate(variables: Array) -> tuple[Array, Array]:
+        size, points = variables.shape
+        first, second = np.empty((size, points)), np.empty((size, size, points))
+        for start in range(0, points, _FUNCTIONAL_POINTS):
+            part = slice(start, min(start + _FUNCTIONAL_POINTS, points))
+            count = part.stop - part.start
+            values = functional.compute_functional(
+                {
+                    variable: psi4.core.Vector.from_array(np.ascontiguousarray(row[part]))
+                    for variable, row in zip(names, variables, strict=True)
+                },
+                count,
+            )
+            for i, row in enumerate(names):
+                first[i, part] = np.asarray(values[f"V_{row}"])[:count]
+                for j, column in enumerate(names[i:], start=i):
+                    second[i, j, part] = np.asarray(values[f"V_{row}_{column}"])[:count]
+                    second[j, i, part] = second[i, j, part]
+        return first, second
+
+    return evaluate

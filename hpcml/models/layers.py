@@ -237,11 +237,24 @@ class Histogram(nn.Module):
 # ------------------------------------------------------------------- the target's scaling
 
 
-class Standardize(nn.Module):
-    """From the network's unit scale to the target's: y std + mean; (rows, T) -> (rows, T).
+class _DoublePrecision(nn.Module):
+    """Keeps its buffers in double precision when the network is moved to another one.
 
-    In double precision, as is AtomReference: total energies have more digits than a float32.
+    Total energies have more digits than a float32.
     """
+
+    def _apply(self, fn: Any, recurse: bool = True) -> _DoublePrecision:
+        kept = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, exact in kept.items():
+            moved = self._buffers[name]
+            if exact is not None and moved is not None:
+                self._buffers[name] = exact.to(moved.device)
+        return self
+
+
+class Standardize(_DoublePrecision):
+    """From the network's unit scale to the target's: y std + mean; (rows, T) -> (rows, T)."""
 
     mean: Tensor
     std: Tensor
@@ -255,7 +268,7 @@ class Standardize(nn.Module):
         return values.to(self.std.dtype) * self.std + self.mean
 
 
-class AtomReference(nn.Module):
+class AtomReference(_DoublePrecision):
     """What an atom of each element contributes before any network: (A,) -> (A, T).
 
     references    atomic number -> T values, in the target's unit; 0 for elements not named

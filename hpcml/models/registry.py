@@ -9,12 +9,14 @@ import msgspec
 from torch import nn
 
 from hpcml.errors import SettingsError
+from hpcml.models.ani import ANI
 from hpcml.models.dtnn import DTNN
 from hpcml.models.linear import LinearRegression
 from hpcml.models.readout import Scaling
 from hpcml.models.weave import Weave
 
 MODELS: dict[str, Any] = {
+    "ani": ANI,
     "dtnn": DTNN,
     "linear": LinearRegression,
     "weave": Weave,

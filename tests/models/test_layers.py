@@ -93,9 +93,9 @@ def test_dot_and_norm_over_space():
 
 
 def test_scaling_keeps_the_digits_of_a_total_energy():
-    standardize = layers.Standardize([-11178.966262], [1e-3])
+    standardize = layers.Standardize([-11178.966262], [1e-3]).half().float()
     assert float(standardize(torch.zeros(1, 1))) == -11178.966262
-    reference = layers.AtomReference({6: [-1035.1], 1: [-13.6]})
+    reference = layers.AtomReference({6: [-1035.1], 1: [-13.6]}).float()
     assert reference(torch.tensor([1, 6, 8])).ravel().tolist() == [-13.6, -1035.1, 0.0]
     with pytest.raises(InputError, match="element 6 has 2 values for 1 targets"):
         layers.AtomReference({6: [1.0, 2.0]})

@@ -9,6 +9,7 @@ from hpcml.models import MODELS, build, unit_scaling
 from hpcml.molecules import Molecule
 
 SMALL = {
+    "ani": {"elements": (1, 6, 7, 8, 9), "hidden": [[6, 5]] * 5, "members": 2},
     "dtnn": {"passes": 2, "coefficients": 6, "factors": 8, "gaussians": 20, "width": 1.0},
     "linear": {},
     "weave": {"hidden": 8, "representation": 6, "fully_connected": (10, 7)},

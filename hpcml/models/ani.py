@@ -1,0 +1,149 @@
+"""ANI: a network for each element, from the atom's environment to its energy.
+
+J. S. Smith, O. Isayev, A. E. Roitberg, Chem. Sci. 8, 3192 (2017) (ANI-1); J. S. Smith et al.,
+Nat. Commun. 10, 2903 (2019) (ANI-1ccx).  The defaults are ANI-1ccx's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from hpcml.errors import SettingsError
+from hpcml.models.aev import AEV, AEVConstants
+from hpcml.models.batch import Batch
+from hpcml.models.elements import element_index
+from hpcml.models.layers import CELU, Gather, Gaussian, Input, Linear, Product, Sum
+from hpcml.models.readout import AtomicReadout, Scaling
+
+
+class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the network; the defaults are those of ANI-1ccx, one member of its eight.
+
+    elements     atomic numbers, in the order of the environment's columns
+    hidden       hidden layers of each element's network, all with the same last size
+    activation   "celu" (alpha 0.1) as in ANI-1x and ANI-1ccx, "gaussian" as in ANI-1
+    members      networks of an ensemble; the prediction is their mean
+    """
+
+    elements: tuple[int, ...] = (1, 6, 7, 8)
+    hidden: tuple[tuple[int, ...], ...] = (
+        (160, 128, 96),
+        (144, 112, 96),
+        (128, 112, 96),
+        (128, 112, 96),
+    )
+    activation: Literal["celu", "gaussian"] = "celu"
+    members: int = 1
+    aev: AEVConstants = AEVConstants()
+
+
+class _ElementNetworks(nn.Module):
+    """One member: atoms sorted by element through the network of their element."""
+
+    def __init__(self, inputs: int, settings: ANISettings, targets: int) -> None:
+        super().__init__()
+        hidden_networks, outputs = [], []
+        for sizes in settings.hidden:
+            layers: list[nn.Module] = []
+            for width, size in zip((inputs, *sizes), sizes, strict=False):
+                activation = CELU(0.1) if settings.activation == "celu" else Gaussian()
+                layers += [Linear(width, size), activation]
+            hidden_networks.append(nn.Sequential(*layers))
+            outputs.append(Linear(sizes[-1], targets))
+        self.hidden = nn.ModuleList(hidden_networks)
+        self.outputs = nn.ModuleList(outputs)
+
+    def affine_layers(self) -> list[list[nn.Linear]]:
+        """The affine layers of each element's network, from the environment to the output."""
+        return [
+            [
+                layer
+                for layer in nn.Sequential(hidden, output).modules()
+                if isinstance(layer, Linear)
+            ]
+            for hidden, output in zip(self.hidden, self.outputs, strict=True)
+        ]
+
+    def hidden_values(self, groups: list[Tensor]) -> list[Tensor]:
+        """The last hidden layer, element by element: (A_S, F) -> (A_S, last)."""
+        return [network(group) for network, group in zip(self.hidden, groups, strict=True)]
+
+    def forward(self, groups: list[Tensor]) -> Tensor:
+        values = zip(self.outputs, self.hidden_values(groups), strict=True)
+        return torch.cat([output(hidden) for output, hidden in values])
+
+
+class ANI(nn.Module):
+    """Forward: batch -> (M, T) in the target's unit."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = ANISettings
+    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
+    additive: ClassVar[bool] = True
+    elements: Tensor
+
+    def __init__(self, settings: ANISettings, scaling: Scaling) -> None:
+        super().__init__()
+        if len(settings.hidden) != len(settings.elements):
+            raise SettingsError(
+                f"ani: {len(settings.elements)} elements need as many lists of hidden layers, "
+                f"got {len(settings.hidden)}"
+            )
+        if len({sizes[-1] for sizes in settings.hidden}) != 1:
+            raise SettingsError("ani: the last hidden layer must have one size for all elements")
+        self.register_buffer("elements", torch.tensor(settings.elements), persistent=False)
+        self.aev = AEV(settings.aev, len(settings.elements))
+        self.aev_input = Input("atom")
+        self.by_element = Gather()
+        self.members: Sequence[_ElementNetworks] = nn.ModuleList(  # type: ignore[assignment]
+            _ElementNetworks(self.aev.size, settings, scaling.targets)
+            for _ in range(settings.members)
+        )
+        self.as_before = Gather()
+        self.over_members = Sum()
+        self.mean = Product()
+        self.readout = AtomicReadout(scaling)
+
+    def _groups(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Environments by element, and where each atom's row went.
+
+        Raises InputError for an element that has no network.
+        """
+        element = element_index(batch.numbers, self.elements)
+        environments = self.aev_input(self.aev(batch, element))
+        order = element.argsort(stable=True)
+        counts = torch.bincount(element, minlength=len(self.elements)).tolist()
+        groups = list(self.by_element(environments, order).split(counts))
+        return groups, order.argsort()
+
+    def _member_outputs(self, batch: Batch) -> list[Tensor]:
+        groups, row = self._groups(batch)
+        return [self.as_before(member(groups), row) for member in self.members]
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        outputs = self._member_outputs(batch)
+        total = self.over_members(*outputs)
+        average: Tensor = self.mean(total, total.new_tensor(1.0 / len(outputs)))
+        return average
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The last hidden layers of all members side by side, (A, members * last)."""
+        groups, row = self._groups(batch)
+        values = [torch.cat(member.hidden_values(groups)) for member in self.members]
+        return torch.cat(values, dim=1).index_select(0, row)
+
+    def member_predictions(self, batch: Batch) -> Tensor:
+        """What each member predicts by itself, (members, M, T)."""
+        return torch.stack([self.readout(one, batch) for one in self._member_outputs(batch)])
+
+    def atomic_terms(self, batch: Batch) -> Tensor:
+        """What each atom adds to the prediction, (A, T)."""
+        return self.readout.terms(self._outputs(batch), batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        prediction: Tensor = self.readout(self._outputs(batch), batch)
+        return prediction

@@ -1,0 +1,172 @@
+"""Harmonic vibrations of a molecule: Hessian, modes, wavenumbers, zero-point energy.
+
+Pure functions of arrays in atomic units; where energies, gradients and Hessians come from is the
+business of a ``PotentialSurface`` (``surface.py`` makes one with Psi4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import GetPeriodicTable
+
+from hpcml.response import units
+
+Array = NDArray[np.float64]
+
+LARGEST_GRADIENT = 1e-3
+"""Component of the gradient (hartree / bohr) above which a geometry is no stationary point."""
+
+_STEP = 0.005  # bohr; the third derivatives' error of 1e-5 of the Hessian equals the noise of DFT
+_LINEAR = 1e-3  # ratio of singular values; an atom 0.1 degree off the axis is still on it
+
+
+@dataclass(frozen=True)
+class Point:
+    """The surface at one geometry: hartree, (n, 3) hartree/bohr, (3,) e bohr."""
+
+    energy: float
+    gradient: Array
+    dipole: Array
+
+
+class PotentialSurface(Protocol):
+    """What vibrations need to know of an electronic-structure program; positions in bohr."""
+
+    def point(self, positions: Array) -> Point:
+        """Energy, gradient and dipole there."""
+
+    def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:
+        """Hessian (3n, 3n) and dipole derivatives (3n, 3), or None where there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Vibrations:
+    """Harmonic vibrations, ascending.
+
+    frequencies   (m,) cm^-1; an imaginary one is given as a negative number
+    zpve          hartree; 1/2 h nu summed over the real modes
+    modes         (m, n, 3) orthonormal mass-weighted displacements L
+    intensities   (m,) km/mol, infrared absorption
+    warnings      whether this is a minimum, in words; empty where it is
+    """
+
+    frequencies: Array
+    zpve: float
+    modes: Array
+    intensities: Array
+    warnings: tuple[str, ...]
+
+
+def vibrate(
+    surface: PotentialSurface,
+    numbers: NDArray[np.int64],
+    positions: Array,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Vibrations:
+    """Vibrations about a geometry: numbers (n,), positions (n, 3) in bohr.
+
+    The Hessian is analytic where the surface has one, else a central difference of 6 n
+    gradients; ``advance`` hears how many of those are done.
+    """
+    here = surface.point(positions)
+    hessian, dipole_derivatives = surface.analytic_hessian(positions) or finite_difference_hessian(
+        surface, positions, advance
+    )
+    return harmonic(hessian, dipole_derivatives, here.gradient, numbers, positions)
+
+
+def finite_difference_hessian(
+    surface: PotentialSurface,
+    positions: Array,
+    advance: Callable[[int], None] = lambda done: None,
+) -> tuple[Array, Array]:
+    """Hessian (3n, 3n) and dipole derivatives (3n, 3) by central differences of gradients."""
+    size = positions.size
+    hessian = np.empty((size, size))
+    dipole_derivatives = np.empty((size, 3))
+    for coordinate in range(size):
+        forward, backward = (
+            surface.point(_displaced(positions, coordinate, sign * _STEP)) for sign in (1, -1)
+        )
+        hessian[coordinate] = (forward.gradient - backward.gradient).ravel() / (2.0 * _STEP)
+        dipole_derivatives[coordinate] = (forward.dipole - backward.dipole) / (2.0 * _STEP)
+        advance(2 * (coordinate + 1))
+    return 0.5 * (hessian + hessian.T), dipole_derivatives
+
+
+def harmonic(
+    hessian: Array,
+    dipole_derivatives: Array,
+    gradient: Array,
+    numbers: NDArray[np.int64],
+    positions: Array,
+) -> Vibrations:
+    """Normal modes of a Hessian with translations and rotations projected out.
+
+    hessian (3n, 3n) hartree/bohr^2; dipole_derivatives (3n, 3) e; gradient (n, 3);
+    numbers (n,); positions (n, 3) bohr.  Masses are those of the most abundant isotopes.
+    (Wilson, Decius and Cross, "Molecular Vibrations" (1955), chapters 2 and 7.)
+    """
+    root_mass = np.repeat(np.sqrt(masses(numbers) / units.ATOMIC_MASS_UNIT), 3)
+    internal = internal_motions(positions, root_mass)
+    force_constants = internal.T @ (hessian / np.outer(root_mass, root_mass)) @ internal
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (force_constants + force_constants.T))
+    angular = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues))
+    modes = (internal @ vectors).T
+    transition = (modes / root_mass) @ dipole_derivatives
+    frequencies = angular * units.INVERSE_CENTIMETRE
+    return Vibrations(
+        frequencies=frequencies,
+        zpve=float(0.5 * angular[angular > 0.0].sum()),
+        modes=modes.reshape(-1, len(numbers), 3),
+        intensities=(transition**2).sum(axis=1) * units.INFRARED_INTENSITY,
+        warnings=_warnings(frequencies, gradient),
+    )
+
+
+def masses(numbers: NDArray[np.int64]) -> Array:
+    """Masses of the most abundant isotopes in unified atomic mass units, (n,)."""
+    table = GetPeriodicTable()
+    return np.array([table.GetMostCommonIsotopeMass(int(number)) for number in numbers])
+
+
+def internal_motions(positions: Array, root_mass: Array) -> Array:
+    """Orthonormal basis (3n, 3n - 6 or 3n - 5) of the mass-weighted motions that vibrate.
+
+    The complement of three translations and of the rotations about the centre of mass, of
+    which a linear molecule has two and an atom none.
+    """
+    mass = root_mass.reshape(-1, 3)[:, 0] ** 2
+    centred = positions - mass @ positions / mass.sum()
+    translations = np.tile(np.eye(3), (len(positions), 1)) * root_mass[:, None]
+    rotations = np.stack([np.cross(axis, centred).ravel() for axis in np.eye(3)], axis=1)
+    left, singular, _ = np.linalg.svd(rotations * root_mass[:, None], full_matrices=False)
+    rotations = left[:, singular > _LINEAR * max(singular[0], 1e-6)]
+    rigid = np.hstack([translations, rotations])
+    complete, _ = np.linalg.qr(rigid, mode="complete")
+    return np.asarray(complete[:, rigid.shape[1] :])
+
+
+def _displaced(positions: Array, coordinate: int, step: float) -> Array:
+    moved = positions.copy()
+    moved.flat[coordinate] += step
+    return moved
+
+
+def _warnings(frequencies: Array, gradient: Array) -> tuple[str, ...]:
+    warnings = []
+    imaginary = [f"{-nu:.0f}i" for nu in frequencies if nu < 0.0]
+    if imaginary:
+        warnings.append(f"not a minimum: imaginary modes at {', '.join(imaginary)} cm^-1")
+    largest = float(np.abs(gradient).max())
+    if largest > LARGEST_GRADIENT:
+        warnings.append(
+            f"not a stationary point at this level: the gradient reaches {largest:.1e} Eh/bohr; "
+            "harmonic frequencies want an optimized geometry"
+        )
+    return tuple(warnings)

@@ -11,14 +11,18 @@ from torch import nn
 from hpcml.errors import SettingsError
 from hpcml.models.ani import ANI
 from hpcml.models.dtnn import DTNN
+from hpcml.models.graphconv import GraphConv
 from hpcml.models.linear import LinearRegression
+from hpcml.models.painn import PaiNN
 from hpcml.models.readout import Scaling
 from hpcml.models.weave import Weave
 
 MODELS: dict[str, Any] = {
     "ani": ANI,
     "dtnn": DTNN,
+    "graphconv": GraphConv,
     "linear": LinearRegression,
+    "painn": PaiNN,
     "weave": Weave,
 }
 

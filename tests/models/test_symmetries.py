@@ -11,7 +11,9 @@ from hpcml.molecules import Molecule
 SMALL = {
     "ani": {"elements": (1, 6, 7, 8, 9), "hidden": [[6, 5]] * 5, "members": 2},
     "dtnn": {"passes": 2, "coefficients": 6, "factors": 8, "gaussians": 20, "width": 1.0},
+    "graphconv": {"hidden": (6, 5), "dense": 7, "largest_degree": 4},
     "linear": {},
+    "painn": {"features": 8, "interactions": 2, "radial": 5, "cutoff": 3.0},
     "weave": {"hidden": 8, "representation": 6, "fully_connected": (10, 7)},
     "weave, sum": {"hidden": 8, "representation": 6, "readout": "sum"},
 }
@@ -71,7 +73,8 @@ def test_a_molecule_does_not_see_its_batch(model, make_batch, molecules):
 
 
 def test_every_parameter_gets_a_gradient(model, make_batch, molecules):
-    model(make_batch(model, molecules)).square().sum().backward()
+    fluoride = Molecule([9], [[0.0, 0.0, 0.0]], charge=-1)  # an atom without bonds
+    model(make_batch(model, [*molecules, fluoride])).square().sum().backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
 

@@ -1,0 +1,147 @@
+"""GraphConv, the GC of DeepChem and MoleculeNet: neural fingerprints with a maximum of neighbours.
+
+D. Duvenaud et al., arXiv:1509.09292; Z. Wu et al., Chem. Sci. 9, 513 (2018).  As in DeepChem,
+save for the graph: ours has the hydrogens as nodes, and the features of
+``hpcml.molecules.features``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from hpcml.errors import InputError
+from hpcml.models.batch import Batch
+from hpcml.models.layers import (
+    BatchNorm,
+    Concatenate,
+    Gather,
+    Input,
+    Linear,
+    ReLU,
+    ScatterMax,
+    ScatterSum,
+    Sum,
+    Tanh,
+)
+from hpcml.models.readout import MoleculeReadout, Scaling
+from hpcml.molecules.features import ATOM_FEATURES
+
+
+class GraphConvSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the network; the defaults are DeepChem's.
+
+    hidden            features after each convolution
+    dense             features of an atom before the molecule is summed up
+    largest_degree    bonds an atom can have; each number of bonds has weights of its own
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    dense: int = 128
+    largest_degree: int = 10
+
+
+class _Convolution(nn.Module):
+    """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i.
+
+    Atoms are sorted by d, so that each set of weights meets its atoms as one matrix.
+    """
+
+    def __init__(self, inputs: int, outputs: int, largest_degree: int) -> None:
+        super().__init__()
+        self.gather = Gather()
+        self.over_neighbours = ScatterSum()
+        degrees = range(largest_degree + 1)
+        self.own = nn.ModuleList(Linear(inputs, outputs) for _ in degrees)
+        self.neighbours = nn.ModuleList(Linear(inputs, outputs) for _ in degrees[1:])
+        self.add = Sum()
+        self.activation = ReLU()
+
+    def forward(self, atoms: Tensor, bonds: Tensor, degree: Tensor) -> Tensor:
+        i, j = bonds
+        summed = self.over_neighbours(self.gather(atoms, j), i, len(atoms))
+        order = degree.argsort(stable=True)
+        counts = torch.bincount(degree, minlength=len(self.own)).tolist()
+        own = self.gather(atoms, order).split(counts)
+        neighbours = self.gather(summed, order).split(counts)
+        rows = [self.own[0](own[0])]  # an atom by itself has no neighbours to add
+        for d in range(1, len(self.own)):
+            rows.append(self.add(self.own[d](own[d]), self.neighbours[d - 1](neighbours[d])))
+        new: Tensor = self.activation(self.gather(torch.cat(rows), order.argsort()))
+        return new
+
+
+class _Pool(nn.Module):
+    """h_i = max over atom i and its neighbours, feature by feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gather = Gather()
+        self.largest = ScatterMax()
+
+    def forward(self, atoms: Tensor, bonds: Tensor) -> Tensor:
+        itself = torch.arange(len(atoms), device=atoms.device)
+        i, j = torch.cat([itself.expand(2, -1), bonds], dim=1)
+        pooled: Tensor = self.largest(self.gather(atoms, j), i, len(atoms))
+        return pooled
+
+
+class GraphConv(nn.Module):
+    """Forward: batch -> (M, T) in the target's unit."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = GraphConvSettings
+    inputs: ClassVar[frozenset[str]] = frozenset({"atom_features", "bonds"})
+    additive: ClassVar[bool] = False
+
+    def __init__(self, settings: GraphConvSettings, scaling: Scaling) -> None:
+        super().__init__()
+        self.largest_degree = settings.largest_degree
+        widths = (len(ATOM_FEATURES), *settings.hidden)
+        self.atom_input = Input("atom")
+        self.convolutions = nn.ModuleList(
+            _Convolution(*width, settings.largest_degree)
+            for width in zip(widths, settings.hidden, strict=False)
+        )
+        self.norms = nn.ModuleList(BatchNorm(size) for size in settings.hidden)
+        self.pools = nn.ModuleList(_Pool() for _ in settings.hidden)
+        self.dense = nn.Sequential(
+            Linear(widths[-1], settings.dense), ReLU(), BatchNorm(settings.dense)
+        )
+        self.over_atoms = ScatterSum()
+        self.largest_atom = ScatterMax()
+        self.concatenate = Concatenate()
+        self.tanh = Tanh()
+        self.head = Linear(2 * settings.dense, scaling.targets)
+        self.readout = MoleculeReadout(scaling)
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The atoms' final features, (A, dense); InputError for an atom with too many bonds."""
+        assert batch.bonds is not None
+        degree = torch.bincount(batch.bonds[0], minlength=batch.atoms)
+        if int(degree.max()) > self.largest_degree:
+            raise InputError(
+                f"graphconv: an atom has {int(degree.max())} bonds, more than largest_degree "
+                f"{self.largest_degree}"
+            )
+        atoms = self.atom_input(batch.atom_features)
+        layers = zip(self.convolutions, self.norms, self.pools, strict=True)
+        for convolution, norm, pool in layers:
+            atoms = pool(norm(convolution(atoms, batch.bonds, degree)), batch.bonds)
+        final: Tensor = self.dense(atoms)
+        return final
+
+    def atomic_terms(self, batch: Batch) -> Tensor:
+        """InputError: the hyperbolic tangent over the sum leaves no terms of single atoms."""
+        raise InputError("graphconv has no atomic terms")
+
+    def forward(self, batch: Batch) -> Tensor:
+        atoms = self.representation(batch)
+        molecules = self.concatenate(
+            self.over_atoms(atoms, batch.molecule, batch.size),
+            self.largest_atom(atoms, batch.molecule, batch.size),
+        )
+        prediction: Tensor = self.readout(self.head(self.tanh(molecules)), batch)
+        return prediction

@@ -1,0 +1,183 @@
+"""PaiNN, the polarizable atom interaction network: scalars and vectors that turn with the molecule.
+
+K. T. Schuett, O. T. Unke, M. Gastegger, ICML 2021, arXiv:2102.03150.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from hpcml.models.batch import Batch
+from hpcml.models.elements import check_numbers
+from hpcml.models.expansion import SincExpansion, cosine_cutoff
+from hpcml.models.layers import (
+    Concatenate,
+    Dot,
+    Embedding,
+    Gather,
+    Input,
+    Linear,
+    Norm,
+    Product,
+    ScatterSum,
+    SiLU,
+    Sum,
+)
+from hpcml.models.readout import AtomicReadout, Scaling
+
+
+class PaiNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the network; the defaults are the published ones.
+
+    features        F of the scalars, and of the vectors
+    interactions    messages and updates
+    radial          waves sin(n pi d / cutoff) / d in which a distance is expanded
+    cutoff          angstrom
+    largest_number  the heaviest element that can be embedded
+    """
+
+    features: int = 128
+    interactions: int = 3
+    radial: int = 20
+    cutoff: float = 5.0
+    largest_number: int = 100
+
+
+class _Neighbours:
+    """Pairs within the cut-off; as in Batch, the second half is the first turned round."""
+
+    def __init__(self, batch: Batch, cutoff: float) -> None:
+        half = batch.distances.shape[0] // 2
+        self.near = (batch.distances[:half] < cutoff).nonzero().squeeze(1)
+        i, j = batch.pairs[:, self.near]
+        self.distances = batch.distances[self.near]
+        direction = (batch.positions[j] - batch.positions[i]) / self.distances[:, None]
+        self.i, self.j = torch.cat([i, j]), torch.cat([j, i])
+        self.directions = torch.cat([direction, -direction])  # from i to j, unit length
+
+
+class _Message(nn.Module):
+    """ds_i = sum_j phi_s(s_j) W_s;  dv_i = sum_j v_j phi_vv(s_j) W_vv + r_ij phi_vs(s_j) W_vs.
+
+    Equations 7 and 8.  While all vectors are zero the term with v_j is not computed.
+    """
+
+    def __init__(self, features: int, *, has_vectors: bool) -> None:
+        super().__init__()
+        self.has_vectors = has_vectors
+        self.phi = nn.Sequential(
+            Linear(features, features), SiLU(), Linear(features, (2 + has_vectors) * features)
+        )
+        self.gather = Gather()
+        self.filter = Product()
+        self.point = Product()
+        self.scale = Product()
+        self.add = Sum()
+        self.over_neighbours = ScatterSum()
+
+    def forward(
+        self, s: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
+    ) -> tuple[Tensor, Tensor]:
+        atoms, features = s.shape
+        messages = self.filter(self.gather(self.phi(s), near.j), filters)
+        ds = self.over_neighbours(messages[:, :features], near.i, atoms)
+        vs = messages[:, None, features : 2 * features].expand(-1, 3, -1)
+        dv = self.point(vs, near.directions[:, :, None])
+        if v is not None:
+            vv = messages[:, None, 2 * features :]
+            dv = self.add(dv, self.scale(self.gather(v, near.j), vv))
+        return ds, self.over_neighbours(dv, near.i, atoms)
+
+
+class _Update(nn.Module):
+    """ds = a_ss + a_sv <U v, V v>;  dv = a_vv U v, with a = a(s, |V v|); equations 9 and 10."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.U = Linear(features, features, bias=False)
+        self.V = Linear(features, features, bias=False)
+        self.norm = Norm()
+        self.concatenate = Concatenate()
+        self.a = nn.Sequential(
+            Linear(2 * features, features), SiLU(), Linear(features, 3 * features)
+        )
+        self.dot = Dot()
+        self.scale_dot = Product()
+        self.scale_vector = Product()
+        self.add = Sum()
+
+    def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        Uv, Vv = self.U(v), self.V(v)
+        a_vv, a_sv, a_ss = self.a(self.concatenate(s, self.norm(Vv))).chunk(3, dim=1)
+        ds = self.add(a_ss, self.scale_dot(self.dot(Uv, Vv), a_sv))
+        return ds, self.scale_vector(Uv, a_vv[:, None, :])
+
+
+class PaiNN(nn.Module):
+    """Forward: batch -> (M, T) in the target's unit."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = PaiNNSettings
+    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
+    additive: ClassVar[bool] = True
+
+    def __init__(self, settings: PaiNNSettings, scaling: Scaling) -> None:
+        super().__init__()
+        F = settings.features
+        self.cutoff = settings.cutoff
+        self.embedding = Embedding(settings.largest_number + 1, F)
+        self.expansion = SincExpansion(settings.cutoff, settings.radial)
+        self.distance_input = Input("pair")
+        first = [number == 0 for number in range(settings.interactions)]
+        self.filters = nn.ModuleList(Linear(settings.radial, (3 - f) * F) for f in first)
+        self.within_cutoff = Gather()
+        self.cut = Product()
+        self.messages = nn.ModuleList(_Message(F, has_vectors=not f) for f in first)
+        self.updates = nn.ModuleList(_Update(F) for _ in first)
+        self.add = Sum()
+        self.hidden = Linear(F, F // 2)
+        self.activation = SiLU()
+        self.output = Linear(F // 2, scaling.targets)
+        self.readout = AtomicReadout(scaling)
+
+    def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scalars (A, F) and vectors (A, 3, F) of the atoms; InputError for an element too heavy.
+
+        The vectors turn with the molecule.
+        """
+        check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
+        near = _Neighbours(batch, self.cutoff)
+        once = batch.distances[: batch.distances.shape[0] // 2]
+        waves = self.within_cutoff(self.distance_input(self.expansion(once)), near.near)
+        cut = cosine_cutoff(near.distances, self.cutoff)[:, None]
+        s: Tensor = self.embedding(batch.numbers)
+        v: Tensor | None = None
+        for make_filter, message, update in zip(
+            self.filters, self.messages, self.updates, strict=True
+        ):
+            filters = self.cut(make_filter(waves), cut).repeat(2, 1)
+            ds, dv = message(s, v, filters, near)
+            s, v = self.add(s, ds), dv if v is None else self.add(v, dv)
+            ds, dv = update(s, v)
+            s, v = self.add(s, ds), self.add(v, dv)
+        assert v is not None
+        return s, v
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The atoms' scalars, (A, F)."""
+        return self.features(batch)[0]
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        outputs: Tensor = self.output(self.activation(self.hidden(self.representation(batch))))
+        return outputs
+
+    def atomic_terms(self, batch: Batch) -> Tensor:
+        """What each atom adds to the prediction, (A, T)."""
+        return self.readout.terms(self._outputs(batch), batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        prediction: Tensor = self.readout(self._outputs(batch), batch)
+        return prediction

@@ -1,0 +1,129 @@
+"""Parsl: where the MPI programs of a campaign are started.
+
+One Parsl task is one start of the MPI program over one block (this machine, an allocation, or a
+pilot job): a bash_app on a HighThroughputExecutor with a single worker, which runs ``mpiexec`` or
+``srun`` there.  Molecules are shared out inside the MPI program, not by Parsl: a Parsl task for
+each would start Psi4 each time.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import sys
+from concurrent.futures import Future
+from types import TracebackType
+
+from parsl.app.app import bash_app
+from parsl.config import Config
+from parsl.dataflow.dflow import DataFlowKernel
+from parsl.executors import HighThroughputExecutor
+from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+from parsl.launchers import SimpleLauncher
+from parsl.providers import LocalProvider, SlurmProvider
+from parsl.providers.base import ExecutionProvider
+
+from hpcml.campaign.launch import mpi_command, mpi_environment, shell_line
+from hpcml.campaign.run_folder import RunFolder
+from hpcml.campaign.site import Site
+from hpcml.campaign.task import TaskFolder
+from hpcml.campaign.tether import tethered
+
+_LOOPBACK = "127.0.0.1"
+_POOL = "process_worker_pool.py"
+
+
+def _mpi_program(command: str, stdout: str = "", stderr: str = "") -> str:
+    return command
+
+
+class Blocks:
+    """The blocks of a site, as long as the context lasts; ``start`` runs a task on one."""
+
+    def __init__(self, site: Site, run_folder: RunFolder) -> None:
+        self.site = site
+        self.run_folder = run_folder
+        self._kernel: DataFlowKernel | None = None
+
+    def __enter__(self) -> Blocks:
+        self._kernel = DataFlowKernel(_configuration(self.site, self.run_folder))
+        self._app = bash_app(_mpi_program, data_flow_kernel=self._kernel)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._kernel is not None:
+            self._kernel.cleanup()
+            self._kernel = None
+
+    def start(self, task: TaskFolder, calculator: str) -> Future[int]:
+        """Start the MPI program of a task on the next free block; what it prints: task.output."""
+        arguments = [str(task.path), "--calculator", calculator]
+        command = mpi_command(self.site.ranks, "hpcml.campaign.worker", arguments, self.site)
+        line = shell_line(tethered(command), mpi_environment(self.site))
+        future: Future[int] = self._app(line, stdout=str(task.output), stderr=str(task.output))
+        return future
+
+
+def _configuration(site: Site, run_folder: RunFolder) -> Config:
+    # A machine's own blocks talk over the loopback interface and nothing else; pilot jobs need
+    # one address of this host, and reach no other.  The traffic is encrypted in both cases.
+    remote = site.kind == "slurm"
+    address = (site.address or socket.gethostname()) if remote else _LOOPBACK
+    pool = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
+    executor = HighThroughputExecutor(
+        label="blocks",
+        provider=_provider(site),
+        address=socket.gethostbyname(address),
+        loopback_address=_LOOPBACK,
+        encrypted=True,
+        max_workers_per_node=1,
+        cores_per_worker=0.001,
+        heartbeat_period=10,
+        heartbeat_threshold=60,
+        interchange_launch_cmd=tethered(
+            [sys.executable, "-m", "parsl.executors.high_throughput.interchange"]
+        ),
+        launch_cmd=DEFAULT_LAUNCH_CMD.replace(_POOL, pool),
+    )
+    return Config(
+        executors=[executor],
+        run_dir=str(run_folder.logs / "parsl"),
+        strategy="simple" if remote else "none",
+        strategy_period=0.25,  # blocks are asked for at this beat, the first one too
+        max_idletime=30.0,
+        # A task that failed is planned anew with what is missing then; Parsl must not repeat it.
+        retries=0,
+        usage_tracking=0,
+    )
+
+
+def _provider(site: Site) -> ExecutionProvider:
+    if site.kind != "slurm":
+        return LocalProvider(
+            init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(debug=False)
+        )
+    options = "\n".join(f"#SBATCH {shlex.quote(option)}" for option in site.sbatch_options)
+    lines = [f"module load {shlex.quote(module)}" for module in site.modules]
+    return SlurmProvider(
+        partition=site.partition or None,
+        account=site.account or None,
+        qos=site.qos or None,
+        constraint=site.constraint or None,
+        gpus_per_node=site.gpus_per_node or None,
+        nodes_per_block=site.nodes,
+        cores_per_node=site.ranks_per_node * site.threads,
+        init_blocks=0,
+        min_blocks=0,
+        max_blocks=site.blocks,
+        walltime=site.walltime,
+        scheduler_options=options,
+        worker_init="\n".join([*lines, *site.setup]),
+        exclusive=site.exclusive,
+        launcher=SimpleLauncher(debug=False),
+        cmd_timeout=60,
+    )

@@ -1,0 +1,138 @@
+"""Starting MPI programs: the command, its environment, and a run of it beside this process."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hpcml.campaign.site import Site
+from hpcml.campaign.tether import tethered
+from hpcml.errors import PlatformError
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def mpi_command(
+    ranks: int, module: str, arguments: Sequence[str], site: Site, *, nodes: int | None = None
+) -> list[str]:
+    """Words that start ``python -m module arguments`` on so many ranks at this site.
+
+    nodes   over which the ranks are spread; None: the site's
+    """
+    program = [sys.executable, "-m", module, *arguments]
+    if site.launcher == "srun":
+        nodes = site.nodes if nodes is None else nodes
+        return [
+            "srun",
+            f"--nodes={nodes}",
+            f"--ntasks={ranks}",
+            f"--ntasks-per-node={-(-ranks // nodes)}",
+            f"--cpus-per-task={site.threads}",
+            "--kill-on-bad-exit=1",
+            *site.mpi_options,
+            *program,
+        ]
+    return ["mpiexec", "-n", str(ranks), *site.mpi_options, *program]
+
+
+def mpi_environment(site: Site) -> dict[str, str]:
+    """Variables to add for an MPI program.
+
+    Open MPI is told by variables what it would otherwise need its own words for, so that the
+    same command serves MPICH and its kin, which do not read them: more ranks than cores may be
+    started (a test machine), ranks are not bound (each rank pins its own calculations), and
+    root may start them (containers).  The last is set for root alone.
+    """
+    threads = str(site.threads)
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "HDF5_USE_FILE_LOCKING": "FALSE",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if site.launcher == "srun":
+        environment["SRUN_CPUS_PER_TASK"] = threads
+    else:
+        environment |= {
+            "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "OMPI_MCA_hwloc_base_binding_policy": "none",
+            "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+            "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+            "PRTE_MCA_hwloc_default_binding_policy": "none",
+        }
+    if os.geteuid() == 0:
+        environment |= {
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "PRTE_ALLOW_RUN_AS_ROOT": "1",
+            "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+    return environment
+
+
+def shell_line(command: Sequence[str], environment: dict[str, str]) -> str:
+    """One line for a shell: the variables, then the command in the shell's own place."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+    return shlex.join(["exec", "env"]) + " " + " ".join(variables) + " " + shlex.join(command)
+
+
+def run_mpi(
+    ranks: int,
+    module: str,
+    arguments: Sequence[str],
+    site: Site,
+    log: Path,
+    *,
+    watch: Callable[[], None] | None = None,
+) -> None:
+    """Run an MPI program to its end; what it prints goes to ``log``.
+
+    watch   called about five times a second while it runs, e.g. to show progress
+    Raises PlatformError, with the last line of the log, if it fails.  It dies with this process.
+    """
+    command = mpi_command(ranks, module, arguments, site)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        start = output.tell()
+        try:
+            process = subprocess.Popen(
+                tethered(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **mpi_environment(site)},
+            )
+        except OSError as error:
+            raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
+        try:
+            while process.poll() is None:
+                if watch is not None:
+                    watch()
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode != 0:
+        raise PlatformError(
+            f"{module} ended with status {process.returncode}: {last_line(log, start)} (see {log})"
+        )
+
+
+def last_line(log: Path, start: int = 0) -> str:
+    """The last line in a log that says something about an error, or its last line at all."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(start, log.stat().st_size - 20000))
+            lines = [s.strip() for s in stream.read().decode(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    lines = [line for line in lines if any(c.isalnum() for c in line)]
+    telling = [line for line in lines if "Error" in line or "error:" in line]
+    return (telling or lines or [""])[-1]

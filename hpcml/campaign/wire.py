@@ -1,0 +1,146 @@
+"""Messages between processes: msgpack with a length in front, numpy arrays included.
+
+Nothing that arrives is executed: msgpack holds numbers, text, lists, maps and, as extension 1,
+an array's type, shape and bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import subprocess
+from typing import Any, BinaryIO, cast
+
+import msgspec
+import numpy as np
+
+from hpcml.molecules import Molecule
+
+_LENGTH = struct.Struct("<I")
+_ARRAY = 1
+_KINDS = frozenset("biufcS")  # plain numbers and bytes; never objects
+
+
+def _extend(value: Any) -> msgspec.msgpack.Ext:
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
+        array = np.ascontiguousarray(value).reshape(value.shape)  # keeps a 0-d array 0-d
+        head = (array.dtype.str, array.shape, array.tobytes())
+        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(head))
+    raise NotImplementedError(f"a {type(value).__name__} cannot be sent to another process")
+
+
+def _restore(code: int, data: memoryview) -> Any:
+    if code != _ARRAY:
+        raise ValueError(f"unknown msgpack extension {code}")
+    kind, shape, content = msgspec.msgpack.decode(data, type=tuple[str, tuple[int, ...], bytes])
+    dtype = np.dtype(kind)
+    if dtype.kind not in _KINDS:
+        raise ValueError(f"an array of type {kind} is not accepted")
+    return np.frombuffer(content, dtype).reshape(shape).copy()
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_extend)
+_DECODER = msgspec.msgpack.Decoder(ext_hook=_restore)
+
+
+def encode(message: Any) -> bytes:
+    """The message as bytes; numpy arrays and scalars may stand anywhere in it."""
+    return _ENCODER.encode(message)
+
+
+def decode(data: bytes | bytearray | memoryview) -> Any:
+    """Inverse of ``encode``; ValueError (msgspec.DecodeError) for anything else."""
+    return _DECODER.decode(data)
+
+
+def write(stream: BinaryIO, message: Any) -> None:
+    """Write one message with its length and flush."""
+    data = encode(message)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def read(stream: BinaryIO) -> Any:
+    """The next message of a blocking stream; EOFError at its end or in a torn message."""
+    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return decode(_exactly(stream, length))
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if data is None or len(data) < count:
+        raise EOFError("the other end of the pipe is closed")
+    return data
+
+
+def ends(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:
+    """(where to write, where to read) of a process that was started with two pipes."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
+
+
+class Inbox:
+    """Messages from a file descriptor that must not block its reader."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._buffer = bytearray()
+
+    def poll(self, seconds: float = 0.0) -> Any | None:
+        """The next message, or None if none is complete after at most ``seconds``.
+
+        EOFError when the writer is gone.
+        """
+        message = self._next()
+        if message is not None:
+            return message
+        ready, _, _ = select.select([self.descriptor], [], [], seconds)
+        if not ready:
+            return None
+        data = os.read(self.descriptor, 1 << 20)
+        if not data:
+            raise EOFError("the other end of the pipe is closed")
+        self._buffer += data
+        return self._next()
+
+    def closed(self) -> bool:
+        """Whether the writer is gone and nothing is left to read; never waits."""
+        if not select.select([self.descriptor], [], [], 0.0)[0]:
+            return False
+        data = os.read(self.descriptor, 1 << 20)
+        self._buffer += data
+        return not data and not self._buffer
+
+    def _next(self) -> Any | None:
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        end = _LENGTH.size + length
+        if len(self._buffer) < end:
+            return None
+        message = decode(bytes(self._buffer[_LENGTH.size : end]))
+        del self._buffer[:end]
+        return message
+
+
+def pack_molecule(molecule: Molecule) -> bytes:
+    """A molecule as bytes, labels included."""
+    return encode(
+        (
+            molecule.numbers,
+            molecule.positions,
+            molecule.charge,
+            molecule.multiplicity,
+            molecule.name,
+            molecule.smiles,
+        )
+    )
+
+
+def unpack_molecule(data: bytes) -> Molecule:
+    """Inverse of ``pack_molecule``; the key is the same."""
+    return Molecule(*decode(data))

@@ -1,7 +1,9 @@
 """The data set on disk: sharded HDF5 that survives kills and feeds training."""
 
 from hpcml.store import shards
+from hpcml.store.compaction import compact, merge
 from hpcml.store.dataset import Dataset
+from hpcml.store.imports import Imported, import_qm9
 from hpcml.store.manifest import Entry, Manifest, Problem
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
@@ -15,6 +17,7 @@ __all__ = [
     "Column",
     "Dataset",
     "Entry",
+    "Imported",
     "Manifest",
     "Problem",
     "Recovered",
@@ -23,6 +26,9 @@ __all__ = [
     "Schema",
     "Shard",
     "ShardWriter",
+    "compact",
+    "import_qm9",
+    "merge",
     "recover",
     "result_key",
     "shards",

@@ -69,7 +69,7 @@ class Dataset:
         """
         folder = Path(path)
         manifest = Manifest(folder)
-        if not manifest.files:
+        if not manifest.listed:
             raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
         problems = [problem for problem in manifest.problems if problem.loses_rows]
         entries: list[Entry] = []

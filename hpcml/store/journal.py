@@ -123,9 +123,11 @@ class Journal:
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file; ``remove`` it when no row in it counts any more."""
-        if remove:
-            self.path.unlink(missing_ok=True)
-        os.close(self._file)
+        try:
+            if remove:
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._file)
 
 
 def _is_still(descriptor: int, path: Path) -> bool:

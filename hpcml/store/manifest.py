@@ -113,19 +113,20 @@ class Manifest:
     entries   name -> Entry, those that this version of hpcml can read
     replaced  names that a compaction has superseded and not yet deleted
     problems  lines that cannot be used, and why
-    files     the manifest files read; none where nothing was ever written
+    listed    manifest file -> names of the shards that its lines name; empty where nothing was
+              ever written
     """
 
     folder: Path
     entries: dict[str, Entry] = field(init=False, default_factory=dict)
     replaced: set[str] = field(init=False, default_factory=set)
     problems: list[Problem] = field(init=False, default_factory=list)
-    files: list[Path] = field(init=False, default_factory=list)
+    listed: dict[Path, list[str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        self.files = sorted(self.folder.glob("manifest*.jsonl"))
-        for path in self.files:
+        for path in sorted(self.folder.glob("manifest*.jsonl")):
+            self.listed[path] = []
             self._read(path)
         for name in self.replaced:
             self.entries.pop(name, None)
@@ -172,6 +173,7 @@ class Manifest:
                     self.problems.append(Problem(where, str(error)))
                 else:
                     self.entries[record.name] = record
+                    self.listed[path].append(record.name)
         if torn:
             self.problems.append(
                 Problem(f"{path.name} line {len(lines) + 1}", "torn by a crash", loses_rows=False)

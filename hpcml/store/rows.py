@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,19 +80,32 @@ def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
 
 def check_row(row: Row, schema: Schema) -> None:
     """InputError unless the row fits the schema."""
-    if len(row.key) != 32 or not set(row.key) <= set("0123456789abcdef"):
+    if len(row.key) != 32 or not _HEXADECIMAL.issuperset(row.key):
         raise InputError(f"row of {row.molecule!r}: key {row.key!r} is not 32 hexadecimal digits")
+    expected = _shapes(schema)
     for name, value in row.values.items():
-        if name not in schema.columns:
+        if name not in expected:
             raise InputError(f"row {row.key}: the schema has no column {name!r}")
-        expected = empty_value(name, schema, len(row.molecule)).shape
+        per, tail = expected[name]
         shape = np.shape(value)
-        if CATALOGUE[name].per == "list":
-            shape, expected = shape[1:], expected[1:]
-        if shape != expected:
+        if per == "molecule":
+            fits = shape == tail
+        else:
+            fits = shape[1:] == tail and len(shape) > len(tail)
+            fits = fits and (per == "list" or shape[0] == len(row.molecule))
+        if not fits:
             raise InputError(
-                f"row {row.key}: {name} has shape {np.shape(value)}, the schema wants {expected}"
+                f"row {row.key}: {name} has shape {shape}, the schema wants "
+                f"{empty_value(name, schema, len(row.molecule)).shape}"
             )
+
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+@lru_cache(maxsize=8)
+def _shapes(schema: Schema) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: (CATALOGUE[name].per, schema.shape(name)) for name in schema.columns}
 
 
 def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:

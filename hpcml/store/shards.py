@@ -54,15 +54,32 @@ def write(
     quota) or PlatformError (permission); then nothing of the shard is visible, and the same
     call can be made again.
     """
+    if writer and not is_name(writer):
+        raise InputError(f"{writer!r} cannot name a writer: use letters, digits, _.+@-")
+    entry = put_file(folder, name, columns, attributes, units=units)
+    add_entry(Path(folder), entry, writer)
+    return entry
+
+
+def put_file(
+    folder: Path,
+    name: str,
+    columns: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, str | int | float],
+    *,
+    units: Mapping[str, str] | None = None,
+) -> Entry:
+    """The first half of ``write``: the file is there, and the caller owes the manifest a line."""
     folder = Path(folder)
-    for label in (name, writer):
-        if label and not is_name(label):
-            raise InputError(f"{label!r} cannot name a shard or writer: use letters, digits, _.+@-")
+    if not is_name(name):
+        raise InputError(f"{name!r} cannot name a shard: use letters, digits, _.+@-")
     arrays = {column: _plain(column, array) for column, array in columns.items()}
     if not arrays:
         raise InputError(f"shard {name!r} has no columns")
     image, extents = _file_image(arrays, attributes, units or {})
-    entry = Entry(
+    make_folder(folder / FOLDER)
+    replace_file(shard_file(folder, name), image)
+    return Entry(
         name=name,
         rows=len(arrays["key"] if "key" in arrays else next(iter(arrays.values()))),
         bytes=len(image),
@@ -71,10 +88,6 @@ def write(
         columns=extents,
         attributes=dict(attributes),
     )
-    make_folder(folder / FOLDER)
-    replace_file(shard_file(folder, name), image)
-    add_entry(folder, entry, writer)
-    return entry
 
 
 def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def verify(path: Path | str) -> Report:
     """
     folder = Path(path)
     manifest = Manifest(folder)
-    if not manifest.files:
+    if not manifest.listed:
         raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
     report = Report()
     for problem in manifest.problems:

@@ -1,0 +1,122 @@
+"""What is learned from: examples and targets of the rows that have both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError
+from hpcml.models import Example, example
+from hpcml.molecules import Molecule
+from hpcml.store import Dataset
+from hpcml.training.settings import Target
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """N usable rows of a data set and T targets.
+
+    keys        row keys of the data set
+    molecules   of each row
+    examples    of each row, for the inputs of one network
+    values      (N, T) float64, in ``units``
+    labels      T names, as in Target.label
+    units       T short units: "a0^3"
+    left_out    reason -> rows of the data set that are not here
+    """
+
+    keys: list[str]
+    molecules: list[Molecule]
+    examples: Sequence[Example]
+    values: NDArray[np.float64]
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    left_out: dict[str, int]
+
+    @property
+    def atoms(self) -> NDArray[np.int64]:
+        """(N,) number of atoms of each row."""
+        return np.array([len(molecule) for molecule in self.molecules])
+
+
+def read_data(dataset: Dataset, targets: Sequence[Target], inputs: frozenset[str]) -> TrainingData:
+    """The rows that have a value of every target and whose graph can be perceived.
+
+    The rows left out are counted by reason.  Raises InputError where a target is no column of
+    the data set, or no row is left.
+    """
+    values = np.stack([target_values(dataset, target) for target in targets], axis=1)
+    labels = tuple(target.label for target in targets)
+    left_out: Counter[str] = Counter()
+    for row_is_missing, label in zip(~np.isfinite(values).T, labels, strict=True):
+        if row_is_missing.any():
+            left_out[f"no value of {label}"] = int(row_is_missing.sum())
+    rows, molecules, examples = [], [], []
+    for row in np.flatnonzero(np.isfinite(values).all(axis=1)):
+        molecule = dataset.molecules[int(row)]
+        try:
+            examples.append(example(molecule, inputs))
+        except InputError:
+            left_out["bonds cannot be perceived"] += 1
+            continue
+        rows.append(int(row))
+        molecules.append(molecule)
+    if not rows:
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
+        raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
+    return TrainingData(
+        keys=[str(dataset.keys[row]) for row in rows],
+        molecules=molecules,
+        examples=examples,
+        values=values[rows],
+        labels=labels,
+        units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
+        left_out=dict(left_out),
+    )
+
+
+def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:
+    """(N,) values of one target, NaN where there is none; the dipole is its length."""
+    if target.name == "dipole":
+        return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
+    return dataset.scalar(target.name, process=target.process, frequency=target.frequency)
+
+
+def short_unit(unit: str) -> str:
+    """The unit as people write it: "a0^3" for "atomic units (e^2 a0^2 Eh^-1 = a0^3)"."""
+    if "=" in unit:
+        return unit.rsplit("=", 1)[1].strip(" )")
+    return "a.u." if unit.startswith("atomic units") else unit
+
+
+# ---------------------------------------------------------------------------- batches
+
+
+def epoch_batches(
+    rows: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """The rows of one pass in a random order, in batches that differ by one row at most.
+
+    A function of its arguments alone: the same at any number of ranks, and after a restart.
+    """
+    order = np.random.default_rng([seed, 0xE90C, epoch]).permutation(rows)
+    return np.array_split(order, ceil(len(rows) / batch_size))
+
+
+def share_of_rank(
+    batch: NDArray[np.int64], atoms: NDArray[np.int64], rank: int, size: int
+) -> NDArray[np.int64]:
+    """The rows of a batch that one rank computes: as many, and as large, as the others'.
+
+    Rows are dealt from the largest to the smallest, there and back again.
+    """
+    dealt = batch[np.argsort(-atoms[batch], kind="stable")]
+    place = np.arange(len(dealt))
+    turn = place % size
+    owner = np.where(place // size % 2 == 0, turn, size - 1 - turn)
+    return np.asarray(dealt[owner == rank])

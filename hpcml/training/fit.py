@@ -1,0 +1,255 @@
+"""The training loop: the same steps, and within rounding the same losses, on any ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hpcml.models import collate
+from hpcml.training.checkpoint import Progress, State
+from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
+from hpcml.training.optimization import (
+    learning_rate,
+    make_optimizer,
+    scaled_loss,
+    update_average,
+)
+from hpcml.training.settings import TrainSettings
+from hpcml.training.synchronized import synchronize_batch_norms
+from hpcml.training.world import World
+
+
+class Stopped(Exception):  # noqa: N818  no error: the run was asked to stop, and can go on
+    """The run was asked to end early; what is done is saved."""
+
+
+class Fit:
+    """One network on its way from first weights to best weights.
+
+    data          all rows; train and validation are numbers of rows
+    model         is trained, in place
+    judged        a second network of the same build, which takes the weights to be validated
+    scale         (T,), in the targets' units: errors are divided by it in the loss
+    progress      where to begin; kept up to date
+
+    The loss of a step is the sum over the global batch divided by its size, on whichever ranks
+    the molecules lie, so that an uneven division changes nothing.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        world: World,
+        data: TrainingData,
+        *,
+        model: nn.Module,
+        judged: nn.Module,
+        train: NDArray[np.int64],
+        validation: NDArray[np.int64],
+        scale: NDArray[np.float64],
+        progress: Progress,
+    ) -> None:
+        self.settings = settings
+        self.world = world
+        self.model = model
+        self.data = data
+        self.train = train
+        self.validation = validation
+        self.scale = scale
+        self.progress = progress
+        self.predictor = Predictor(settings, world, judged, data)
+        self._begun = time.perf_counter()
+
+        torch.backends.cuda.matmul.allow_tf32 = settings.precision == "tf32"
+        prepare(model, settings)
+        if progress.model:
+            model.load_state_dict(progress.model)
+        self._optimizer = make_optimizer(settings, model.parameters())
+        if progress.optimizer:
+            self._optimizer.load_state_dict(progress.optimizer)
+        if world.size > 1 and settings.batch_norm == "synchronized":
+            synchronize_batch_norms(model, world)
+        self._gradients = world.gradients(model.named_parameters())
+        self._average: dict[str, Tensor] = {}
+        if settings.average_decay:
+            start = progress.average or model.state_dict()
+            self._average = {n: value.clone().to(settings.device) for n, value in start.items()}
+        self._values = torch.from_numpy(data.values).to(settings.device)
+        self._scale = torch.from_numpy(scale).to(settings.device)
+
+    def run(
+        self,
+        save: Callable[[Progress], None],
+        tell: Callable[[Progress], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> State:
+        """Train until the epochs are done, or validation no longer improves; the best weights.
+
+        save    called with the progress at every checkpoint, by every rank at the same step
+        tell    called with the progress after every epoch
+        stop    asked at every checkpoint whether to end early; raises Stopped if any rank's says so
+        """
+        settings, progress = self.settings, self.progress
+
+        def checkpoint() -> None:
+            self._update_progress()
+            save(progress)
+            if float(self.world.sum(torch.tensor([float(stop())]))):
+                raise Stopped
+
+        while not self._finished():
+            batches = epoch_batches(self.train, settings.batch_size, settings.seed, progress.epoch)
+            self.model.train()
+            loss_sum = torch.zeros(1, dtype=torch.float64, device=settings.device)
+            for step in range(progress.step, len(batches)):
+                loss_sum += self._step(batches[step], step, len(batches))
+                steps = progress.epoch * len(batches) + step + 1
+                due = steps % settings.checkpoint_steps == 0
+                if step + 1 == len(batches):
+                    break
+                if due:
+                    progress.loss_sum += float(self.world.sum(loss_sum))
+                    loss_sum.zero_()
+                    progress.step = step + 1
+                    checkpoint()
+            progress.loss_sum += float(self.world.sum(loss_sum))
+            self._finish_epoch()
+            if due or self._finished():
+                checkpoint()
+            tell(progress)
+        return progress.best
+
+    def _finished(self) -> bool:
+        progress, patience = self.progress, self.settings.patience
+        enough = bool(patience) and progress.waited >= patience
+        return enough or progress.epoch >= self.settings.epochs
+
+    def _step(self, batch: NDArray[np.int64], step: int, steps: int) -> Tensor:
+        """One move of the weights; this rank's part of the sum of losses, (1,)."""
+        settings, world = self.settings, self.world
+        torch.manual_seed(_seed(settings.seed, self.progress.epoch, step, world.rank))
+        if len(batch) >= world.size:
+            rows, copies = share_of_rank(batch, self.data.atoms, world.rank, world.size), 1
+        else:  # too few to deal out: every rank computes all of them, each for its share
+            rows, copies = batch, world.size
+        output = self.predictor.forward(self.model, rows)
+        errors = (output - self._values[rows]) / self._scale
+        loss = scaled_loss(settings.loss, errors) / copies
+        self._optimizer.zero_grad(set_to_none=True)
+        (loss / len(batch)).backward()
+        self._gradients.reduce()
+        if settings.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate((step + 1) / steps)
+        self._optimizer.step()
+        if self._average:
+            update_average(self._average, self.model.state_dict(), settings.average_decay)
+        return loss.detach()
+
+    def _rate(self, part_of_epoch: float) -> float:
+        progress = self.progress
+        return learning_rate(self.settings, progress.epoch + part_of_epoch, progress.reductions)
+
+    def _finish_epoch(self) -> None:
+        """Validate, enter the epoch into the curve, keep the weights if none were better."""
+        progress = self.progress
+        judged = self.predictor.model
+        judged.load_state_dict(self._average or self.model.state_dict())
+        predicted = self.predictor(self.validation)
+        absolute = np.abs(predicted - self.data.values[self.validation]).mean(axis=0)
+        error = float((absolute / self.scale).mean())
+        loss = progress.loss_sum / len(self.train)
+        rate = self._rate(1.0)
+        progress.epoch += 1
+        progress.step = 0
+        progress.loss_sum = 0.0
+        progress.curve.append([float(progress.epoch), rate, loss, *absolute.tolist()])
+        if error < progress.best_error:
+            progress.best_error = error
+            progress.best = _copy(judged.state_dict())
+            progress.waited = progress.since_reduction = 0
+            return
+        progress.waited += 1
+        progress.since_reduction += 1
+        if progress.since_reduction >= self.settings.decay_epochs:
+            progress.reductions += 1
+            progress.since_reduction = 0
+
+    def _update_progress(self) -> None:
+        """Bring into ``progress`` what is held elsewhere while training."""
+        progress = self.progress
+        now = time.perf_counter()
+        progress.seconds += now - self._begun
+        self._begun = now
+        progress.loading_seconds += self.predictor.loading_seconds
+        self.predictor.loading_seconds = 0.0
+        progress.model = _copy(self.model.state_dict())
+        progress.average = _copy(self._average)
+        progress.optimizer = self._optimizer.state_dict()
+
+
+class Predictor:
+    """Predictions of rows of the data: on one rank with gradients, or by all ranks without.
+
+    loading_seconds    spent on making batches so far
+    """
+
+    def __init__(
+        self, settings: TrainSettings, world: World, model: nn.Module, data: TrainingData
+    ) -> None:
+        self.settings = settings
+        self.world = world
+        self.model = model
+        self.data = data
+        self.loading_seconds = 0.0
+        self._dtype = torch.float64 if settings.precision == "float64" else torch.float32
+        prepare(model, settings)
+
+    def forward(self, model: nn.Module, rows: NDArray[np.int64]) -> Tensor:
+        """(len(rows), T) in the targets' units, double precision, on the settings' device."""
+        begun = time.perf_counter()
+        batch = collate([self.data.examples[row] for row in rows], self._dtype)
+        batch = batch.to(self.settings.device)
+        self.loading_seconds += time.perf_counter() - begun
+        arithmetic: AbstractContextManager[object] = nullcontext()
+        if self.settings.precision == "bfloat16":
+            arithmetic = torch.autocast(self.settings.device, torch.bfloat16)
+        with arithmetic:
+            output: Tensor = model(batch)
+        return output.double()
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(len(rows), T) by ``self.model``: shared among the ranks, known to all of them."""
+        found = torch.zeros(len(rows), self.data.values.shape[1], dtype=torch.float64)
+        mine = share_of_rank(
+            np.arange(len(rows)), self.data.atoms[rows], self.world.rank, self.world.size
+        )
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(mine), self.settings.batch_size):
+                places = mine[start : start + self.settings.batch_size]
+                found[torch.from_numpy(places)] = self.forward(self.model, rows[places]).cpu()
+        return self.world.sum(found).numpy()
+
+
+def prepare(model: nn.Module, settings: TrainSettings) -> None:
+    """Bring the network to its device and precision, in place."""
+    model.to(settings.device)
+    if settings.precision == "float64":
+        model.double()
+
+
+def _seed(*numbers: int) -> int:
+    """A seed of its own for every step and rank, so that no generator's state need be saved."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _copy(state: dict[str, Tensor]) -> State:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

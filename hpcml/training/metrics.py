@@ -1,0 +1,128 @@
+"""What a training run tells: curve, predictions, and final numbers, as files for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import PlatformError
+from hpcml.store.disk import replace_file
+
+CURVE_FILE = "metrics.csv"
+PREDICTIONS_FILE = "predictions.csv"
+METRICS_FILE = "metrics.json"
+
+
+def per_target(name: str, labels: Sequence[str]) -> list[str]:
+    """Column names: ``name`` alone for one target, else with each target's label behind it."""
+    return [name] if len(labels) == 1 else [f"{name}_{label}" for label in labels]
+
+
+class CurveFile:
+    """metrics.csv: epoch, learning rate, mean training loss (of scaled errors), validation MAE.
+
+    The MAE is in the target's unit, which stands in the last column.  With a folder for
+    TensorBoard the same numbers go there as scalars.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: Sequence[str],
+        units: Sequence[str],
+        curve: Sequence[Sequence[float]],
+        *,
+        tensorboard: bool,
+    ) -> None:
+        """Begin with the rows of a run that goes on; those after its checkpoint are dropped."""
+        self._path = folder / CURVE_FILE
+        errors = per_target("validation_mae", labels)
+        self._names = ["epoch", "learning_rate", "train_loss", *errors]
+        self._unit = " ".join(dict.fromkeys(units))
+        rows: list[list[object]] = [[*self._names, "unit"], *map(self._row, curve)]
+        replace_file(self._path, _csv(rows))
+        self._writer = _event_writer(folder, len(curve)) if tensorboard else None
+
+    def append(self, values: Sequence[float]) -> None:
+        """Add one epoch."""
+        with self._path.open("ab") as file:
+            file.write(_csv([self._row(values)]))
+        if self._writer:
+            for name, value in zip(self._names[1:], values[1:], strict=True):
+                self._writer.add_scalar(name, value, int(values[0]))
+            self._writer.flush()
+
+    def _row(self, values: Sequence[float]) -> list[object]:
+        return [int(values[0]), *(repr(float(value)) for value in values[1:]), self._unit]
+
+
+def _event_writer(folder: Path, epochs: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise PlatformError(
+            f"tensorboard = true needs the package tensorboard ({error}): pip install tensorboard"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def write_predictions(
+    folder: Path,
+    labels: Sequence[str],
+    *,
+    keys: Sequence[str],
+    parts: Sequence[str],
+    reference: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+) -> None:
+    """predictions.csv: key, split, reference and predicted value of each target, in its unit."""
+    header = ["key", "split", *per_target("reference", labels), *per_target("predicted", labels)]
+    rows: list[list[object]] = [
+        [key, part, *map(repr, map(float, true)), *map(repr, map(float, guess))]
+        for key, part, true, guess in zip(keys, parts, reference, predicted, strict=True)
+    ]
+    replace_file(folder / PREDICTIONS_FILE, _csv([header, *rows]))
+
+
+def errors_of(
+    reference: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> dict[str, float | None]:
+    """Mean absolute error, root mean square error, and R^2 of one target; None without rows."""
+    if not len(reference):
+        return {"mae": None, "rmse": None, "r2": None}
+    error = predicted - reference
+    variance = float(np.var(reference))
+    r2 = 1.0 - float(np.mean(error**2)) / variance if variance > 0 else None
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "r2": r2,
+    }
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """metrics.json: the final numbers, and the mark that the run is finished."""
+    encoded = msgspec.json.format(msgspec.json.encode(metrics), indent=1)
+    replace_file(folder / METRICS_FILE, encoded)
+
+
+def read_metrics(folder: Path) -> dict[str, Any] | None:
+    """The final numbers of a finished run, None where there are none yet."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return None
+    metrics: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return metrics

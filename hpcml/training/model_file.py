@@ -1,0 +1,107 @@
+"""A trained network as one file: weights, and what must be known to use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpcml import __version__
+from hpcml.errors import InputError, SettingsError
+from hpcml.models import Scaling, build
+from hpcml.molecules import Molecule
+from hpcml.store.disk import replace_file
+from hpcml.training.checkpoint import pack, unpack
+
+MODEL_FILE = "model.pt"
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a network is and what it has seen.
+
+    model, hyperparameters    to build it again
+    targets, units            of its T outputs
+    extensive, scaling        of the targets
+    level                     of theory of the training data: "B3LYP/6-31+G(d)", "" if not told
+    elements                  atomic numbers among the training molecules
+    heavy_atoms               most in one training molecule
+    charges, multiplicities   among the training molecules
+    train_rows                molecules it was trained on
+    fingerprint               of the data set
+    version                   of hpcml that trained it
+    """
+
+    model: str
+    hyperparameters: dict[str, Any]
+    targets: tuple[str, ...]
+    units: tuple[str, ...]
+    scaling: Scaling
+    level: str = ""
+    elements: tuple[int, ...] = ()
+    heavy_atoms: int = 0
+    charges: tuple[int, ...] = ()
+    multiplicities: tuple[int, ...] = ()
+    train_rows: int = 0
+    fingerprint: str = ""
+    version: str = __version__
+
+    @property
+    def target(self) -> str:
+        """The label of a single target, several joined by commas."""
+        return ", ".join(self.targets)
+
+    @property
+    def unit(self) -> str:
+        """The unit of a single target, several joined by commas."""
+        return ", ".join(self.units)
+
+
+def describe_training(molecules: Sequence[Molecule]) -> dict[str, Any]:
+    """What ModelInfo says of the training molecules."""
+    elements = {int(z) for molecule in molecules for z in np.unique(molecule.numbers)}
+    return {
+        "elements": tuple(sorted(elements)),
+        "heavy_atoms": max(int((molecule.numbers > 1).sum()) for molecule in molecules),
+        "charges": tuple(sorted({molecule.charge for molecule in molecules})),
+        "multiplicities": tuple(sorted({molecule.multiplicity for molecule in molecules})),
+        "train_rows": len(molecules),
+    }
+
+
+def save_model(folder: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
+    """Write the network into ``folder``, replacing the one there."""
+    about = msgspec.json.encode(info).decode()
+    replace_file(folder / MODEL_FILE, pack("model", {"info": about, "state": dict(state)}))
+
+
+def load_model(folder: Path | str) -> tuple[nn.Module, ModelInfo]:
+    """The network of a model folder, in evaluation mode on the CPU, and what is known of it.
+
+    Raises InputError where there is none, or it was written by another version or changed.
+    """
+    path = Path(folder) / MODEL_FILE
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise InputError(f"{path}: no trained model there (hpcml train makes one)") from None
+    loaded = unpack("model", content, str(path))
+    try:
+        # JSON has text keys only; strict=False reads the scaling's atomic numbers back
+        info = msgspec.convert(json.loads(loaded["info"]), ModelInfo, strict=False)
+        model = build(info.model, info.hyperparameters, scaling=info.scaling)
+        state = loaded["state"]
+        if any(v.dtype == torch.float64 for n, v in state.items() if n.endswith("weight")):
+            model.double()
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError, SettingsError, msgspec.ValidationError) as error:
+        raise InputError(
+            f"{path}: does not fit the networks of this version of hpcml ({error})"
+        ) from error
+    model.eval()
+    return model, info

@@ -1,0 +1,58 @@
+"""How the weights move: optimizer, learning rate, and the running average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+
+from hpcml.training.settings import TrainSettings
+
+
+def make_optimizer(
+    settings: TrainSettings, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101)."""
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def learning_rate(settings: TrainSettings, epoch: float, reductions: int) -> float:
+    """The learning rate at a time in epochs, part epochs included.
+
+    reductions    how often the plateau schedule has found no progress so far
+    """
+    rate = settings.learning_rate
+    if epoch < settings.warmup_epochs:
+        return rate * epoch / settings.warmup_epochs
+    if settings.schedule == "cosine":
+        past = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
+        return rate * 0.5 * (1.0 + cos(pi * min(past, 1.0)))
+    if settings.schedule == "exponential":
+        since = epoch - settings.warmup_epochs
+        return float(rate * settings.decay_factor ** (since / settings.decay_epochs))
+    if settings.schedule == "plateau":
+        return float(rate * settings.decay_factor**reductions)
+    return rate
+
+
+def scaled_loss(kind: str, errors: Tensor) -> Tensor:
+    """Sum over molecules of the mean over targets of the loss of scaled errors (M, T)."""
+    if kind == "mae":
+        each = errors.abs()
+    elif kind == "huber":
+        each = nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="none")
+    else:
+        each = errors * errors
+    return each.mean(dim=1).sum()
+
+
+def update_average(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: float) -> None:
+    """average <- decay average + (1 - decay) state, in place; what is no weight is copied."""
+    for name, value in state.items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1.0 - decay)
+        else:
+            average[name].copy_(value)

@@ -1,0 +1,148 @@
+"""What a training run can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from hpcml.errors import SettingsError
+
+Share = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One property that the network learns.
+
+    name         a scalar column of the data set ("alpha_iso"), or "dipole" for its length
+    process      of a hyperpolarizability: "static", "shg", "eope", "or"
+    frequency    hartree, where the column has a frequency axis
+    extensive    sum over atoms (true) or mean (false); None: as HABITS says for the name
+    """
+
+    name: str
+    process: str = "static"
+    frequency: float = 0.0
+    extensive: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """The name as it stands in tables: "beta_parallel[shg,0.0656]", plain where static."""
+        if self.process == "static" and self.frequency == 0.0:
+            return self.name
+        return f"{self.name}[{self.process},{self.frequency:g}]"
+
+    @property
+    def is_extensive(self) -> bool:
+        """Whether the property grows with the molecule: what was said, or the habit of its name."""
+        return self.name in EXTENSIVE if self.extensive is None else self.extensive
+
+
+EXTENSIVE = frozenset({"energy", "zpve", "alpha_iso"})
+"""Targets that are sums over atoms unless the settings say otherwise.
+
+beta_parallel is a projection on the molecule's own dipole and does not add up; nor does the
+length of the dipole.
+"""
+
+
+class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training run: what is learned, by which network, how, and on how many ranks.
+
+    model, hyperparameters    a name of hpcml.models and what its settings are given
+    target           one target or several (multi-task); a plain name is a static target
+    scaling          "elements": least-squares references for each element, then the spread of
+                     what is left; "standardize": mean and spread; "auto": elements for
+                     extensive targets, standardize for the others
+    epochs           passes over the training set
+    batch_size       molecules of a step, of all ranks together
+    loss             of the scaled error: "mse", "mae", or "huber" (threshold one)
+    schedule         of the learning rate: "constant", "cosine" to zero at the last epoch,
+                     "exponential" (decay_factor every decay_epochs), "plateau" (decay_factor
+                     after decay_epochs without a better validation error)
+    warmup_epochs    linear rise from zero
+    clip_norm        longest gradient; 0 is no limit
+    average_decay    of the exponential moving average of the weights that is validated and
+                     kept; 0 is none
+    patience         epochs without a better validation error before stopping; 0 is never
+    split            "random", "scaffold", "size", or "file" (split_file: a split.json)
+    train, validation, test    shares of the rows up to 1, numbers of rows above; test takes
+                     what is left when it is 0
+    heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
+    members          networks of the ensemble, differing by their seed alone
+    ranks, threads   processes, and threads of each
+    backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
+                     program was started
+    batch_norm       statistics over the molecules of all ranks ("synchronized", the same curve
+                     at any number of ranks) or of each rank alone ("local", fewer messages)
+    compression      of gradients under way: "none", "fp16"
+    fusion_megabytes size up to which gradients are sent together
+    precision        of the network's arithmetic
+    checkpoint_steps steps between checkpoints
+    """
+
+    model: str = "weave"
+    hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    target: str | Target | tuple[str | Target, ...] = "alpha_iso"
+    scaling: Literal["auto", "elements", "standardize"] = "auto"
+
+    epochs: Positive = 100
+    batch_size: Positive = 32
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
+    weight_decay: Share = 0.0
+    schedule: Literal["constant", "cosine", "exponential", "plateau"] = "cosine"
+    decay_factor: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+    decay_epochs: Positive = 10
+    warmup_epochs: Count = 0
+    clip_norm: Share = 0.0
+    average_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    patience: Count = 0
+    seed: Count = 1
+    members: Positive = 1
+
+    split: Literal["random", "scaffold", "size", "file"] = "random"
+    split_file: str = ""
+    train: Share = 0.8
+    validation: Share = 0.1
+    test: Share = 0.0
+    heavy_atoms: Count = 0
+
+    ranks: Positive = 2
+    threads: Positive = 1
+    backend: Literal["auto", "horovod", "torch", "alone"] = "auto"
+    batch_norm: Literal["synchronized", "local"] = "synchronized"
+    compression: Literal["none", "fp16"] = "none"
+    fusion_megabytes: Share = 64.0
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "float64", "tf32", "bfloat16"] = "float32"
+    checkpoint_steps: Positive = 200
+    tensorboard: bool = False
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets, one or several, each as a Target."""
+        given = self.target if isinstance(self.target, tuple) else (self.target,)
+        targets = tuple(Target(name=one) if isinstance(one, str) else one for one in given)
+        if not targets:
+            raise SettingsError("train.target: name at least one target")
+        if len({target.is_extensive for target in targets}) > 1:
+            raise SettingsError(
+                "train.target: one network has one readout; "
+                + ", ".join(f"{t.label} is extensive: {t.is_extensive}" for t in targets)
+                + " (set `extensive` on each, or train two networks)"
+            )
+        return targets
+
+
+def read_settings(text: bytes, where: str) -> TrainSettings:
+    """Settings from JSON; SettingsError naming the key where one is unknown or out of bounds."""
+    try:
+        settings = msgspec.json.decode(text, type=TrainSettings)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{where}: {error}") from None
+    settings.targets  # noqa: B018  checked here, where the file's name is known
+    return settings

@@ -1,0 +1,226 @@
+"""Which molecules are learned from, which decide when to stop, and which judge."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError, SettingsError
+from hpcml.molecules import Molecule, perceive
+from hpcml.store.disk import replace_file
+from hpcml.training.settings import TrainSettings
+
+PARTS = ("train", "validation", "test")
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of the data set's rows by part, and the data set they were drawn from.
+
+    kind           how it was made: TrainSettings.split
+    fingerprint    of the data set; "" for a split written by hand
+    left_out       rows without a value of every target, in no part
+    """
+
+    kind: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    fingerprint: str = ""
+    left_out: int = 0
+
+    def part(self, name: str) -> tuple[str, ...]:
+        """Keys of "train", "validation", or "test"."""
+        keys: tuple[str, ...] = getattr(self, name)
+        return keys
+
+
+def make_split(
+    settings: TrainSettings,
+    keys: Sequence[str],
+    molecules: Sequence[Molecule],
+    *,
+    fingerprint: str,
+    left_out: int,
+) -> Split:
+    """Divide the rows as the settings say.
+
+    The result depends on the set of keys and the seed, not on the order of the rows.  Rows of
+    one molecule (the same geometry twice) stay together.  Raises InputError where a part that
+    is needed would be empty, SettingsError where the numbers do not fit.
+    """
+    if settings.split == "file":
+        split = _from_file(settings.split_file, set(keys), fingerprint, left_out)
+        check_disjoint(split, dict(zip(keys, molecules, strict=True)))
+        return split
+    rows = sorted(range(len(keys)), key=lambda row: keys[row])
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        groups[molecules[row].key].append(row)
+    random = np.random.default_rng([settings.seed, 0x5917])
+    shuffled = list(groups.values())
+    shuffled = [shuffled[i] for i in random.permutation(len(shuffled))]
+    counts = part_sizes(settings, len(keys))
+    if settings.split == "random":
+        parts = _fill(shuffled, counts)
+    elif settings.split == "scaffold":
+        parts = _fill(_by_scaffold(shuffled, molecules), counts)
+    else:
+        parts = _by_size(shuffled, molecules, counts, settings.heavy_atoms)
+    train, validation, test = (tuple(keys[row] for row in part) for part in parts)
+    split = Split(
+        kind=settings.split,
+        train=train,
+        validation=validation,
+        test=test,
+        fingerprint=fingerprint,
+        left_out=left_out,
+    )
+    for name in ("train", "validation"):
+        if not split.part(name):
+            raise InputError(
+                f"too few rows: {len(keys)} with a value of every target leave none for {name} "
+                f"(train {settings.train:g}, validation {settings.validation:g}, "
+                f"test {settings.test:g})"
+            )
+    return split
+
+
+def part_sizes(settings: TrainSettings, rows: int) -> tuple[int, int, int]:
+    """Rows of train, validation and test: shares up to 1, numbers above; test 0 is the rest."""
+    given = (settings.train, settings.validation, settings.test)
+    sizes = [round(part * rows) if part <= 1 else round(part) for part in given]
+    if settings.test == 0:
+        sizes[2] = max(0, rows - sizes[0] - sizes[1])
+    if sum(sizes) > rows and sum(sizes) - rows <= 2 and all(part <= 1 for part in given):
+        sizes[0] -= sum(sizes) - rows  # rounding alone
+    if sum(sizes) > rows:
+        raise SettingsError(
+            f"train {sizes[0]} + validation {sizes[1]} + test {sizes[2]} rows are more than "
+            f"the {rows} that there are"
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _fill(groups: Sequence[list[int]], counts: tuple[int, int, int]) -> list[list[int]]:
+    """Whole groups in their order into the first part that has room for them.
+
+    A group that fits nowhere goes where most is missing, unless the parts are full.
+    """
+    parts: list[list[int]] = [[], [], []]
+    for group in groups:
+        room = [count - len(part) for part, count in zip(parts, counts, strict=True)]
+        fits = [number for number in range(3) if room[number] >= len(group)]
+        number = fits[0] if fits else int(np.argmax(room))
+        if room[number] > 0:
+            parts[number].extend(group)
+    return parts
+
+
+def _by_scaffold(groups: list[list[int]], molecules: Sequence[Molecule]) -> list[list[int]]:
+    """Groups joined by Bemis-Murcko scaffold (J. Med. Chem. 39, 2887), the largest first.
+
+    So the test set holds the rare scaffolds, none of which was trained on.
+    """
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
+    joined: dict[str, list[int]] = defaultdict(list)
+    for group in groups:
+        mol = perceive(molecules[group[0]])
+        joined[MurckoScaffold.MurckoScaffoldSmiles(mol=mol)].extend(group)
+    return sorted(joined.values(), key=len, reverse=True)
+
+
+def _by_size(
+    groups: list[list[int]],
+    molecules: Sequence[Molecule],
+    counts: tuple[int, int, int],
+    heavy_atoms: int,
+) -> list[list[int]]:
+    """Small molecules for train and validation, at random; the larger ones for test.
+
+    heavy_atoms bounds the small ones; 0 cuts where the counts say, between two sizes where a
+    size is not split.
+    """
+
+    def heavy(group: list[int]) -> int:
+        return int((molecules[group[0]].numbers > 1).sum())
+
+    if heavy_atoms:
+        small = [group for group in groups if heavy(group) <= heavy_atoms]
+        large = [group for group in groups if heavy(group) > heavy_atoms]
+        rows = sum(len(group) for group in small)
+        learned = counts[0] + counts[1]
+        to_train = round(rows * counts[0] / learned)
+        parts = _fill(small, (to_train, rows - to_train, 0))
+        return [parts[0], parts[1], [row for group in large for row in group]]
+    ordered = sorted(groups, key=heavy)
+    parts = _fill(ordered, (counts[0] + counts[1], counts[2], 0))
+    learned_rows = set(parts[0])
+    small = [group for group in groups if group[0] in learned_rows]
+    train, validation, _ = _fill(small, (counts[0], counts[1], 0))
+    return [train, validation, parts[1]]
+
+
+def _from_file(path: str, keys: set[str], fingerprint: str, left_out: int) -> Split:
+    """A split saved earlier, or written by hand, over rows that the data set has."""
+    if not path:
+        raise SettingsError("train.split_file: split = 'file' needs a file")
+    split = read_split(Path(path))
+    for part in PARTS:
+        missing = [key for key in split.part(part) if key not in keys]
+        if missing:
+            raise InputError(
+                f"{path}: {len(missing)} keys of {part} are no rows of the data set with a "
+                f"value of every target (the first: {missing[0]})"
+            )
+    return msgspec.structs.replace(split, kind="file", fingerprint=fingerprint, left_out=left_out)
+
+
+def check_disjoint(split: Split, molecules: dict[str, Molecule]) -> None:
+    """InputError where a row or a molecule stands in two parts, or a row twice in one."""
+    seen: dict[str, str] = {}
+    for part in PARTS:
+        names = set()
+        for key in split.part(part):
+            name = molecules[key].key
+            names.add(name)
+            if seen.get(name, part) != part:
+                raise InputError(f"row {key} stands in {seen[name]} and in {part} of the split")
+        if len(set(split.part(part))) < len(split.part(part)):
+            raise InputError(f"a row stands twice in {part} of the split")
+        seen.update(dict.fromkeys(names, part))
+
+
+def check_same_data(split: Split, fingerprint: str, where: Path) -> None:
+    """InputError where the data set is no longer the one that the split was drawn from."""
+    if split.fingerprint and split.fingerprint != fingerprint:
+        raise InputError(
+            f"{where}: the data set has changed since this split was made "
+            f"({split.fingerprint[:12]} then, {fingerprint[:12]} now): "
+            "train into a new folder, or bring the old data set back"
+        )
+
+
+def rows_of(split: Split, part: str, row_of_key: dict[str, int]) -> NDArray[np.int64]:
+    """Row numbers of one part, in the split's order."""
+    return np.array([row_of_key[key] for key in split.part(part)], dtype=np.int64)
+
+
+def read_split(path: Path) -> Split:
+    """A split from its JSON file; InputError where it is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Split)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such split file") from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_split(path: Path, split: Split) -> None:
+    """The split as JSON, whole or not at all."""
+    replace_file(path, msgspec.json.format(msgspec.json.encode(split), indent=1))

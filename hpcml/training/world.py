@@ -1,0 +1,349 @@
+"""The ranks that train together, and the few things they say to each other.
+
+Three worlds behind one interface: Horovod, torch.distributed, and a rank alone.  No other
+module knows the names of the first two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpcml.errors import PlatformError
+from hpcml.training.settings import TrainSettings
+
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
+
+
+class Gradients(Protocol):
+    """The gradients of one network on all ranks."""
+
+    def reduce(self) -> None:
+        """After backward: make every ``parameter.grad`` its sum over the ranks.
+
+        A parameter that this rank's molecules did not touch counts as zero here.
+        """
+
+
+class World(Protocol):
+    """Who takes part.  Every method but ``close`` must be called by all ranks, in one order."""
+
+    name: str
+    rank: int
+    size: int
+    local_rank: int
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Element-wise sum over the ranks, as a new tensor."""
+
+    def broadcast(self, message: bytes) -> bytes:
+        """What rank 0 said; the others' message is not looked at."""
+
+    def gradients(self, parameters: NamedParameters) -> Gradients:
+        """Sums the gradients of these parameters, from now on."""
+
+    def close(self) -> None:
+        """Leave in peace."""
+
+
+class Alone:
+    """A world of one rank."""
+
+    name = "alone"
+    rank = 0
+    size = 1
+    local_rank = 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        return values.clone()
+
+    def broadcast(self, message: bytes) -> bytes:
+        return message
+
+    def gradients(self, parameters: NamedParameters) -> Gradients:
+        return _GradientsAlone(list(parameters))
+
+    def close(self) -> None:
+        pass
+
+
+class _GradientsAlone:
+    def __init__(self, parameters: list[tuple[str, nn.Parameter]]) -> None:
+        self._parameters = parameters
+
+    def reduce(self) -> None:
+        for _, parameter in self._parameters:
+            _gradient(parameter)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """The parameter's gradient, zero where backward did not reach it."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+# --------------------------------------------------------------------------- Horovod
+
+
+class Horovod:
+    """Ranks started by mpiexec, srun, or horovodrun, talking through Horovod.
+
+    Raises PlatformError where Horovod is missing or sees another number of ranks than the
+    launcher started.
+    """
+
+    name = "horovod"
+
+    def __init__(self, expected: int, fusion_megabytes: float, compression: str) -> None:
+        os.environ.setdefault("HOROVOD_FUSION_THRESHOLD", str(int(fusion_megabytes * 2**20)))
+        # A rank that stops answering ends the job rather than hold the others for ever.
+        os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "1800")
+        try:
+            import horovod.torch as hvd
+        except ImportError as error:
+            raise PlatformError(
+                f"Horovod cannot be imported ({error}): install it, or set backend = 'torch'"
+            ) from error
+        # mpi4py comes first: it starts MPI such that two threads, Horovod's and ours, may use it.
+        # Waiting ranks give way: cores may be shared with others, and Horovod's thread waits too.
+        os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+        from mpi4py import MPI
+
+        hvd.init()
+        self._hvd: ModuleType = hvd
+        self._in_place = MPI.IN_PLACE
+        two_threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._mpi = MPI.COMM_WORLD.Dup() if hvd.mpi_enabled() and two_threads else None
+        self._compression = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}[
+            compression
+        ]
+        self.rank: int = hvd.rank()
+        self.size: int = hvd.size()
+        self.local_rank: int = hvd.local_rank()
+        if self.size != expected:
+            raise PlatformError(
+                f"the launcher started {expected} ranks but Horovod sees {self.size}: "
+                "use the mpiexec that Horovod was built with, srun --mpi=pmix, or horovodrun"
+            )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """By MPI where Horovod uses it: Horovod itself answers only once a cycle (1 ms)."""
+        if self._mpi is not None:
+            here = values.detach().cpu().contiguous().clone()
+            self._mpi.Allreduce(self._in_place, here.numpy())
+            return here.to(values.device)
+        # One name for each shape keeps Horovod's cache of known messages warm.
+        name = f"sum {values.dtype} {tuple(values.shape)}"
+        total: Tensor = self._hvd.allreduce(values, name=name, op=self._hvd.Sum)
+        return total
+
+    def broadcast(self, message: bytes) -> bytes:
+        def send(values: Tensor) -> Tensor:
+            received: Tensor = self._hvd.broadcast(values, root_rank=0)
+            return received
+
+        return _broadcast_bytes(send, message if self.rank == 0 else None)
+
+    def gradients(self, parameters: NamedParameters) -> Gradients:
+        return _GradientsByHorovod(self._hvd, self._compression, list(parameters))
+
+    def close(self) -> None:
+        self._hvd.shutdown()
+
+
+class _GradientsByHorovod:
+    """Each gradient leaves as soon as backward has made it; Horovod fuses what is waiting.
+
+    Horovod's own DistributedOptimizer does the same, but replaces the optimizer's class and
+    steps by itself; here clipping and averages of weights stand between reduction and step.
+    """
+
+    def __init__(
+        self, hvd: ModuleType, compression: object, parameters: list[tuple[str, nn.Parameter]]
+    ) -> None:
+        self._hvd = hvd
+        self._compression = compression
+        self._parameters = parameters
+        self._under_way: dict[nn.Parameter, tuple[int, object]] = {}
+        self._names = {parameter: name for name, parameter in parameters}
+        for _, parameter in parameters:
+            parameter.register_post_accumulate_grad_hook(self._send)
+
+    def _send(self, parameter: Tensor) -> None:
+        assert isinstance(parameter, nn.Parameter)
+        packed, context = self._compression.compress(_gradient(parameter))  # type: ignore[attr-defined]
+        handle = self._hvd.allreduce_async_(
+            packed, name=f"gradient {self._names[parameter]}", op=self._hvd.Sum
+        )
+        self._under_way[parameter] = (handle, context)
+
+    def reduce(self) -> None:
+        for _, parameter in self._parameters:
+            if parameter not in self._under_way:
+                self._send(parameter)
+        for parameter, (handle, context) in self._under_way.items():
+            packed = self._hvd.synchronize(handle)
+            parameter.grad = self._compression.decompress(packed, context)  # type: ignore[attr-defined]
+        self._under_way.clear()
+
+
+# ----------------------------------------------------------------- torch.distributed
+
+
+class TorchDistributed:
+    """Ranks talking through torch.distributed: gloo on CPUs, NCCL on CUDA.
+
+    Started by torchrun, or by mpiexec and srun, where MPI tells the ranks where to meet.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, expected: int, fusion_megabytes: float, compression: str, device: str
+    ) -> None:
+        from torch import distributed
+
+        self._distributed = distributed
+        self._fusion_bytes = int(fusion_megabytes * 2**20)
+        self._compression = compression
+        backend = "nccl" if device == "cuda" else "gloo"
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            distributed.init_process_group(backend)
+            self.local_rank = int(os.environ["LOCAL_RANK"])
+        else:
+            self.local_rank = self._meet_by_mpi(backend, expected)
+        self.rank: int = distributed.get_rank()
+        self.size: int = distributed.get_world_size()
+        self._device = torch.device(device, self.local_rank) if device == "cuda" else None
+
+    @staticmethod
+    def _meet_by_mpi(backend: str, expected: int) -> int:
+        """Rank 0 opens a port, and MPI carries its address to the others; the local rank."""
+        import socket
+
+        from mpi4py import MPI
+        from torch import distributed
+        from torch._C._distributed_c10d import TCPStore
+
+        ranks = MPI.COMM_WORLD
+        if ranks.size != expected:
+            raise PlatformError(
+                f"the launcher started {expected} ranks but MPI sees {ranks.size}: "
+                "use the mpiexec that mpi4py was built with, or srun --mpi=pmix"
+            )
+        here = ranks.Split_type(MPI.COMM_TYPE_SHARED)
+        host = "127.0.0.1" if here.size == ranks.size else socket.gethostname()
+        meeting = None
+        if ranks.rank == 0:
+            meeting = TCPStore(host, 0, ranks.size, is_master=True, wait_for_workers=False)
+        host, port = ranks.bcast((host, meeting.port) if meeting else None)
+        meeting = meeting or TCPStore(host, port, ranks.size, is_master=False)
+        distributed.init_process_group(
+            backend, store=meeting, rank=ranks.rank, world_size=ranks.size
+        )
+        return int(here.rank)
+
+    def sum(self, values: Tensor) -> Tensor:
+        total = values.clone() if self._device is None else values.to(self._device, copy=True)
+        self._distributed.all_reduce(total)
+        return total.to(values.device)
+
+    def broadcast(self, message: bytes) -> bytes:
+        def send(values: Tensor) -> Tensor:
+            values = values.to(self._device)
+            self._distributed.broadcast(values, src=0)
+            return values.cpu()
+
+        return _broadcast_bytes(send, message if self.rank == 0 else None)
+
+    def gradients(self, parameters: NamedParameters) -> Gradients:
+        return _GradientsInBuckets(self, list(parameters), self._fusion_bytes, self._compression)
+
+    def close(self) -> None:
+        self._distributed.destroy_process_group()
+
+
+class _GradientsInBuckets:
+    """Gradients laid end to end in buckets of a given size, one message a bucket."""
+
+    def __init__(
+        self,
+        world: TorchDistributed,
+        parameters: list[tuple[str, nn.Parameter]],
+        bucket_bytes: int,
+        compression: str,
+    ) -> None:
+        self._world = world
+        self._half = compression == "fp16"
+        self._buckets: list[list[nn.Parameter]] = [[]]
+        filled = 0
+        for _, parameter in parameters:
+            size = parameter.numel() * parameter.element_size()
+            if self._buckets[-1] and filled + size > bucket_bytes:
+                self._buckets.append([])
+                filled = 0
+            self._buckets[-1].append(parameter)
+            filled += size
+
+    def reduce(self) -> None:
+        for bucket in self._buckets:
+            flat = torch.cat([_gradient(parameter).reshape(-1) for parameter in bucket])
+            total = self._world.sum(flat.half() if self._half else flat).to(flat.dtype)
+            pieces = total.split([parameter.numel() for parameter in bucket])
+            for parameter, piece in zip(bucket, pieces, strict=True):
+                parameter.grad = piece.reshape(parameter.shape)
+
+
+# ------------------------------------------------------------------------------ choice
+
+
+def _broadcast_bytes(send: Callable[[Tensor], Tensor], message: bytes | None) -> bytes:
+    """A byte string by way of two tensors: its length, then itself; only rank 0 has a message."""
+    length = int(send(torch.tensor([len(message or b"")]))[0])
+    if message is None:
+        values = torch.zeros(length, dtype=torch.uint8)
+    else:
+        values = torch.from_numpy(np.frombuffer(message, dtype=np.uint8).copy())
+    return send(values).numpy().tobytes()
+
+
+def launched_size() -> int:
+    """How many ranks the launcher says it started: mpiexec, srun, horovodrun, or torchrun."""
+    for name in ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"):
+        with suppress(KeyError, ValueError):
+            return int(os.environ[name])
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return 1
+
+
+def enter(settings: TrainSettings) -> World:
+    """The world that the settings name, or that the way the program was started calls for.
+
+    Raises PlatformError where it cannot be had.
+    """
+    expected = launched_size()
+    backend = settings.backend
+    if backend == "auto":
+        by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+        backend = "alone" if expected == 1 else "torch" if by_torchrun else "horovod"
+    if backend == "alone":
+        if expected > 1:
+            raise PlatformError(
+                f"{expected} ranks were started, but backend = 'alone' is for one: "
+                "each would train the same network over the other's files"
+            )
+        return Alone()
+    if backend == "torch":
+        return TorchDistributed(
+            expected, settings.fusion_megabytes, settings.compression, settings.device
+        )
+    return Horovod(expected, settings.fusion_megabytes, settings.compression)

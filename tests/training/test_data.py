@@ -1,0 +1,72 @@
+"""Rows that are learned from, and how they are dealt into batches and to ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcml.errors import InputError
+from hpcml.training import Target
+from hpcml.training.data import epoch_batches, read_data, share_of_rank, short_unit
+
+
+def test_rows_without_a_target_are_left_out_and_counted(dataset, molecules) -> None:
+    targets = (Target(name="alpha_iso"), Target(name="zpve"))
+    data = read_data(dataset, targets, frozenset())
+    assert data.left_out == {"no value of alpha_iso": 1, "no value of zpve": 1}
+    assert data.keys == [f"{row:032x}" for row in range(80) if row not in (7, 8)]
+    assert data.units == ("a0^3", "Eh")
+    hydrogens = [int((m.numbers == 1).sum()) for m in data.molecules]
+    np.testing.assert_allclose(data.values[:, 1], 0.01 * np.array(hydrogens))
+
+
+def test_dipole_is_its_length(dataset, molecules) -> None:
+    data = read_data(dataset, (Target(name="dipole"),), frozenset())
+    np.testing.assert_allclose(data.values[:, 0], [len(m) for m in molecules])
+    assert data.units == ("e a0",)
+
+
+def test_target_that_the_data_set_has_not(dataset) -> None:
+    with pytest.raises(InputError, match="no column 'beta_parallel'"):
+        read_data(dataset, (Target(name="beta_parallel"),), frozenset())
+
+
+def test_no_row_left(dataset) -> None:
+    with pytest.raises(InputError, match="1 rows, none of which can be learned from"):
+        read_data(dataset.subset([7]), (Target(name="alpha_iso"),), frozenset())
+
+
+def test_short_units() -> None:
+    assert short_unit("atomic units (e^2 a0^2 Eh^-1 = a0^3)") == "a0^3"
+    assert short_unit("atomic units (e^3 a0^3 Eh^-2)") == "a.u."
+    assert short_unit("cal mol^-1 K^-1") == "cal mol^-1 K^-1"
+
+
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 3), st.integers(1, 5))
+def test_batches_and_shares_hold_every_row_once(rows: int, size: int, epoch: int, ranks: int):
+    chosen = np.arange(rows) * 3
+    atoms = np.random.default_rng(1).integers(1, 20, size=3 * rows)
+    batches = epoch_batches(chosen, size, seed=1, epoch=epoch)
+    lengths = [len(batch) for batch in batches]
+    assert max(lengths) <= size
+    assert max(lengths) - min(lengths) <= 1
+    dealt = [share_of_rank(batch, atoms, r, ranks) for batch in batches for r in range(ranks)]
+    assert sorted(np.concatenate(dealt)) == chosen.tolist()
+    counts = [len(share) for share in dealt[:ranks]]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_order_is_another_each_epoch_and_the_same_each_time() -> None:
+    rows = np.arange(100)
+    first, again = (np.concatenate(epoch_batches(rows, 8, 1, 0)) for _ in range(2))
+    assert (first == again).all()
+    assert (first != np.concatenate(epoch_batches(rows, 8, 1, 1))).any()
+    assert (first != np.concatenate(epoch_batches(rows, 8, 2, 0))).any()
+
+
+def test_large_molecules_are_shared_evenly() -> None:
+    atoms = np.array([29, 27, 9, 8, 7, 3])
+    shares = [share_of_rank(np.arange(6), atoms, rank, 2) for rank in range(2)]
+    assert [atoms[share].sum() for share in shares] == [29 + 8 + 7, 27 + 9 + 3]

@@ -1,0 +1,140 @@
+"""Splits: what they hold, what they depend on, and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from hpcml.errors import InputError, SettingsError
+from hpcml.molecules import Molecule, perceive
+from hpcml.training import TrainSettings
+from hpcml.training.splits import (
+    PARTS,
+    Split,
+    check_disjoint,
+    check_same_data,
+    make_split,
+    read_split,
+    write_split,
+)
+
+
+def keys_of(molecules: list[Molecule]) -> list[str]:
+    return [molecule.key for molecule in molecules]
+
+
+def split_of(molecules: list[Molecule], keys: list[str] | None = None, **settings) -> Split:
+    return make_split(
+        TrainSettings(**settings),
+        keys or keys_of(molecules),
+        molecules,
+        fingerprint="f" * 32,
+        left_out=0,
+    )
+
+
+def heavy(molecule: Molecule) -> int:
+    return int((molecule.numbers > 1).sum())
+
+
+@pytest.mark.parametrize("kind", ["random", "scaffold", "size"])
+def test_each_row_stands_in_one_part(molecules, kind) -> None:
+    split = split_of(molecules, split=kind)
+    rows = [key for part in PARTS for key in split.part(part)]
+    assert sorted(rows) == sorted(keys_of(molecules))
+    sizes = (len(split.train), len(split.validation), len(split.test))
+    # 68 of the 80 have no ring, which is one scaffold
+    assert sizes == ((68, 8, 4) if kind == "scaffold" else (64, 8, 8))
+
+
+def test_random_split_depends_on_seed_and_not_on_the_order_of_rows(molecules) -> None:
+    forward = split_of(molecules, seed=3)
+    assert split_of(molecules[::-1], seed=3) == forward
+    assert split_of(molecules, seed=4) != forward
+
+
+def test_rows_of_one_molecule_stay_together(molecules) -> None:
+    twice = molecules + molecules
+    keys = [f"{i:032x}" for i in range(len(twice))]
+    split = split_of(twice, keys)
+    parts = {key: part for part in PARTS for key in split.part(part)}
+    assert all(parts[keys[i]] == parts[keys[i + 80]] for i in range(80))
+
+
+def test_no_scaffold_is_in_two_parts(molecules) -> None:
+    split = split_of(molecules, split="scaffold")
+    by_key = {molecule.key: molecule for molecule in molecules}
+    found = [
+        {MurckoScaffold.MurckoScaffoldSmiles(mol=perceive(by_key[k])) for k in split.part(part)}
+        for part in PARTS
+    ]
+    assert not found[0] & found[2]
+    assert not found[0] & found[1]
+
+
+def test_size_split_tests_on_larger_molecules(molecules) -> None:
+    by_key = {molecule.key: molecule for molecule in molecules}
+    split = split_of(molecules, split="size", heavy_atoms=4)
+    assert max(heavy(by_key[k]) for k in split.train + split.validation) == 4
+    assert min(heavy(by_key[k]) for k in split.test) == 5
+    by_share = split_of(molecules, split="size")
+    learned = [heavy(by_key[k]) for k in by_share.train + by_share.validation]
+    assert max(learned) <= min(heavy(by_key[k]) for k in by_share.test)
+
+
+def test_numbers_of_rows(molecules) -> None:
+    split = split_of(molecules, train=30, validation=10, test=5)
+    assert (len(split.train), len(split.validation), len(split.test)) == (30, 10, 5)
+    with pytest.raises(SettingsError, match="more than the 80"):
+        split_of(molecules, train=80, validation=10)
+
+
+def test_too_few_rows(molecules) -> None:
+    with pytest.raises(InputError, match="too few rows: 3 "):
+        split_of(molecules[:3], train=0.9, validation=0.1)
+
+
+def test_saved_split(molecules, tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    split = split_of(molecules)
+    write_split(path, split)
+    assert read_split(path) == split
+    again = split_of(molecules, split="file", split_file=str(path))
+    assert again == msgspec.structs.replace(split, kind="file")
+    with pytest.raises(InputError, match="no rows of the data set"):
+        split_of(molecules[1:], split="file", split_file=str(path))
+
+
+def test_unreadable_split(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    with pytest.raises(InputError, match="no such split file"):
+        read_split(path)
+    path.write_text('{"kind": "random", "train": 3}')
+    with pytest.raises(InputError, match=r"split.json: .*\$.train"):
+        read_split(path)
+
+
+def test_molecule_in_two_parts_is_an_error(molecules) -> None:
+    named = {"a": molecules[0], "b": molecules[0], "c": molecules[1]}
+    with pytest.raises(InputError, match="row b stands in train and in test"):
+        check_disjoint(Split(kind="file", train=("a",), validation=("c",), test=("b",)), named)
+    with pytest.raises(InputError, match="twice in train"):
+        check_disjoint(Split(kind="file", train=("a", "a"), validation=("c",)), named)
+
+
+def test_changed_data_set_is_an_error(molecules) -> None:
+    split = split_of(molecules)
+    check_same_data(split, split.fingerprint, Path("split.json"))
+    with pytest.raises(InputError, match="data set has changed since this split was made"):
+        check_same_data(split, "0" * 32, Path("split.json"))
+
+
+def test_split_of_other_rows_leaves_numpy_alone(molecules) -> None:
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    split_of(molecules)
+    assert (np.random.get_state()[1] == before).all()

@@ -1,0 +1,127 @@
+"""Relevances on disk: one shard for each shard of the data set, row for row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError
+from hpcml.store import Dataset, Manifest, Shard
+from hpcml.store.dataset import ranges
+
+LEDGER = ("bias", "epsilon", "taylor", "mean", "reference")
+"""What takes relevance beside the inputs, in the order of the ledger's columns:
+
+bias        biases of affine layers, shifts of batch normalization, constants added
+epsilon     what the stabilizer of the rules absorbed
+taylor      what a first-order step about a root, or the linearization of a layer, leaves; for a
+            comparator that does not conserve, what it leaves unexplained
+mean        the target's mean, put back by the scaling
+reference   the atoms' reference energies
+"""
+
+
+@dataclass(frozen=True)
+class RelevanceRow:
+    """One molecule, in the target's unit.
+
+    prediction = atoms.sum() + ledger.sum(); all NaN where the molecule could not be explained.
+    """
+
+    prediction: float
+    atoms: NDArray[np.float64]
+    ledger: NDArray[np.float64]
+
+
+class RelevanceRows:
+    """Relevances of a data set's rows, in its order; use ``open_relevance``.
+
+    model, target, unit, rule   what was explained, and how
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
+        self.dataset = dataset
+        manifest = Manifest(folder)
+        if not manifest.entries:
+            raise InputError(f"{folder}: no relevances here (hpcml explain makes them)")
+        self._shards = []
+        for info in dataset.shards:
+            entry = manifest.entries.get(info.name)
+            if entry is None:
+                raise InputError(f"{folder}: shard {info.name} is not explained yet")
+            if entry.attributes.get("source") != info.checksum:
+                raise InputError(
+                    f"{folder}: shard {info.name} was explained from other data: explain again"
+                )
+            self._shards.append(Shard(folder, entry))
+        if len({shard.entry.attributes.get("identity") for shard in self._shards}) > 1:
+            raise InputError(f"{folder}: shards of different models or rules: explain again")
+        about = self._shards[0].entry.attributes if self._shards else {}
+        self.model, self.target, self.unit, self.rule = (
+            str(about.get(name, "")) for name in ("model", "target", "unit", "rule")
+        )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> RelevanceRow:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index %= len(self)
+        shard, row = (int(places[index]) for places in self._places)
+        read = self._shards[shard]
+        start, stop = read.view("atom_offsets")[row : row + 2]
+        return RelevanceRow(
+            float(read.view("prediction")[row]),
+            np.array(read.view("relevance")[start:stop]),
+            np.array(read.view("ledger")[row]),
+        )
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.dataset.places
+
+    @cached_property
+    def prediction(self) -> NDArray[np.float64]:
+        """(N,) predictions."""
+        return self._molecules("prediction", np.empty(len(self)))
+
+    @cached_property
+    def ledger(self) -> NDArray[np.float64]:
+        """(N, len(LEDGER)) what went to no atom."""
+        return self._molecules("ledger", np.empty((len(self), len(LEDGER))))
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """(N + 1,) cuts of ``atoms``; the data set's atom_offsets."""
+        return self.dataset.atom_offsets
+
+    @cached_property
+    def atoms(self) -> NDArray[np.float64]:
+        """Relevances of all atoms end to end: row i has offsets[i] to offsets[i + 1]."""
+        values = np.empty(int(self.offsets[-1]))
+        shard, row = self._places
+        for number, read in enumerate(self._shards):
+            mine = np.flatnonzero(shard == number)
+            cuts = read.column("atom_offsets")
+            values[ranges(self.offsets, mine)] = read.view("relevance")[ranges(cuts, row[mine])]
+        return values
+
+    def _molecules(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        shard, row = self._places
+        for number, read in enumerate(self._shards):
+            mine = shard == number
+            values[mine] = read.view(name)[row[mine]]
+        return values
+
+
+def open_relevance(folder: Path | str, dataset: Dataset) -> RelevanceRows:
+    """The relevances of ``dataset`` that lie in ``folder``.
+
+    Raises InputError where a shard is missing, or was made from other data.
+    """
+    return RelevanceRows(Path(folder), dataset)

@@ -1,0 +1,229 @@
+"""The traced forward pass: every layer's forward replaced by its handler, and surely restored.
+
+with Trace(model, owners, composite) as trace:
+    prediction = model(batch)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from hpcml.errors import InputError
+from hpcml.models.batch import Batch
+from hpcml.relevance.between import interpret, tensors_in
+from hpcml.relevance.layers import Handler, handler_for, structural
+from hpcml.relevance.rows import LEDGER
+from hpcml.relevance.rules import Composite
+from hpcml.relevance.tape import Share, Tag, put_tag, step, tag_of
+
+
+class Owners:
+    """Which molecule each atom, pair, and molecule row of a batch belongs to."""
+
+    def __init__(self, rows: dict[str, Tensor], molecules: int) -> None:
+        self.rows, self.molecules = rows, molecules
+
+    @classmethod
+    def of_batch(cls, batch: Batch) -> Owners:
+        """Owners of a batch's atoms, ordered pairs, and molecules."""
+        molecules = torch.arange(batch.size, device=batch.molecule.device)
+        pairs = batch.molecule.index_select(0, batch.pairs[0])
+        return cls({"atom": batch.molecule, "molecule": molecules, "pair": pairs}, batch.size)
+
+    @classmethod
+    def of_rows(cls, rows: int, device: torch.device) -> Owners:
+        """Each row of a plain network's input stands for itself."""
+        return cls({"molecule": torch.arange(rows, device=device)}, rows)
+
+    def of_kind(self, kind: str, rows: int) -> Tensor:
+        """Owners of the rows of a tensor of this kind; pairs may be held once or both ways."""
+        owner = self.rows.get(kind)
+        if owner is None:
+            raise InputError(f"an input has {kind!r} rows; known are {', '.join(self.rows)}")
+        if kind == "pair" and rows == owner.shape[0] // 2:
+            return owner[:rows]
+        if rows != owner.shape[0]:
+            raise InputError(f"an input has {rows} {kind} rows; the batch has {owner.shape[0]}")
+        return owner
+
+
+def unknown(trace: Trace, layer: nn.Module, *arguments: Any, **named: Any) -> Any:
+    """A layer without a rule: fine as long as it makes the network's inputs, and no further."""
+    if any(tag_of(tensor) is not None for tensor in tensors_in((arguments, *named.values()))):
+        kind = type(layer).__name__
+        raise InputError(
+            f"layer {trace.name(layer)!r} is a {kind}, for which there is no relevance rule: "
+            f"declare it with hpcml.relevance.declare({kind}, meaning), where meaning is 'passing' "
+            "for an element-wise function that is 0 at 0, 'rooted' for one that is not, "
+            "'structural' for a layer that only moves numbers, or the known layer type it equals"
+        )
+    return trace.original(layer)(*arguments, **named)
+
+
+class Trace(TorchFunctionMode):
+    """Layers of ``model`` replaced by their handlers while the context is open.
+
+    model       any module of known layers, in containers and wirings of its own; it is in
+                evaluation mode meanwhile
+    owners      to which molecule each row belongs
+    composite   the rule of each affine layer, and how products share
+    replace     changes the value of each input before it enters: (name, kind, values) -> values
+
+    sources     name -> (kind of rows, leaf): the network's inputs, whose gradients will be
+                their relevances
+    ledgers     layer name -> (M, len(LEDGER)) float64 leaf, whose gradient will be the
+                relevance that the layer gave to no input
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        owners: Owners,
+        composite: Composite,
+        replace: Callable[[str, str, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.owners, self.composite = model, owners, composite
+        self.sources: dict[str, tuple[str, Tensor]] = {}
+        self.ledgers: dict[str, Tensor] = {}
+        self._replace = replace
+        self._names = {module: name or "network" for name, module in model.named_modules()}
+        self._originals: dict[nn.Module, Callable[..., Any]] = {}
+        self._training: list[nn.Module] = []
+        self._learning: list[nn.Parameter] = []
+        self._within = 0
+
+    # ---------------------------------------------------------------- opening and closing
+
+    def __enter__(self) -> Trace:
+        self._training = [module for module in self.model.modules() if module.training]
+        self._learning = [p for p in self.model.parameters() if p.requires_grad]
+        self.model.eval()
+        for parameter in self._learning:
+            parameter.requires_grad_(False)  # what requires a gradient carries relevance
+        for module in self.model.modules():
+            handler = handler_for(module)
+            if handler is not None:
+                self._replace_forward(module, partial(self._call, handler, module))
+            elif next(module.children(), None) is None:
+                self._replace_forward(module, partial(unknown, self, module))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        for module in self._originals:
+            del module.__dict__["forward"]
+        for parameter in self._learning:
+            parameter.requires_grad_(True)
+        for module in self._training:
+            module.training = True
+
+    def _replace_forward(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        self._originals[module] = module.forward
+        module.forward = forward  # type: ignore[method-assign]
+
+    def _call(self, handler: Handler, module: nn.Module, *arguments: Any) -> Tensor:
+        if handler is structural:
+            return handler(self, module, *arguments)
+        with self.unwatched():
+            return handler(self, module, *arguments)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Inside a handler, torch functions are the handler's own business."""
+        self._within += 1
+        try:
+            yield
+        finally:
+            self._within -= 1
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if self._within:
+            return function(*args, **(kwargs or {}))
+        return interpret(self, function, args, kwargs or {})
+
+    # ------------------------------------------------------------ what the handlers ask
+
+    def name(self, module: nn.Module) -> str:
+        """The layer's place in the network."""
+        return self._names.get(module, "between layers")
+
+    def original(self, module: nn.Module) -> Callable[..., Any]:
+        """The layer's own forward."""
+        return self._originals.get(module, module.forward)
+
+    def ordinary(self, module: nn.Module, *arguments: Any) -> Tensor:
+        """The layer's ordinary output, without a graph."""
+        with torch.no_grad():
+            output: Tensor = self.original(module)(*arguments)
+            return output
+
+    def tag_or_none(self, tensor: Tensor) -> Tag | None:
+        """The tag of a tensor that carries relevance; None for a constant of the network."""
+        tag = tag_of(tensor)
+        if tag is None and tensor.requires_grad:
+            raise InputError(
+                "between two layers the rows of a tensor were rearranged so that relevance cannot "
+                "tell their molecules: use Gather, ScatterSum, ... of hpcml.models.layers"
+            )
+        return tag
+
+    def owner_of_rows(self, size: int, index: Tensor, owner: Tensor) -> Tensor:
+        """Owners of the rows that a scatter makes: atoms, molecules, or what falls on them."""
+        for kind in ("atom", "molecule"):
+            known = self.owners.rows.get(kind)
+            if known is not None and known.shape[0] == size:
+                return known
+        return owner.new_zeros(size).index_copy_(0, index, owner)
+
+    def source(self, name: str, kind: str, values: Tensor) -> Tensor:
+        """An input of the network: a leaf, whose gradient will be its relevance."""
+        values = values.detach()
+        if self._replace is not None:
+            values = self._replace(name, kind, values)
+        leaf = values.clone().requires_grad_()
+        self.sources[name] = (kind, leaf)
+        return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
+
+    def ledger(self, name: str) -> Tensor:
+        """The leaf in which a layer's unshared relevance is collected."""
+        if name not in self.ledgers:
+            shape = self.owners.molecules, len(LEDGER)
+            device = next(iter(self.owners.rows.values())).device
+            self.ledgers[name] = torch.zeros(
+                shape, dtype=torch.float64, device=device, requires_grad=True
+            )
+        return self.ledgers[name]
+
+    def step(
+        self,
+        name: str,
+        outputs: Tensor,
+        share: Share,
+        inputs: Sequence[Tensor],
+        tag: Tag | None = None,
+    ) -> Tensor:
+        """Put a layer on the tape; without ``tag`` its rows are those of its inputs.
+
+        A layer of constants stays off it.
+        """
+        if tag is None:
+            tags = [found for found in map(self.tag_or_none, inputs) if found is not None]
+            if not tags:
+                return outputs
+            tag = Tag(tags[0].owner, max(one.depth for one in tags))
+        return step(outputs, share, self.ledger(name), inputs, tag)
+
+    def refuse(self, module: nn.Module, why: str) -> NoReturn:
+        """Raise InputError for a layer that cannot be explained as it is."""
+        raise InputError(f"layer {self.name(module)!r} ({type(module).__name__}) {why}")

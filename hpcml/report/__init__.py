@@ -1,0 +1,32 @@
+"""Figures, and one self-contained HTML page for a run."""
+
+from hpcml.report.collect import collect
+from hpcml.report.facts import (
+    Averages,
+    Curve,
+    Errors,
+    Explained,
+    Explanation,
+    Failed,
+    Predictions,
+    ReportFacts,
+    Table,
+    errors,
+)
+from hpcml.report.page import build, render
+
+__all__ = [
+    "Averages",
+    "Curve",
+    "Errors",
+    "Explained",
+    "Explanation",
+    "Failed",
+    "Predictions",
+    "ReportFacts",
+    "Table",
+    "build",
+    "collect",
+    "errors",
+    "render",
+]

@@ -1,0 +1,256 @@
+"""What the page tells of a run, gathered from the files in the run's folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.campaign import failures
+from hpcml.campaign.run_folder import RunFolder
+from hpcml.errors import InputError
+from hpcml.relevance.rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.report.facts import (
+    SPLITS,
+    Curve,
+    Explained,
+    Explanation,
+    Failed,
+    Predictions,
+    ReportFacts,
+)
+from hpcml.report.words import pretty_unit, quantity
+from hpcml.store import Dataset
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_MOST_DRAWN = 24
+_LEDGER_WORDS = {  # term of the ledger -> name on the page, meaning
+    "bias": ("biases", "what the network adds whatever the molecule"),
+    "epsilon": ("absorbed by epsilon", "lost to the stabilizer of the rule"),
+    "taylor": ("left by Taylor steps", "what a linearization of a layer leaves unexplained"),
+    "mean": ("mean of the target", "put back after the network, which learns deviations from it"),
+    "reference": (
+        "references of the atoms",
+        "what each element is worth by a least-squares fit of the training molecules; the network "
+        "learns what is left",
+    ),
+}
+
+
+def collect(run: RunFolder, dataset: Path) -> ReportFacts:
+    """Facts of a run and of the data set it used; what is not there yet is left empty.
+
+    InputError where there is no data set, or where a file is not as hpcml writes it.
+    """
+    data = Dataset.open(dataset)
+    campaign = _toml(run.campaign_toml)
+    metrics = _json(run.model / "metrics.json")
+    labels = list(metrics.get("errors", {}))
+    units = {label: pretty_unit(metrics["errors"][label]["unit"]) for label in labels}
+    keys, predictions = _predictions(run.model / "predictions.csv", units)
+    explanation = None
+    if any(run.relevance.glob("manifest*")):
+        rows = open_relevance(run.relevance, data)
+        explanation = _explanation(rows, data, keys, predictions.get(rows.target))
+    return ReportFacts(
+        title=str(campaign.get("name", run.name)),
+        level=_level(data),
+        computed=len(data),
+        failures=tuple(
+            Failed(failure.name or failure.key, failure.cause, failure.message)
+            for failure in failures.read(run.failures).values()
+        ),
+        predictions=tuple(predictions.values()),
+        curve=_curve(run.model / "metrics.csv", units),
+        explanation=explanation,
+        seconds={stage: float(time) for stage, time in _json(run.logs / "timings.json").items()},
+        provenance=_provenance(data, metrics, campaign),
+        settings=run.campaign_toml.read_text() if run.campaign_toml.exists() else "",
+    )
+
+
+def _level(data: Dataset) -> str:
+    """The level of theory that the rows were computed at, as their provenance says it."""
+    provenance = data[0].provenance if len(data) else {}
+    return "/".join(str(provenance[word]) for word in ("method", "basis") if provenance.get(word))
+
+
+# ---- the network ----------------------------------------------------------------------------
+
+
+def _predictions(path: Path, units: dict[str, str]) -> tuple[list[str], dict[str, Predictions]]:
+    """The rows' keys, and for each target its Predictions, from predictions.csv."""
+    columns = _csv(path)
+    if not columns:
+        return [], {}
+    found = {}
+    for label, unit in units.items():
+        behind = "" if len(units) == 1 else f"_{label}"
+        found[label] = Predictions(
+            quantity=quantity(label),
+            unit=unit,
+            splits=np.array(_column(columns, "split", path)),
+            reference=_numbers(columns, f"reference{behind}", path),
+            predicted=_numbers(columns, f"predicted{behind}", path),
+        )
+    return _column(columns, "key", path), found
+
+
+def _curve(path: Path, units: dict[str, str]) -> Curve | None:
+    """The training curve of the first target."""
+    columns = _csv(path)
+    if not columns or not units or not columns["epoch"]:
+        return None
+    label, unit = next(iter(units.items()))
+    behind = "" if len(units) == 1 else f"_{label}"
+    return Curve(
+        epochs=_numbers(columns, "epoch", path).astype(np.int64),
+        loss=_numbers(columns, "train_loss", path),
+        validation_mae=_numbers(columns, f"validation_mae{behind}", path),
+        unit=unit,
+    )
+
+
+# ---- relevance ------------------------------------------------------------------------------
+
+
+def _explanation(
+    rows: RelevanceRows, data: Dataset, keys: list[str], predictions: Predictions | None
+) -> Explanation:
+    """A few molecules to draw, and how well the ledger of all of them closes."""
+    total = np.add.reduceat(rows.atoms, rows.offsets[:-1]) + rows.ledger.sum(axis=1)
+    gap = np.abs(rows.prediction - total) / np.maximum(1.0, np.abs(rows.prediction))
+    known = np.isfinite(gap)
+    place = {key: row for row, key in enumerate(keys)}
+    listed = np.array([place.get(str(key), -1) for key in data.keys])
+    splits, references = np.full(len(data), "not in a split"), np.full(len(data), np.nan)
+    if predictions is not None:
+        splits[listed >= 0] = predictions.splits[listed[listed >= 0]]
+        references[listed >= 0] = predictions.reference[listed[listed >= 0]]
+    chosen = choose(splits, np.abs(rows.prediction - references), known, _MOST_DRAWN)
+    used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)
+    drawn = []
+    for row in chosen.tolist():
+        one = rows[row]
+        drawn.append(
+            Explained(
+                molecule=data.molecules[row],
+                split=str(splits[row]),
+                reference=float(references[row]),
+                prediction=one.prediction,
+                relevance=one.atoms,
+                ledger={_LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
+            )
+        )
+    return Explanation(
+        quantity=quantity(rows.target),
+        unit=pretty_unit(rows.unit),
+        rule=rows.rule,
+        drawn=tuple(drawn),
+        molecules=int(known.sum()),
+        closure=float(gap[known].max(initial=0.0)),
+        terms=dict(_LEDGER_WORDS[LEDGER[term]] for term in used),
+    )
+
+
+def choose(
+    splits: NDArray[np.str_], error: NDArray[np.float64], known: NDArray[np.bool_], most: int
+) -> NDArray[np.int64]:
+    """Rows to draw: test molecules first, then validation, then training, others last.
+
+    Within a split they go from the smallest to the largest error, and where there are more than
+    there is room for, they are taken evenly from that order, both ends included.
+    """
+    chosen: list[int] = []
+    for split in (*reversed(SPLITS), *sorted(set(splits.tolist()) - set(SPLITS))):
+        rows = np.flatnonzero((splits == split) & known)
+        rows = rows[np.argsort(error[rows], kind="stable")]
+        room = min(most - len(chosen), len(rows))
+        chosen += rows[np.linspace(0, len(rows) - 1, room).round().astype(int)].tolist()
+    return np.array(chosen, dtype=np.int64)
+
+
+# ---- where it came from ---------------------------------------------------------------------
+
+
+def _provenance(
+    data: Dataset, metrics: dict[str, Any], campaign: dict[str, Any]
+) -> dict[str, dict[str, str]]:
+    first = data[0].provenance if len(data) else {}
+    told = {name: value for name, value in first.items() if isinstance(value, str | int | float)}
+    shown = {
+        "Calculations (first row)": told,
+        "Data set": {
+            "rows": f"{len(data):,}",
+            "shards": f"{len(data.shards):,}",
+            "fingerprint": data.fingerprint,
+        },
+        "Network": {
+            name: metrics[name]
+            for name in ("model", "target", "parameters", "epochs", "ranks", "backend")
+            if name in metrics
+        },
+        "Versions": campaign.get("versions", {}),
+    }
+    return {
+        heading: {str(name): str(value) for name, value in values.items()}
+        for heading, values in shown.items()
+        if values
+    }
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return found
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not TOML ({error})") from None
+
+
+def _csv(path: Path) -> dict[str, list[str]]:
+    """The columns of a table by their heading; none where there is no file."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        heading, *rows = list(csv.reader(file)) or [[]]
+    if any(len(row) != len(heading) for row in rows):
+        raise InputError(f"{path}: a row has not the {len(heading)} columns of the heading")
+    return {name: [row[column] for row in rows] for column, name in enumerate(heading)}
+
+
+def _column(columns: dict[str, list[str]], name: str, path: Path) -> list[str]:
+    if name not in columns:
+        raise InputError(f"{path}: expected a column {name!r}, found {', '.join(columns)}")
+    return columns[name]
+
+
+def _numbers(columns: dict[str, list[str]], name: str, path: Path) -> NDArray[np.float64]:
+    try:
+        return np.array(_column(columns, name, path), dtype=np.float64)
+    except ValueError as error:
+        raise InputError(f"{path}, column {name!r}: {error}") from None

@@ -1,0 +1,176 @@
+"""What the page tells: plain numbers and words, however they were come by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.molecules import Molecule
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One property of N molecules: computed and predicted, in ``unit``.
+
+    splits      (N,) text, of which ``SPLITS`` are known
+    reference   (N,) what was computed
+    predicted   (N,) what the network says
+    """
+
+    quantity: str
+    unit: str
+    splits: NDArray[np.str_]
+    reference: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How training went: (E,) epochs, training loss (scaled errors), validation MAE in ``unit``."""
+
+    epochs: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    validation_mae: NDArray[np.float64]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One prediction taken apart, in the property's unit.
+
+    relevance   (n,) for each atom of ``molecule``
+    ledger      name -> what went to no atom (bias, epsilon, mean, reference, ...)
+
+    prediction = sum of relevance + sum of ledger, to rounding.
+    """
+
+    molecule: Molecule
+    split: str
+    reference: float
+    prediction: float
+    relevance: NDArray[np.float64]
+    ledger: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The relevances of a data set: some molecules to be drawn, and the ledger of all.
+
+    rule        name of the rule by which relevance was handed back
+    drawn       molecules to show, in the order to show them
+    molecules   how many there are in all
+    closure     largest |prediction - atoms - ledger| / max(1, |prediction|) of all molecules
+    terms       what the names in the ledgers mean
+    """
+
+    quantity: str
+    unit: str
+    rule: str
+    drawn: tuple[Explained, ...]
+    molecules: int
+    closure: float
+    terms: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Averages:
+    """A mean for each kind of atom or group, with the spread between its members.
+
+    shares   what the physics assigns to the same kinds, where it is known
+    """
+
+    title: str
+    unit: str
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    shares: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a heading; ``note`` says how to read them."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A molecule that could not be computed."""
+
+    name: str
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """Everything on the page.  What is empty or None is said to be missing, not left out.
+
+    provenance   heading -> name -> value: level of theory, versions, settings
+    seconds      stage -> wall time
+    settings     the campaign's TOML as resolved
+    """
+
+    title: str
+    level: str = ""
+    computed: int = 0
+    failures: tuple[Failed, ...] = ()
+    predictions: tuple[Predictions, ...] = ()
+    curve: Curve | None = None
+    explanation: Explanation | None = None
+    averages: tuple[Averages, ...] = ()
+    reasons: Table | None = None
+    tables: tuple[Table, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, dict[str, str]] = field(default_factory=dict)
+    settings: str = ""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of one split beside those of a predictor that always says the training mean."""
+
+    split: str
+    molecules: int
+    mae: float
+    rmse: float
+    r2: float
+    mean_predictor_mae: float
+
+
+def errors(predictions: Predictions) -> tuple[Errors, ...]:
+    """Errors of every split that has rows, in the property's unit.
+
+    R2 is 1 - sum of squared errors / sum of squares about the split's own mean; NaN where that
+    vanishes.  The mean predictor says the mean of the training rows (of all, if there are none).
+    """
+    training = predictions.reference[predictions.splits == "train"]
+    mean = float((training if training.size else predictions.reference).mean())
+    found = []
+    for split in SPLITS:
+        chosen = predictions.splits == split
+        if not chosen.any():
+            continue
+        reference, predicted = predictions.reference[chosen], predictions.predicted[chosen]
+        squares = float(((reference - reference.mean()) ** 2).sum())
+        residual = predicted - reference
+        found.append(
+            Errors(
+                split=split,
+                molecules=int(chosen.sum()),
+                mae=float(np.abs(residual).mean()),
+                rmse=float(np.sqrt((residual**2).mean())),
+                r2=1.0 - float((residual**2).sum()) / squares if squares > 0 else float("nan"),
+                mean_predictor_mae=float(np.abs(reference - mean).mean()),
+            )
+        )
+    return tuple(found)

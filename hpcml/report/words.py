@@ -1,0 +1,71 @@
+"""Names and numbers as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_QUANTITIES = {
+    "alpha_iso": "isotropic polarizability",
+    "alpha_anisotropy": "anisotropy of the polarizability",
+    "beta_parallel": "hyperpolarizability \N{GREEK SMALL LETTER BETA}\N{PARALLEL TO}",
+    "beta_hrs": "hyperpolarizability \N{GREEK SMALL LETTER BETA}(HRS)",
+    "dipole": "dipole moment",
+    "energy": "total energy",
+    "zpve": "zero-point energy",
+}
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def quantity(label: str) -> str:
+    """A target's label in words: "alpha_iso" is the isotropic polarizability."""
+    name, _, point = label.partition("[")
+    words = _QUANTITIES.get(name, name)
+    if not point:
+        return words
+    process, _, frequency = point.rstrip("]").partition(",")
+    return f"{words} ({process.upper()}, {frequency} Eh)"
+
+
+def pretty_unit(unit: str) -> str:
+    """A unit as it is printed: "e^2 a0^2 Eh^-1" is e² a₀² Eₕ⁻¹.
+
+    Of "atomic units (e^2 a0^2 Eh^-1 = a0^3)" what stands last in the brackets is taken.
+    """
+    unit = re.sub(r"^atomic units \((?:.*=\s*)?(.*)\)$", r"\1", unit)
+    unit = re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPT), unit)
+    unit = re.sub(r"\ba0\b|\ba0(?=[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])", "a₀", unit)
+    return re.sub(r"\bEh\b|\bEh(?=[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])", "Eₕ", unit)
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """Four significant digits, or as many decimals as are asked for; a dash for no number."""
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    if decimals is None and value != 0 and not 1e-4 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        power = str(int(exponent)).translate(_SUPERSCRIPT)
+        return f"{mantissa} × 10{power}".replace("-", "\N{MINUS SIGN}")
+    if decimals is None:
+        decimals = decimals_of(value)
+    rounded = round(value, decimals) + 0.0  # no minus before zero
+    return f"{rounded:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def decimals_of(value: float) -> int:
+    """Decimals that show four significant digits."""
+    if not math.isfinite(value) or value == 0:
+        return 0
+    return max(0, 3 - math.floor(math.log10(abs(value))))
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds else "0 s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,191 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcml.campaign import failures
+from hpcml.campaign.run_folder import RunFolder
+from hpcml.errors import InputError
+from hpcml.molecules import read
+from hpcml.relevance import LEDGER
+from hpcml.report import build, collect
+from hpcml.report.collect import choose
+from hpcml.response.level import Level, Request
+from hpcml.store import Dataset, Row, Schema, ShardWriter, result_key, shards
+
+QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.xyz"
+LEVEL = Level(method="HF", basis="6-31G(d)")
+REQUEST = Request(properties=("alpha",))
+WORTH = {1: 1.5, 6: 8.0, 7: 6.0, 8: 4.5}  # of an atom's polarizability, made up
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run with 30 molecules computed and nothing else."""
+    folder = RunFolder(tmp_path / "first-run").create()
+    schema = Schema.for_request(REQUEST)
+    with ShardWriter(folder.dataset, schema, "rank0", rows_per_shard=12) as writer:
+        for molecule, _ in zip(read(QUICKSTART), range(30), strict=False):
+            alpha = sum(WORTH[number] for number in molecule.numbers.tolist())
+            values = {"alpha_iso": np.array([alpha])}
+            provenance = {"method": "HF", "basis": "6-31G(d)", "psi4": "1.3.2", "warnings": []}
+            key = result_key(molecule, LEVEL, REQUEST)
+            writer.append(Row(key, molecule, values, provenance))
+    return folder
+
+
+def write_model(run: RunFolder, data: Dataset) -> None:
+    """Model files as training writes them: rows 0 to 9 test, in another order than the data."""
+    run.model.mkdir()
+    errors = {"alpha_iso": {"unit": data.unit("alpha_iso"), "test": {"mae": 0.5}}}
+    metrics = {"model": "weave", "target": "alpha_iso", "errors": errors, "epochs": 2}
+    (run.model / "metrics.json").write_text(json.dumps(metrics))
+    (run.model / "metrics.csv").write_text(
+        "epoch,learning_rate,train_loss,validation_mae,unit\n1,0.001,2.0,3.0,a0^3\n"
+        "2,0.0005,1.0,1.5,a0^3\n"
+    )
+    alpha = data.scalar("alpha_iso")
+    with (run.model / "predictions.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["key", "split", "reference", "predicted"])
+        for row in reversed(range(30)):
+            split = "test" if row < 10 else "train"
+            error = 0.1 * ((row * 7) % 10)
+            table.writerow([data.keys[row], split, alpha[row], alpha[row] + error])
+
+
+def write_relevance(run: RunFolder, data: Dataset) -> None:
+    """Relevances whose ledger closes but for 1e-3 in row 4; row 5 could not be explained."""
+    start = 0
+    for info in data.shards:
+        shard = data.shard(info.name)
+        offsets = shard.atom_offsets
+        atoms = np.array([WORTH[number] for number in shard.column("numbers").tolist()]) - 0.5
+        ledger = np.zeros((len(shard), len(LEDGER)))
+        ledger[:, LEDGER.index("bias")] = 0.5 * np.diff(offsets)
+        prediction = shard.scalar("alpha_iso").copy()
+        for row, change in ((4, 1e-3), (5, np.nan)):
+            if start <= row < start + len(shard):
+                prediction[row - start] += change
+        columns = {
+            "key": shard.column("key"),
+            "prediction": prediction,
+            "ledger": ledger,
+            "atom_offsets": offsets,
+            "relevance": atoms,
+        }
+        about = {
+            "identity": "i", "model": "weave", "target": "alpha_iso", "unit": "a0^3",
+            "rule": "epsilon", "source": info.checksum,
+        }  # fmt: skip
+        shards.write(run.relevance, info.name, columns, about)
+        start += len(shard)
+
+
+def test_a_data_set_alone(run: RunFolder) -> None:
+    facts = collect(run, run.dataset)
+    assert (facts.title, facts.level, facts.computed) == ("first-run", "HF/6-31G(d)", 30)
+    assert facts.predictions == ()
+    assert facts.curve is None
+    assert facts.explanation is None
+    assert facts.seconds == {}
+    assert facts.provenance["Data set"]["rows"] == "30"
+    assert "warnings" not in facts.provenance["Calculations (first row)"]
+    assert build(facts, run.report_page).exists()
+
+
+def test_no_data_set(tmp_path: Path) -> None:
+    empty = RunFolder(tmp_path / "empty")
+    with pytest.raises(InputError, match="no data set here"):
+        collect(empty, empty.dataset)
+
+
+def test_everything(run: RunFolder) -> None:
+    data = Dataset.open(run.dataset)
+    write_model(run, data)
+    write_relevance(run, data)
+    run.campaign_toml.write_text('name = "mine"\n[versions]\nhpcml = "0.1"\n')
+    (run.logs / "timings.json").write_text('{"generate": 10.5, "train": 2}')
+    failures.write(
+        run.failures,
+        [failures.Failure(key="k", name="bad", cause="convergence", message="no", tries=3)],
+    )
+    facts = collect(run, run.dataset)
+
+    assert facts.title == "mine"
+    assert facts.seconds == {"generate": 10.5, "train": 2.0}
+    assert [(f.name, f.cause, f.message) for f in facts.failures] == [("bad", "convergence", "no")]
+    assert facts.provenance["Versions"] == {"hpcml": "0.1"}
+    assert facts.curve is not None
+    assert facts.curve.validation_mae.tolist() == [3.0, 1.5]
+    (predictions,) = facts.predictions
+    assert (predictions.quantity, predictions.unit) == ("isotropic polarizability", "a₀³")
+    assert (predictions.splits == "test").sum() == 10
+
+    explanation = facts.explanation
+    assert explanation is not None
+    assert (explanation.rule, explanation.molecules) == ("epsilon", 29)
+    assert explanation.closure == pytest.approx(1e-3 / data.scalar("alpha_iso")[4], rel=1e-3)
+    assert len(explanation.drawn) == 24
+    assert [one.split for one in explanation.drawn] == ["test"] * 9 + ["train"] * 15
+    names = list(data.texts("name"))
+    for one in explanation.drawn:
+        row = names.index(one.molecule.name)
+        assert one.reference == data.scalar("alpha_iso")[row]
+        assert len(one.relevance) == len(one.molecule)
+        expected = [WORTH[number] - 0.5 for number in one.molecule.numbers.tolist()]
+        assert one.relevance == pytest.approx(expected)
+        assert one.ledger == {"biases": 0.5 * len(one.molecule)}
+        left = one.prediction - one.relevance.sum() - sum(one.ledger.values())
+        assert left == pytest.approx(1e-3 if row == 4 else 0.0, abs=1e-9)
+    assert set(explanation.terms) == {"biases"}
+    assert build(facts, run.report_page).stat().st_size > 50_000
+
+
+def test_several_targets_have_columns_of_their_own(run: RunFolder) -> None:
+    run.model.mkdir()
+    errors = {"zpve": {"unit": "Eh"}, "alpha_iso": {"unit": "a0^3"}}
+    (run.model / "metrics.json").write_text(json.dumps({"errors": errors}))
+    (run.model / "predictions.csv").write_text(
+        "key,split,reference_zpve,reference_alpha_iso,predicted_zpve,predicted_alpha_iso\n"
+        "a,train,1,2,3,4\nb,test,5,6,7,8\n"
+    )
+    zpve, alpha = collect(run, run.dataset).predictions
+    assert (zpve.quantity, zpve.unit, zpve.predicted.tolist()) == (
+        "zero-point energy",
+        "Eₕ",
+        [3, 7],
+    )
+    assert alpha.reference.tolist() == [2, 6]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("metrics.json", "{", "is not JSON"),
+        ("metrics.json", "[]", "expected a JSON object"),
+        ("predictions.csv", "key,split\na,train\n", "expected a column 'reference'"),
+        ("predictions.csv", "key,split,reference,predicted\na,train,1\n", "has not the 4 columns"),
+        ("predictions.csv", "key,split,reference,predicted\na,test,x,1\n", "column 'reference'"),
+    ],
+)
+def test_a_damaged_file_is_named(run: RunFolder, file: str, text: str, message: str) -> None:
+    write_model(run, Dataset.open(run.dataset))
+    (run.model / file).write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        collect(run, run.dataset)
+    assert file in str(caught.value)
+
+
+def test_choice_goes_through_the_splits_and_keeps_both_ends() -> None:
+    splits = np.array(["train"] * 6 + ["test"] * 5 + ["validation"])
+    error = np.array([6.0, 5, 4, 3, 2, 1, 9, 7, 8, 5, 6, 0])
+    known = np.ones(12, dtype=bool)
+    assert choose(splits, error, known, 3).tolist() == [9, 7, 6]
+    assert choose(splits, error, known, 8).tolist() == [9, 10, 7, 8, 6, 11, 5, 0]
+    known[6] = False
+    assert choose(splits, error, known, 2).tolist() == [9, 8]
+    assert choose(splits, error, known, 100).size == 11
+    assert choose(splits, error, np.zeros(12, dtype=bool), 5).size == 0

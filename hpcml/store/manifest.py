@@ -25,6 +25,9 @@ from hpcml.store.schema import SCHEMA_VERSION
 DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8")
 """Types a column may have: plain numbers, little-endian."""
 
+LARGEST_SHARD = 1 << 33
+"""Bytes; a sparse file of terabytes costs its maker nothing and its reader everything."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -37,8 +40,12 @@ class Extent(msgspec.Struct, frozen=True, array_like=True):
     offset: int
 
     @property
+    def itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
     def bytes(self) -> int:
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * self.itemsize
 
 
 class Entry(msgspec.Struct, frozen=True, tag="shard", tag_field="type"):
@@ -72,14 +79,18 @@ class Entry(msgspec.Struct, frozen=True, tag="shard", tag_field="type"):
             raise InputError(f"{where}: {self.checksum[:40]!r} is not a checksum")
         if self.rows < 0 or self.bytes < 0:
             raise InputError(f"{where}: negative size")
+        if self.bytes > LARGEST_SHARD:
+            raise InputError(f"{where}: {self.bytes} bytes are more than a shard may have")
         for name, extent in self.columns.items():
             if extent.dtype not in DTYPES:
                 raise InputError(f"{where}: column {name!r} has the type {extent.dtype[:20]!r}")
             if len(extent.shape) not in range(1, 9) or min((*extent.shape, extent.offset)) < 0:
                 raise InputError(f"{where}: column {name!r} has an impossible shape or offset")
-            if extent.offset + extent.bytes > self.bytes:
+            # An empty axis must not hide absurd ones behind it.
+            span = math.prod(max(length, 1) for length in extent.shape) * extent.itemsize
+            if extent.offset + span > self.bytes:
                 raise InputError(
-                    f"{where}: column {name!r} would end at byte {extent.offset + extent.bytes} "
+                    f"{where}: column {name!r} would end at byte {extent.offset + span} "
                     f"of a file of {self.bytes}"
                 )
 

@@ -228,7 +228,12 @@ def _atom(line: str, columns: dict[str, int]) -> tuple[int, list[float]]:
 
 def _number(word: str) -> float:
     """A number as C, Fortran (1.0D-3) or Mathematica (1.0*^-3, in QM9's own files) write it."""
-    return float(word.replace("*^", "e").replace("D", "e").replace("d", "e"))
+    if "_" in word:  # which Python would read over
+        raise ValueError(word)
+    try:
+        return float(word)
+    except ValueError:
+        return float(word.replace("*^", "e").replace("D", "e").replace("d", "e"))
 
 
 def _shown(text: str) -> str:

@@ -132,6 +132,7 @@ def test_windows_line_ends(read_text: Read) -> None:
         ("99999999999999\nx\nO 0 0 0\n", 6, "expected the number of atoms"),
         ("2\nx\nO 0 0 0\nH 0 0\n", 9, "expected an element and x y z, found 'H 0 0'"),
         ("2\nx\nO 0 0 0\nH 0 0 z\n", 9, "expected three coordinates in angstrom"),
+        ("2\nx\nO 0 0 0\nH 0 0 1_0\n", 9, "expected three coordinates in angstrom"),
         ("2\nx\nO 0 0 0\nQq 0 0 1\n", 9, "'Qq' is not an element symbol"),
         ("1\nx\n0 0 0 0\n", 8, "'0' is not an element"),
         ("1\nx\nNe 0 0 nan\n", 6, "not a finite number"),

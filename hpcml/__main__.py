@@ -1,0 +1,7 @@
+"""``python -m hpcml``: the command line, for where the script ``hpcml`` is not on the path."""
+
+import sys
+
+from hpcml.cli import main
+
+sys.exit(main())

@@ -1,0 +1,183 @@
+"""The campaign file: TOML read field by field into the settings of each room.
+
+``load`` reads what a person wrote, ``save`` writes the settings as they were resolved into the
+run's folder, and what ``save`` wrote ``load`` reads again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+import tomli_w
+
+from hpcml import __version__
+from hpcml.campaign import Site
+from hpcml.errors import InputError, SettingsError
+from hpcml.relevance import ExplainSettings
+from hpcml.response import Level, Request
+from hpcml.training import TrainSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+
+
+class Molecules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the molecules come from: a file, and how many of its records (0: all of them)."""
+
+    source: str
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that one TOML file says.
+
+    molecules, level, properties    what is generated; or
+    dataset                         a data set that exists already (``hpcml import qm9``)
+    site                            where it runs: a table, or the path of a site file
+    train, explain                  the network, and how it is asked for its reasons
+    versions                        written by hpcml into the run's folder; not read
+    """
+
+    name: Name
+    molecules: Molecules | None = None
+    level: Level | None = None
+    properties: Request = Request()
+    dataset: str | None = None
+    site: Site = Site()
+    train: TrainSettings | None = None
+    explain: ExplainSettings | None = None
+    versions: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if (self.dataset is None) == (self.molecules is None):
+            raise SettingsError("give either [molecules] with [level], or dataset = PATH")
+        if self.molecules is not None and self.level is None:
+            raise SettingsError("[molecules] needs a [level] with method and basis")
+        if self.explain is not None and self.train is None:
+            raise SettingsError("[explain] needs a [train]: there is no network to explain")
+
+
+def load(path: Path) -> Campaign:
+    """The campaign of a TOML file; paths in it are taken from the file's own folder.
+
+    SettingsError in one line, with file and key (or line), for whatever is wrong.
+    """
+    tables = _read_toml(path)
+    folder = path.resolve().parent
+    site = tables.get("site")
+    if isinstance(site, str):
+        tables["site"] = _read_toml(folder / site)
+    _absolute(tables.get("molecules"), "source", folder)
+    _absolute(tables, "dataset", folder)
+    _absolute(tables.get("train"), "split_file", folder)
+    level = tables.get("level")
+    if isinstance(level, dict) and str(level.get("basis", "")).endswith(".gbs"):
+        _absolute(level, "basis", folder)
+    return convert(tables, Campaign, path)
+
+
+def load_site(path: Path) -> Site:
+    """The site of a TOML file of its own."""
+    return convert(_read_toml(path), Site, path)
+
+
+def save(campaign: Campaign, path: Path) -> None:
+    """Write the campaign as resolved, with the versions of what will compute it."""
+    tables = _without_none(msgspec.to_builtins(campaign))
+    tables["versions"] = versions()
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(
+        "# The settings of this run as resolved; written by hpcml.\n" + tomli_w.dumps(tables)
+    )
+    temporary.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """hpcml's own version and commit, and those of the packages that results depend on."""
+    found = {"hpcml": __version__}
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if commit.returncode == 0:
+        found["commit"] = commit.stdout.strip()
+    for package in ("numpy", "torch", "horovod", "rdkit", "h5py", "parsl", "mpi4py"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def convert(tables: dict[str, Any], kind: type[Any], path: Path) -> Any:
+    """Tables as ``kind``; SettingsError naming file, key and what was expected."""
+    try:
+        return msgspec.convert(tables, kind)
+    except (SettingsError, InputError) as error:  # raised by a struct's own check
+        raise SettingsError(f"{path}: {error}") from None
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {_explain(str(error), kind)}") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file (expected a campaign or site in TOML)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as text ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+
+
+def _absolute(table: object, key: str, folder: Path) -> None:
+    if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
+        table[key] = str(folder / table[key])
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: what is None is left out."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value
+
+
+def _explain(message: str, kind: type) -> str:
+    """msgspec's words as ours: the TOML key instead of a JSON path, and what is allowed there."""
+    what, _, where = message.partition(" - at `$")
+    keys = [key for key in re.split(r"[.\[\]]+", where.rstrip("`")) if key]
+    table = f"[{'.'.join(keys)}]" if keys else "the top level"
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown:
+        known = _fields(kind, keys)
+        near = difflib.get_close_matches(unknown[1], known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key {unknown[1]!r} in {table}: {hint}known keys are {', '.join(known)}"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        return f"{table} needs the key {missing[1]!r}"
+    return f"{'.'.join(keys) or 'the file'}: {what[0].lower() + what[1:]}"
+
+
+def _fields(kind: Any, keys: list[str]) -> list[str]:
+    """Names of the fields of the struct that ``keys`` lead to from ``kind``."""
+    for key in keys:
+        hints = get_type_hints(kind) if hasattr(kind, "__struct_fields__") else {}
+        kind = hints.get(key, kind)
+        kind = next((k for k in get_args(kind) if hasattr(k, "__struct_fields__")), kind)
+    return list(getattr(kind, "__struct_fields__", ()))

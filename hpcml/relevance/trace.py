@@ -128,7 +128,7 @@ class Trace(TorchFunctionMode):
 
     def _replace_forward(self, module: nn.Module, forward: Callable[..., Any]) -> None:
         self._originals[module] = module.forward
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward
 
     def _call(self, handler: Handler, module: nn.Module, *arguments: Any) -> Tensor:
         if handler is structural:

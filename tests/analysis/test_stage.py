@@ -1,0 +1,206 @@
+"""The tables of a small data set whose relevances are known."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from hpcml.analysis import analyze
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule, molecule_from_smiles, perceive
+from hpcml.relevance import LEDGER
+from hpcml.store import Dataset, Row, Schema, ShardWriter, shards
+
+SMILES = ["CCO", "CCN", "CC(=O)O", "C1CC1", "CCCC", "OCCO", "CC#N", "NCC=O"]
+
+
+def known_share(molecule):
+    """Half the number of bonds of an atom beside its atomic number: not composition alone."""
+    return molecule.numbers + 0.5 * np.array([a.GetDegree() for a in perceive(molecule).GetAtoms()])
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Eight molecules in shards of three rows, with shares of alpha_iso."""
+    schema = Schema(columns=("energy", "alpha_iso", "share_alpha_iso"), frequencies=(0.0,))
+    with ShardWriter(tmp_path / "dataset", schema, "test", rows_per_shard=3) as writer:
+        for number, smiles in enumerate(SMILES):
+            molecule = molecule_from_smiles(smiles)
+            share = known_share(molecule)
+            values = {
+                "energy": np.array(0.0),
+                "alpha_iso": np.array([share.sum()]),
+                "share_alpha_iso": share,
+            }
+            writer.append(Row(f"{number:032x}", molecule, values, {}))
+    return Dataset.open(tmp_path / "dataset")
+
+
+def write_relevance(folder, dataset, relevance_of, offset=0.25):
+    """Relevances as hpcml explain writes them: ``relevance_of(share)``, the mean holds the rest."""
+    for info in dataset.shards:
+        shard = dataset.shard(info.name)
+        share = shard.column("share_alpha_iso")
+        relevance = relevance_of(share)
+        starts = shard.atom_offsets[:-1]
+        ledger = np.zeros((info.rows, len(LEDGER)))
+        ledger[:, LEDGER.index("mean")] = np.add.reduceat(share - relevance, starts) + offset
+        columns = {
+            "key": shard.column("key"),
+            "prediction": np.add.reduceat(share, starts) + offset,
+            "ledger": ledger,
+            "atom_offsets": shard.atom_offsets,
+            "relevance": relevance,
+        }
+        about = {"source": info.checksum, "identity": "test", "model": "made up"}
+        about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon"}
+        shards.write(folder, info.name, columns, about)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """A split of the eight rows: five, one, and two."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    keys = [f"{number:032x}" for number in range(8)]
+    split = {"train": keys[:5], "validation": keys[5:6], "test": keys[6:]}
+    (folder / "split.json").write_text(json.dumps(split))
+    return folder
+
+
+def test_tables_of_a_network_that_is_right(dataset, model_folder, tmp_path):
+    """Relevance twice the share: the score is one everywhere, the error is the offset."""
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    reasons = read(files["reasons"])
+    assert {row["part"] for row in reasons} == {"all", "train", "validation", "test"}
+    whole = next(r for r in reasons if (r["part"], r["of"]) == ("all", "all atoms"))
+    assert float(whole["correlation"]) == pytest.approx(1.0)
+    assert whole["molecules"] == "8"
+    assert float(whole["mae"]) == pytest.approx(0.25)
+    test = next(r for r in reasons if (r["part"], r["of"]) == ("test", "all atoms"))
+    assert test["molecules"] == "2"
+    assert {r["of"] for r in reasons} >= {"element C", "ring atoms", "molecules with alcohol"}
+
+    elements = {row["element"]: row for row in read(files["elements"])}
+    oxygens = [
+        share
+        for molecule in dataset.molecules
+        for share, z in zip(known_share(molecule), molecule.numbers, strict=True)
+        if z == 8
+    ]
+    assert int(elements["O"]["count"]) == len(oxygens)
+    assert float(elements["O"]["share_mean"]) == pytest.approx(np.mean(oxygens))
+    assert float(elements["O"]["relevance_mean"]) == pytest.approx(2.0 * np.mean(oxygens))
+    assert float(elements["O"]["relevance_std"]) == pytest.approx(2.0 * np.std(oxygens))
+
+    groups = {row["group"]: row for row in read(files["groups"])}
+    # methyl: one C with four bonds, three H with one; atomic numbers and half the bonds
+    assert float(groups["methyl"]["share_mean"]) == pytest.approx(6 + 2.0 + 3 * 1.5)
+    assert float(groups["methyl"]["relevance_std"]) == pytest.approx(0.0, abs=1e-12)
+    assert int(groups["methyl"]["count"]) == 6
+    assert int(groups["methyl"]["molecules"]) == 5
+    assert "amide" not in groups
+
+    conservation = {row["term"]: row for row in read(files["conservation"])}
+    assert float(conservation["closure"]["largest_absolute"]) < 1e-12
+    assert conservation["prediction"]["molecules"] == "8"
+    totals = [known_share(molecule).sum() for molecule in dataset.molecules]
+    assert float(conservation["atoms"]["mean"]) == pytest.approx(2.0 * np.mean(totals))
+    assert float(conservation["mean"]["mean"]) == pytest.approx(0.25 - np.mean(totals))
+
+
+def test_row_that_could_not_be_explained(dataset, model_folder, tmp_path):
+    """NaN relevances stay out of every average, and are counted by their absence."""
+    write_relevance(tmp_path / "relevance", dataset, np.copy, offset=0.0)
+    first = dataset.shards[0]
+    shard = dataset.shard(first.name)
+    cut = int(shard.atom_offsets[1])
+    relevance = shard.column("share_alpha_iso").copy()
+    relevance[:cut] = np.nan
+    ledger = np.zeros((first.rows, len(LEDGER)))
+    ledger[0] = np.nan
+    prediction = np.add.reduceat(relevance, shard.atom_offsets[:-1])
+    about = {"source": first.checksum, "identity": "test", "model": "made up"}
+    about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon"}
+    columns = {"key": shard.column("key"), "prediction": prediction, "ledger": ledger}
+    columns |= {"atom_offsets": shard.atom_offsets, "relevance": relevance}
+    shards.write(tmp_path / "relevance", first.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    conservation = {row["term"]: row for row in read(files["conservation"])}
+    assert conservation["prediction"]["molecules"] == "7"
+    assert float(conservation["closure"]["largest_absolute"]) < 1e-12
+    reasons = read(files["reasons"])
+    assert reasons[0]["molecules"] == "7"
+    assert float(reasons[0]["correlation"]) == pytest.approx(1.0)
+
+
+def test_same_input_same_bytes(dataset, model_folder, tmp_path):
+    write_relevance(tmp_path / "relevance", dataset, np.sqrt)
+    first = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "one")
+    second = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "two")
+    for name, path in first.items():
+        assert path.read_bytes() == second[name].read_bytes()
+
+
+def test_data_set_without_shares_has_no_reasons(tmp_path, model_folder):
+    schema = Schema(columns=("energy", "alpha_iso"), frequencies=(0.0,))
+    methane = molecule_from_smiles("C")
+    with ShardWriter(tmp_path / "dataset", schema, "test") as writer:
+        values = {"energy": np.array(0.0), "alpha_iso": np.array([16.0])}
+        writer.append(Row(f"{1:032x}", methane, values, {}))
+    dataset = Dataset.open(tmp_path / "dataset")
+    info = dataset.shards[0]
+    about = {"source": info.checksum, "identity": "t", "target": "alpha_iso", "unit": "a0^3"}
+    columns = {
+        "key": dataset.column("key"),
+        "prediction": np.array([15.0]),
+        "ledger": np.zeros((1, len(LEDGER))),
+        "atom_offsets": dataset.atom_offsets,
+        "relevance": np.full(5, 3.0),
+    }
+    shards.write(tmp_path / "relevance", info.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    assert sorted(files) == ["conservation", "elements", "groups"]
+    assert [row["element"] for row in read(files["elements"])] == ["H", "C"]
+
+
+def test_broken_split(dataset, model_folder, tmp_path):
+    (model_folder / "split.json").write_text("{")
+    write_relevance(tmp_path / "relevance", dataset, np.sqrt)
+    with pytest.raises(InputError, match=r"split\.json: is not a split"):
+        analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+
+
+def test_nothing_explained(dataset, model_folder, tmp_path):
+    with pytest.raises(InputError, match="hpcml explain makes them"):
+        analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+
+
+def test_molecule_without_perceivable_bonds(tmp_path, model_folder):
+    """It has no groups, but counts by element."""
+    strange = Molecule([6, 6, 8], [[0, 0, 0], [0, 0, 0.01], [0, 0, 0.02]], charge=1)
+    schema = Schema(columns=("energy", "alpha_iso"), frequencies=(0.0,))
+    with ShardWriter(tmp_path / "dataset", schema, "test") as writer:
+        values = {"energy": np.array(0.0), "alpha_iso": np.array([16.0])}
+        writer.append(Row(f"{1:032x}", strange, values, {}))
+    dataset = Dataset.open(tmp_path / "dataset")
+    info = dataset.shards[0]
+    columns = {
+        "key": dataset.column("key"),
+        "prediction": np.array([6.0]),
+        "ledger": np.zeros((1, len(LEDGER))),
+        "atom_offsets": dataset.atom_offsets,
+        "relevance": np.array([1.0, 2.0, 3.0]),
+    }
+    about = {"source": info.checksum, "identity": "t", "target": "alpha_iso", "unit": "a0^3"}
+    shards.write(tmp_path / "relevance", info.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    assert read(files["groups"]) == []
+    assert {r["element"]: r["count"] for r in read(files["elements"])} == {"C": "2", "O": "1"}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hpcml.campaign.launch import mpi_command, mpi_environment, run_mpi
     from hpcml.campaign.planning import Plan, plan
     from hpcml.campaign.run_folder import RunFolder
-    from hpcml.campaign.site import Site, read_site
+    from hpcml.campaign.site import Site
+    from hpcml.campaign.submission import scripts, submit
 
 _HOME = {
     "GenerateReport": "generation",
@@ -25,8 +26,9 @@ _HOME = {
     "mpi_command": "launch",
     "mpi_environment": "launch",
     "plan": "planning",
-    "read_site": "site",
     "run_mpi": "launch",
+    "scripts": "submission",
+    "submit": "submission",
 }
 
 
@@ -45,6 +47,7 @@ __all__ = [
     "mpi_command",
     "mpi_environment",
     "plan",
-    "read_site",
     "run_mpi",
+    "scripts",
+    "submit",
 ]

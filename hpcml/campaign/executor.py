@@ -8,10 +8,12 @@ each would start Psi4 each time.
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
 import sys
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 
 from parsl.app.app import bash_app
@@ -28,6 +30,7 @@ from hpcml.campaign.run_folder import RunFolder
 from hpcml.campaign.site import Site
 from hpcml.campaign.task import TaskFolder
 from hpcml.campaign.tether import tethered
+from hpcml.errors import SettingsError
 
 _LOOPBACK = "127.0.0.1"
 _POOL = "process_worker_pool.py"
@@ -35,6 +38,18 @@ _POOL = "process_worker_pool.py"
 
 def _mpi_program(command: str, stdout: str = "", stderr: str = "") -> str:
     return command
+
+
+def check_path(path: Path) -> None:
+    """SettingsError for a run folder that Parsl's shell commands would take apart.
+
+    Parsl puts the folder's path into scripts without quoting it.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_./+@=:,-]+", str(path)):
+        raise SettingsError(
+            f"{path}: a run's folder may have letters, digits and _ . + @ = : , - in its path, "
+            "no spaces or quotes; choose another by --run"
+        )
 
 
 class Blocks:
@@ -46,6 +61,7 @@ class Blocks:
         self._kernel: DataFlowKernel | None = None
 
     def __enter__(self) -> Blocks:
+        check_path(self.run_folder.path)
         self._kernel = DataFlowKernel(_configuration(self.site, self.run_folder))
         self._app = bash_app(_mpi_program, data_flow_kernel=self._kernel)
         return self

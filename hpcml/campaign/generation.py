@@ -84,6 +84,7 @@ def generate(
     """
     began = time.monotonic()
     everything = list(molecules)
+    site = site.here(os.environ)
     with run_folder.lock(), _Stop(run_folder, site) as stop:
         campaign = _Campaign(
             run_folder=run_folder,

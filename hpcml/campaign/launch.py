@@ -17,16 +17,11 @@ from hpcml.errors import PlatformError
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def mpi_command(
-    ranks: int, module: str, arguments: Sequence[str], site: Site, *, nodes: int | None = None
-) -> list[str]:
-    """Words that start ``python -m module arguments`` on so many ranks at this site.
-
-    nodes   over which the ranks are spread; None: the site's
-    """
+def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
+    """Words that start ``python -m module arguments`` on so many ranks at this site."""
     program = [sys.executable, "-m", module, *arguments]
     if site.launcher == "srun":
-        nodes = site.nodes if nodes is None else nodes
+        nodes = min(site.nodes, ranks)
         return [
             "srun",
             f"--nodes={nodes}",
@@ -96,6 +91,7 @@ def run_mpi(
     watch   called about five times a second while it runs, e.g. to show progress
     Raises PlatformError, with the last line of the log, if it fails.  It dies with this process.
     """
+    site = site.here(os.environ)
     command = mpi_command(ranks, module, arguments, site)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:

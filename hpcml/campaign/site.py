@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from hpcml.campaign.deadline import seconds
 from hpcml.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +26,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     memory_mb       of one rank; a calculation that holds more is ended
     walltime        of a job, hh:mm:ss; empty: no end (local)
     margin          seconds before the walltime's end in which no calculation runs any more
-    partition ...   as sbatch knows them; empty: the cluster's default
+    partition, account, qos, constraint   as sbatch knows them; empty: the cluster's default
+    gpus_per_node   for training and explaining; Psi4 uses none
+    hint            sbatch --hint; empty: none
+    requeue         a job whose time is over puts itself into the queue again
+    array           where requeueing is not allowed: so many jobs, one after another, each going on
+                    where the one before it was stopped; 0: none
     sbatch_options  further options, each a whole word, e.g. "--licenses=scratch"
     modules         loaded by ``module load`` at the start of a job
     setup           shell lines that follow, e.g. "source $HOME/hpcml/bin/activate"
@@ -63,7 +62,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     qos: str = ""
     constraint: str = ""
     gpus_per_node: int = 0
+    hint: str = "nomultithread"
     exclusive: bool = True
+    requeue: bool = True
+    array: int = 0
     sbatch_options: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
@@ -82,28 +84,39 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                      "rows_per_shard"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SettingsError(f"site: {name} must be at least 1")
-        if self.ranks_per_node < 0 or self.gpus_per_node < 0 or self.margin < 0:
-            raise SettingsError(
-                "site: ranks_per_node, gpus_per_node and margin must not be negative"
-            )
+        for name in ("ranks_per_node", "gpus_per_node", "margin", "array"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"site: {name} must not be negative")
         if self.memory_mb < 500:
             raise SettingsError("site: memory_mb must be at least 500: Psi4 alone takes 300")
         if self.hang_seconds <= 0:
             raise SettingsError("site: hang_seconds must be positive")
-        for name in ("partition", "account", "qos", "constraint", "address"):
-            if any(c in getattr(self, name) for c in "\n\r\0"):
-                raise SettingsError(f"site: {name} must be one line")
-        for name in ("sbatch_options", "modules", "setup"):
-            if any(c in line for line in getattr(self, name) for c in "\n\r\0"):
-                raise SettingsError(f"site: each of {name} must be one line")
+        self._check_lines()
+        self._check_cluster()
+
+    def _check_lines(self) -> None:
+        """Nothing may smuggle a second line into a script."""
+        words = [self.partition, self.account, self.qos, self.constraint, self.hint, self.address]
+        for line in [*words, *self.sbatch_options, *self.modules, *self.setup, *self.mpi_options]:
+            if any(character in line for character in "\n\r\0"):
+                raise SettingsError(f"site: {line!r} must be one line")
+
+    def _check_cluster(self) -> None:
         if self.kind != "local" and self.ranks_per_node == 0:
             raise SettingsError("site: ranks_per_node must be given for a cluster")
         if self.kind == "slurm" and not self.walltime:
-            raise SettingsError("site: walltime must be given for pilot jobs")
+            raise SettingsError("site: walltime must be given for a cluster's jobs")
         if self.walltime and seconds(self.walltime) <= self.margin:
             raise SettingsError(
                 f"site: walltime = {self.walltime} leaves nothing beside margin = {self.margin:g} s"
             )
+
+    def here(self, environment: Mapping[str, str]) -> Site:
+        """This site as seen from this process: inside a job, a cluster is the job's nodes."""
+        if self.kind != "slurm" or "SLURM_JOB_ID" not in environment:
+            return self
+        nodes = int(environment.get("SLURM_JOB_NUM_NODES", self.nodes))
+        return msgspec.structs.replace(self, kind="allocation", nodes=nodes, blocks=1)
 
     @property
     def ranks(self) -> int:
@@ -120,24 +133,3 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def scratch_folder(self) -> str:
         return self.scratch or tempfile.gettempdir()
-
-
-def read_site(path: Path | str) -> Site:
-    """The site of a TOML file.
-
-    Raises SettingsError, one line with the file and the key, for a file that is not there, is
-    no TOML, or has a key or a value that a site does not have.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            document: dict[str, Any] = tomllib.load(stream)
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
-    try:
-        return msgspec.convert(document, Site)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path}: {error}") from error
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ from numpy.typing import NDArray
 
 from hpcml.campaign import failures
 from hpcml.campaign.run_folder import RunFolder
-from hpcml.errors import InputError
 from hpcml.relevance.rows import LEDGER, RelevanceRows, open_relevance
 from hpcml.report.facts import (
     SPLITS,
@@ -24,26 +20,12 @@ from hpcml.report.facts import (
     Predictions,
     ReportFacts,
 )
-from hpcml.report.words import pretty_unit, quantity
+from hpcml.report.files import Columns, read_json, read_toml
+from hpcml.report.tables import averages, conservation, reasons
+from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 _MOST_DRAWN = 24
-_LEDGER_WORDS = {  # term of the ledger -> name on the page, meaning
-    "bias": ("biases", "what the network adds whatever the molecule"),
-    "epsilon": ("absorbed by epsilon", "lost to the stabilizer of the rule"),
-    "taylor": ("left by Taylor steps", "what a linearization of a layer leaves unexplained"),
-    "mean": ("mean of the target", "put back after the network, which learns deviations from it"),
-    "reference": (
-        "references of the atoms",
-        "what each element is worth by a least-squares fit of the training molecules; the network "
-        "learns what is left",
-    ),
-}
 
 
 def collect(run: RunFolder, dataset: Path) -> ReportFacts:
@@ -52,8 +34,8 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     InputError where there is no data set, or where a file is not as hpcml writes it.
     """
     data = Dataset.open(dataset)
-    campaign = _toml(run.campaign_toml)
-    metrics = _json(run.model / "metrics.json")
+    campaign = read_toml(run.campaign_toml)
+    metrics = read_json(run.model / "metrics.json")
     labels = list(metrics.get("errors", {}))
     units = {label: pretty_unit(metrics["errors"][label]["unit"]) for label in labels}
     keys, predictions = _predictions(run.model / "predictions.csv", units)
@@ -61,6 +43,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     if any(run.relevance.glob("manifest*")):
         rows = open_relevance(run.relevance, data)
         explanation = _explanation(rows, data, keys, predictions.get(rows.target))
+    unit = explanation.unit if explanation else ""
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
         level=_level(data),
@@ -72,7 +55,12 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         predictions=tuple(predictions.values()),
         curve=_curve(run.model / "metrics.csv", units),
         explanation=explanation,
-        seconds={stage: float(time) for stage, time in _json(run.logs / "timings.json").items()},
+        averages=averages(run.analysis, unit),
+        reasons=reasons(run.analysis),
+        tables=conservation(run.analysis, unit),
+        seconds={
+            stage: float(time) for stage, time in read_json(run.logs / "timings.json").items()
+        },
         provenance=_provenance(data, metrics, campaign),
         settings=run.campaign_toml.read_text() if run.campaign_toml.exists() else "",
     )
@@ -89,7 +77,7 @@ def _level(data: Dataset) -> str:
 
 def _predictions(path: Path, units: dict[str, str]) -> tuple[list[str], dict[str, Predictions]]:
     """The rows' keys, and for each target its Predictions, from predictions.csv."""
-    columns = _csv(path)
+    columns = Columns(path)
     if not columns:
         return [], {}
     found = {}
@@ -98,24 +86,24 @@ def _predictions(path: Path, units: dict[str, str]) -> tuple[list[str], dict[str
         found[label] = Predictions(
             quantity=quantity(label),
             unit=unit,
-            splits=np.array(_column(columns, "split", path)),
-            reference=_numbers(columns, f"reference{behind}", path),
-            predicted=_numbers(columns, f"predicted{behind}", path),
+            splits=np.array(columns.texts("split")),
+            reference=columns.numbers(f"reference{behind}"),
+            predicted=columns.numbers(f"predicted{behind}"),
         )
-    return _column(columns, "key", path), found
+    return columns.texts("key"), found
 
 
 def _curve(path: Path, units: dict[str, str]) -> Curve | None:
     """The training curve of the first target."""
-    columns = _csv(path)
-    if not columns or not units or not columns["epoch"]:
+    columns = Columns(path)
+    if not columns or not units:
         return None
     label, unit = next(iter(units.items()))
     behind = "" if len(units) == 1 else f"_{label}"
     return Curve(
-        epochs=_numbers(columns, "epoch", path).astype(np.int64),
-        loss=_numbers(columns, "train_loss", path),
-        validation_mae=_numbers(columns, f"validation_mae{behind}", path),
+        epochs=columns.numbers("epoch").astype(np.int64),
+        loss=columns.numbers("train_loss"),
+        validation_mae=columns.numbers(f"validation_mae{behind}"),
         unit=unit,
     )
 
@@ -148,7 +136,7 @@ def _explanation(
                 reference=float(references[row]),
                 prediction=one.prediction,
                 relevance=one.atoms,
-                ledger={_LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
+                ledger={LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
             )
         )
     return Explanation(
@@ -158,7 +146,7 @@ def _explanation(
         drawn=tuple(drawn),
         molecules=int(known.sum()),
         closure=float(gap[known].max(initial=0.0)),
-        terms=dict(_LEDGER_WORDS[LEDGER[term]] for term in used),
+        terms=dict(LEDGER_WORDS[LEDGER[term]] for term in used),
     )
 
 
@@ -206,51 +194,3 @@ def _provenance(
         for heading, values in shown.items()
         if values
     }
-
-
-# ---- files ----------------------------------------------------------------------------------
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return found
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is not TOML ({error})") from None
-
-
-def _csv(path: Path) -> dict[str, list[str]]:
-    """The columns of a table by their heading; none where there is no file."""
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        heading, *rows = list(csv.reader(file)) or [[]]
-    if any(len(row) != len(heading) for row in rows):
-        raise InputError(f"{path}: a row has not the {len(heading)} columns of the heading")
-    return {name: [row[column] for row in rows] for column, name in enumerate(heading)}
-
-
-def _column(columns: dict[str, list[str]], name: str, path: Path) -> list[str]:
-    if name not in columns:
-        raise InputError(f"{path}: expected a column {name!r}, found {', '.join(columns)}")
-    return columns[name]
-
-
-def _numbers(columns: dict[str, list[str]], name: str, path: Path) -> NDArray[np.float64]:
-    try:
-        return np.array(_column(columns, name, path), dtype=np.float64)
-    except ValueError as error:
-        raise InputError(f"{path}, column {name!r}: {error}") from None

@@ -80,11 +80,13 @@ class Explanation:
 class Averages:
     """A mean for each kind of atom or group, with the spread between its members.
 
+    per      what is averaged: "atom", or "group" (the sum over its atoms)
     shares   what the physics assigns to the same kinds, where it is known
     """
 
     title: str
     unit: str
+    per: str
     names: tuple[str, ...]
     counts: NDArray[np.int64]
     mean: NDArray[np.float64]
@@ -100,6 +102,17 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The reasons score with its 95 % interval on one part of the split, and the table behind."""
+
+    part: str
+    correlation: float
+    low: float
+    high: float
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ class ReportFacts:
     curve: Curve | None = None
     explanation: Explanation | None = None
     averages: tuple[Averages, ...] = ()
-    reasons: Table | None = None
+    reasons: Reasons | None = None
     tables: tuple[Table, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -114,7 +114,7 @@ def averages(kinds: Averages, name: str = "averages") -> str:
         axes.set_yticks(at, labels)
         axes.set_ylim(count - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"mean per atom, {kinds.unit}")
+        axes.set_xlabel(with_unit(f"mean per {kinds.per}", kinds.unit))
         axes.grid(True, axis="x")
         drawn.legend(loc="outside upper left", ncols=2, fontsize=9)
         return to_svg(drawn, name, f"{kinds.title}: mean relevance of each kind")

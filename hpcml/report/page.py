@@ -105,7 +105,16 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
             {"label": "mean absolute error", "value": "–", "note": "no network yet"},
             {"label": "better than the mean", "value": "–", "note": "no network yet"},
         ]
-    if facts.explanation:
+    if facts.reasons:
+        interval = f"{number(facts.reasons.low, 2)} to {number(facts.reasons.high, 2)}"
+        five.append(
+            {
+                "label": f"reasons score, {facts.reasons.part}",
+                "value": number(facts.reasons.correlation, 2),
+                "note": f"95 % interval {interval}",
+            }
+        )
+    elif facts.explanation:
         five.append(
             {
                 "label": "relevance adds up to",
@@ -208,4 +217,4 @@ def _card(one: Explained, limit: float, unit: str, name: str) -> dict[str, Any]:
 
 
 def _tables(facts: ReportFacts) -> tuple[Table, ...]:
-    return ((facts.reasons,) if facts.reasons else ()) + facts.tables
+    return ((facts.reasons.table,) if facts.reasons else ()) + facts.tables

@@ -14,6 +14,17 @@ _QUANTITIES = {
     "energy": "total energy",
     "zpve": "zero-point energy",
 }
+LEDGER_WORDS = {  # term of the ledger -> name on the page, meaning
+    "bias": ("biases", "what the network adds whatever the molecule"),
+    "epsilon": ("absorbed by epsilon", "lost to the stabilizer of the rule"),
+    "taylor": ("left by Taylor steps", "what a linearization of a layer leaves unexplained"),
+    "mean": ("mean of the target", "put back after the network, which learns deviations from it"),
+    "reference": (
+        "references of the atoms",
+        "what each element is worth by a least-squares fit of the training molecules; the network "
+        "learns what is left",
+    ),
+}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -14,6 +14,7 @@ from hpcml.report import (
     Explanation,
     Failed,
     Predictions,
+    Reasons,
     ReportFacts,
     Table,
 )
@@ -63,6 +64,7 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
             Averages(
                 HOSTILE,
                 "a₀³",
+                "atom",
                 ("H", "C", HOSTILE),
                 np.array([90, 40, 10]),
                 np.array([-0.4, 1.2, 0.1]),
@@ -70,7 +72,10 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
                 np.array([-0.5, 1.0, 0.2]),
             ),
         ),
-        reasons=Table("Reasons score", ("", "correlation"), ((HOSTILE, "0.81"),), "a note"),
+        reasons=Reasons(
+            "test", 0.81, 0.7, 0.9, Table("Reasons score", ("", "r"), ((HOSTILE, "0.8"),), "a note")
+        ),
+        tables=(Table(HOSTILE, (HOSTILE,), ((HOSTILE,),)),),
         seconds={"generate": 96.0, HOSTILE: 31.0},
         provenance={HOSTILE: {HOSTILE: HOSTILE}},
         settings=HOSTILE,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcml.analysis import analyze
 from hpcml.campaign import failures
 from hpcml.campaign.run_folder import RunFolder
 from hpcml.errors import InputError
@@ -17,7 +18,7 @@ from hpcml.store import Dataset, Row, Schema, ShardWriter, result_key, shards
 
 QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.xyz"
 LEVEL = Level(method="HF", basis="6-31G(d)")
-REQUEST = Request(properties=("alpha",))
+REQUEST = Request(properties=("alpha", "shares"))
 WORTH = {1: 1.5, 6: 8.0, 7: 6.0, 8: 4.5}  # of an atom's polarizability, made up
 
 
@@ -29,7 +30,8 @@ def run(tmp_path: Path) -> RunFolder:
     with ShardWriter(folder.dataset, schema, "rank0", rows_per_shard=12) as writer:
         for molecule, _ in zip(read(QUICKSTART), range(30), strict=False):
             alpha = sum(WORTH[number] for number in molecule.numbers.tolist())
-            values = {"alpha_iso": np.array([alpha])}
+            share = np.array([WORTH[number] for number in molecule.numbers.tolist()])
+            values = {"alpha_iso": np.array([alpha]), "share_alpha_iso": share}
             provenance = {"method": "HF", "basis": "6-31G(d)", "psi4": "1.3.2", "warnings": []}
             key = result_key(molecule, LEVEL, REQUEST)
             writer.append(Row(key, molecule, values, provenance))
@@ -54,6 +56,10 @@ def write_model(run: RunFolder, data: Dataset) -> None:
             split = "test" if row < 10 else "train"
             error = 0.1 * ((row * 7) % 10)
             table.writerow([data.keys[row], split, alpha[row], alpha[row] + error])
+
+    keys = data.keys.tolist()
+    split = {"test": keys[:10], "validation": [], "train": keys[10:]}
+    (run.model / "split.json").write_text(json.dumps(split))
 
 
 def write_relevance(run: RunFolder, data: Dataset) -> None:
@@ -144,6 +150,37 @@ def test_everything(run: RunFolder) -> None:
     assert build(facts, run.report_page).stat().st_size > 50_000
 
 
+def test_tables_of_the_analysis(run: RunFolder) -> None:
+    """Relevances are the shares less 0.5 an atom, so that within molecules they agree fully."""
+    data = Dataset.open(run.dataset)
+    write_model(run, data)
+    write_relevance(run, data)
+    analyze(data, run.relevance, run.model, run.analysis)
+    facts = collect(run, run.dataset)
+
+    elements, groups = facts.averages
+    at = elements.names.index("C")
+    assert elements.mean[at] == pytest.approx(7.5)
+    assert elements.spread[at] == pytest.approx(0.0, abs=1e-9)
+    assert elements.shares is not None
+    assert elements.shares[at] == pytest.approx(8.0)
+    assert (elements.unit, elements.per, groups.per) == ("a₀³", "atom", "group")
+    methyl = groups.names.index("methyl")
+    assert groups.mean[methyl] == pytest.approx(8.0 + 3 * 1.5 - 4 * 0.5)
+    assert len(groups.names) <= 14
+    assert groups.counts.min() >= 1
+
+    assert facts.reasons is not None
+    assert facts.reasons.part == "test"
+    heading, rows = facts.reasons.table.columns, facts.reasons.table.rows
+    kept = next(row for row in rows if row[:3] == ("all atoms", "test", "kept"))
+    assert kept[heading.index("score")] == "1.00"
+    assert {row[1] for row in rows} == {"all", "test"}
+    (conservation,) = facts.tables
+    assert [row[0] for row in conservation.rows][:3] == ["prediction", "atoms", "biases"]
+    assert build(facts, run.report_page).exists()
+
+
 def test_several_targets_have_columns_of_their_own(run: RunFolder) -> None:
     run.model.mkdir()
     errors = {"zpve": {"unit": "Eh"}, "alpha_iso": {"unit": "a0^3"}}
@@ -177,6 +214,13 @@ def test_a_damaged_file_is_named(run: RunFolder, file: str, text: str, message: 
     with pytest.raises(InputError, match=message) as caught:
         collect(run, run.dataset)
     assert file in str(caught.value)
+
+
+def test_a_damaged_table_is_named(run: RunFolder) -> None:
+    run.analysis.mkdir()
+    (run.analysis / "elements.csv").write_text("element,count\nH,3\n")
+    with pytest.raises(InputError, match=r"elements\.csv: expected a column 'relevance_mean'"):
+        collect(run, run.dataset)
 
 
 def test_choice_goes_through_the_splits_and_keeps_both_ends() -> None:

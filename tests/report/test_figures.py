@@ -96,7 +96,7 @@ def test_flat_predictions_can_be_drawn() -> None:
 
 def test_averages_name_every_kind_with_its_count(facts: ReportFacts) -> None:
     assert {"H  (90)", "C  (40)"} <= set(texts(figures.averages(facts.averages[0])))
-    no_shares = Averages("t", "u", ("H",), np.array([1]), np.array([1.0]), np.array([0.0]))
+    no_shares = Averages("t", "u", "group", ("H",), np.array([1]), np.array([1.0]), np.array([0.0]))
     assert not any("share" in text for text in texts(figures.averages(no_shares)))
 
 

@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from hpcml.report import ReportFacts, build, render
+from hpcml.report.page import five_facts
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -83,11 +85,17 @@ def test_texts_are_escaped(facts: ReportFacts, page: Path) -> None:
 def test_says_what_the_facts_say(page: Path) -> None:
     words = " ".join(" ".join(outline(page.read_text(encoding="utf-8")).text).split())
     assert "40 of 60" in words
-    assert "3.0 × 10⁻⁷" in words
+    assert "reasons score, test 0.81 95 % interval 0.70 to 0.90" in words
     assert "2 min 07 s" in words
     assert "and 8 more in failures.jsonl" in words
     assert "Reasons score" in words
     assert "sum over atoms" in words
+
+
+def test_without_a_reasons_score_the_ledger_is_a_fact(facts: ReportFacts) -> None:
+    shown = [fact["value"] for fact in five_facts(replace(facts, reasons=None))]
+    assert len(shown) == len(five_facts(facts)) == len(five_facts(ReportFacts(title="x"))) == 5
+    assert shown[3] == "3.0 × 10⁻⁷"
 
 
 def test_what_is_missing_is_said() -> None:

@@ -152,7 +152,7 @@ _ARITHMETIC: dict[str, Callable[[Trace, Call], Tensor | None]] = {
 }
 _ELEMENT_WISE: dict[str, layers.Handler] = {
     **dict.fromkeys(["relu", "leaky_relu", "tanh", "celu", "elu", "silu", "gelu"], layers.passing),
-    **dict.fromkeys(["sigmoid", "softplus"], layers.rooted),
+    **dict.fromkeys(["sigmoid", "softplus"], layers.linearized),
 }
 
 

@@ -3,11 +3,12 @@
 A handler gets the trace, the layer and the layer's arguments, computes the ordinary output,
 and states how the output's relevance R is shared:
 
-affine layers           by the rule for their depth; batch normalization is folded into the
-                        affine layer before it, and is a diagonal affine layer elsewhere
+affine layers           by the rule for their depth, on vectors (A, 3, F) always by LRP-0; batch
+                        normalization is folded into the affine layer before it, and is a
+                        diagonal affine layer elsewhere
 element-wise, f(0) = 0  the identity rule: all of R to the argument
-element-wise, else      a step from the root x0 = 0 with the secant's slope, so that no second
-                        order remains: (f(x) - f(0)) / f(x) of R; the rest is "taylor"
+element-wise, else      linearized: x f'(x) is the step from the root x0 = 0 to x with the slope
+                        at x; what that leaves of f(x) is "taylor"
 sums, means             each addend in proportion to what it adds
 maxima                  the winner takes all; equal winners share alike
 products                the gate is a weight, or both take half (Composite.products)
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from hpcml.errors import SettingsError
 from hpcml.models import layers
-from hpcml.relevance.rules import spread
+from hpcml.relevance.rules import Epsilon, spread
 from hpcml.relevance.tape import Affine, Shares, Tag, put_tag
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
 
 def affine(trace: Trace, name: str, source: Affine) -> Tensor:
     """Put an affine layer on the tape, whole or with a normalization folded in."""
-    rule = trace.composite.rule(source.depth)
+    # of vectors (A, 3, F) only this rule is the same whichever way the axes point
+    rule = Epsilon(0.0) if source.inputs.dim() > 2 else trace.composite.rule(source.depth)
     tag = trace.tag_or_none(source.inputs)
     assert tag is not None  # the callers made sure
     outputs = source.outputs
@@ -135,16 +137,17 @@ def passing(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
     return trace.step(trace.name(layer), outputs, lambda relevance: Shares([relevance]), [values])
 
 
-def rooted(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
-    """Element-wise with f(0) != 0: a secant step from the root x0 = 0."""
-    outputs = trace.ordinary(layer, values)
-    at_root = trace.ordinary(layer, values.new_zeros(()))
+def linearized(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
+    """Element-wise with f(0) != 0: f(x) = x f'(x) and a rest, which is "taylor"."""
+    with torch.enable_grad():
+        leaf = values.detach().requires_grad_()
+        outputs = trace.original(layer)(leaf)
+        (slopes,) = torch.autograd.grad(outputs.sum(), leaf)
+    outputs, steps = outputs.detach(), leaf.detach() * slopes
 
     def share(relevance: Tensor) -> Shares:
         per_unit, lost = ratio(relevance, outputs)
-        return Shares(
-            [per_unit * (outputs - at_root)], {"taylor": per_unit * at_root, "epsilon": lost}
-        )
+        return Shares([per_unit * steps], {"taylor": per_unit * (outputs - steps), "epsilon": lost})
 
     return trace.step(trace.name(layer), outputs, share, [values])
 
@@ -260,7 +263,9 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    wins = (values.detach() == outputs.index_select(0, index)).to(outputs.dtype)
+    # atoms that are equal by symmetry differ by rounding
+    most, resolution = outputs.index_select(0, index), torch.finfo(outputs.dtype).eps
+    wins = ((most - values.detach()) <= 64 * resolution * most.abs()).to(outputs.dtype)
     winners = wins.new_zeros(outputs.shape).index_add_(0, index, wins)
 
     def share(relevance: Tensor) -> Shares:
@@ -333,9 +338,9 @@ HANDLERS: dict[type[nn.Module], Handler] = {
     nn.SiLU: passing,
     nn.GELU: passing,
     layers.ShiftedSoftplus: passing,
-    layers.Gaussian: rooted,
-    nn.Sigmoid: rooted,
-    nn.Softplus: rooted,
+    layers.Gaussian: linearized,
+    nn.Sigmoid: linearized,
+    nn.Softplus: linearized,
     layers.Sum: total,
     layers.Product: product,
     layers.Dot: dot,
@@ -354,13 +359,17 @@ HANDLERS: dict[type[nn.Module], Handler] = {
 }
 
 
-DECLARABLE: dict[str, Handler] = {"passing": passing, "rooted": rooted, "structural": structural}
+DECLARABLE: dict[str, Handler] = {
+    "passing": passing,
+    "linearized": linearized,
+    "structural": structural,
+}
 
 
 def declare(kind: type[nn.Module], meaning: str | type[nn.Module]) -> None:
     """Give a layer type of one's own a rule.
 
-    meaning    "passing": element-wise and 0 at 0; "rooted": element-wise, not 0 at 0;
+    meaning    "passing": element-wise and 0 at 0; "linearized": element-wise, not 0 at 0;
                "structural": only moves numbers; or a known layer type with the same meaning
                and the same attributes and arguments (``declare(MyDense, torch.nn.Linear)``)
 

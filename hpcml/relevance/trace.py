@@ -61,7 +61,7 @@ def unknown(trace: Trace, layer: nn.Module, *arguments: Any, **named: Any) -> An
         raise InputError(
             f"layer {trace.name(layer)!r} is a {kind}, for which there is no relevance rule: "
             f"declare it with hpcml.relevance.declare({kind}, meaning), where meaning is 'passing' "
-            "for an element-wise function that is 0 at 0, 'rooted' for one that is not, "
+            "for an element-wise function that is 0 at 0, 'linearized' for one that is not, "
             "'structural' for a layer that only moves numbers, or the known layer type it equals"
         )
     return trace.original(layer)(*arguments, **named)

@@ -30,7 +30,17 @@ NETWORKS = {
         "weave",
         {"hidden": 8, "representation": 6, "fully_connected": (20, 10), "dropout": 0.0},
     ),
+    "graphconv": ("graphconv", {"hidden": [10, 10], "dense": 12, "largest_degree": 4}),
     "dtnn": ("dtnn", {"gaussians": 30, "farthest": 8.0}),
+    "ani": (
+        "ani",
+        {"elements": [1, 6, 7, 8, 9], "hidden": [[10, 8]] * 5, "members": 2},
+    ),
+    "ani-gaussian": (
+        "ani",
+        {"elements": [1, 6, 7, 8, 9], "hidden": [[10, 8]] * 5, "activation": "gaussian"},
+    ),
+    "painn": ("painn", {"features": 12, "interactions": 2, "radial": 8}),
 }
 Trained = tuple[nn.Module, ModelInfo]
 

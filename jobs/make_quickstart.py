@@ -47,4 +47,4 @@ def first_molecules(wheel: str, count: int) -> list[Molecule]:
 if __name__ == "__main__":
     destination = Path(__file__).with_name("quickstart.xyz")
     write_extended_xyz(destination, first_molecules(sys.argv[1], MOLECULES), source=SOURCE)
-    print(f"{destination}: {MOLECULES} molecules")
+    print(destination)

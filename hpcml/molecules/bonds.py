@@ -194,7 +194,9 @@ def _from_geometry(molecule: Molecule, ratios: NDArray[np.float64]) -> Chem.Mol:
                 Chem.SanitizeMol(mol)
         except (ValueError, RuntimeError):
             continue
-        return mol
+        unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+        if charged_fragments or unpaired == molecule.multiplicity - 1:
+            return mol
     raise InputError(
         f"{molecule.name or molecule.formula}: no bonding pattern fits the geometry with charge "
         f"{molecule.charge}: give its SMILES"

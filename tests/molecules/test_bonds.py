@@ -107,6 +107,23 @@ def test_close_bridgeheads_are_not_bonded() -> None:
         assert perceive(replace(molecule, smiles=smiles)).GetNumBonds() == 6 + 8
 
 
+@pytest.mark.parametrize(
+    "smiles", ["C[N+](=O)[O-]", "CS(=O)(=O)NC(C)=O", "CP(=O)(O)O", "CN=[N+]=[N-]", "[CH3]"]
+)
+def test_formal_charges_and_radicals_of_the_geometry_alone(smiles: str) -> None:
+    alone = replace(molecule_from_smiles(smiles), smiles="")
+    assert skeleton_smiles(perceive(alone)) == Chem.CanonSmiles(smiles)
+
+
+def test_closed_shells_get_no_radicals() -> None:
+    """RDKit's way to this one's charges fails; its other way would leave [O] twice."""
+    smiles = "CC(=O)Nc1ccc(cc1)S(=O)(=O)NC(=O)c1ccc([N+](=O)[O-])cc1"
+    molecule = molecule_from_smiles(smiles)
+    assert skeleton_smiles(perceive(molecule)) == Chem.CanonSmiles(smiles)
+    with pytest.raises(InputError, match="give its SMILES"):
+        perceive(replace(molecule, smiles=""))
+
+
 def test_no_pattern_fits() -> None:
     impossible = Molecule(
         np.array([6, 1, 1, 1, 1]), molecule_from_smiles("C").positions, charge=5, multiplicity=2

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.models import Example, example
+from hpcml.models import Example
 from hpcml.molecules import Molecule
+from hpcml.progress import progress
 from hpcml.store import Dataset
+from hpcml.training.examples import make_examples
 from hpcml.training.settings import Target
+from hpcml.training.world import World
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class TrainingData:
         return np.array([len(molecule) for molecule in self.molecules])
 
 
-def read_data(dataset: Dataset, targets: Sequence[Target], inputs: frozenset[str]) -> TrainingData:
+def read_data(
+    dataset: Dataset, targets: Sequence[Target], inputs: frozenset[str], world: World
+) -> TrainingData:
     """The rows that have a value of every target and whose graph can be perceived.
 
-    The rows left out are counted by reason.  Raises InputError where a target is no column of
-    the data set, or no row is left.
+    All ranks call it, and share the work.  The rows left out are counted by reason.  Raises
+    InputError where a target is no column of the data set, or no row is left.
     """
     values = np.stack([target_values(dataset, target) for target in targets], axis=1)
     labels = tuple(target.label for target in targets)
@@ -56,28 +61,34 @@ def read_data(dataset: Dataset, targets: Sequence[Target], inputs: frozenset[str
     for row_is_missing, label in zip(~np.isfinite(values).T, labels, strict=True):
         if row_is_missing.any():
             left_out[f"no value of {label}"] = int(row_is_missing.sum())
-    rows, molecules, examples = [], [], []
-    for row in np.flatnonzero(np.isfinite(values).all(axis=1)):
-        molecule = dataset.molecules[int(row)]
-        try:
-            examples.append(example(molecule, inputs))
-        except InputError:
-            left_out["bonds cannot be perceived"] += 1
-            continue
-        rows.append(int(row))
-        molecules.append(molecule)
-    if not rows:
+    valued = np.flatnonzero(np.isfinite(values).all(axis=1))
+    molecules = [dataset.molecules[int(row)] for row in valued]
+    found, examples = _examples(molecules, inputs, world)
+    if len(found) < len(valued):
+        left_out["bonds cannot be perceived"] = len(valued) - len(found)
+    rows = valued[found]
+    if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
     return TrainingData(
         keys=[str(dataset.keys[row]) for row in rows],
-        molecules=molecules,
+        molecules=[molecules[number] for number in found],
         examples=examples,
         values=values[rows],
         labels=labels,
         units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
         left_out=dict(left_out),
     )
+
+
+def _examples(
+    molecules: Sequence[Molecule], inputs: frozenset[str], world: World
+) -> tuple[list[int], Sequence[Example]]:
+    """``make_examples`` with its progress on rank 0, where it takes time to tell of."""
+    if world.rank or not inputs - {"pairs"}:
+        return make_examples(molecules, inputs, world)
+    with progress("features", len(molecules)) as advance:
+        return make_examples(molecules, inputs, world, advance)
 
 
 def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def train(
         _check_finished(folder, metrics, identity)
         return metrics
 
-    data = read_data(dataset, settings.targets, inputs)  # type: ignore[arg-type]
+    data = read_data(dataset, settings.targets, inputs, world)  # type: ignore[arg-type]
     if split is None:
         split = make_split(
             settings,

@@ -7,10 +7,10 @@ module knows the names of the first two.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,8 +43,8 @@ class World(Protocol):
     def sum(self, values: Tensor) -> Tensor:
         """Element-wise sum over the ranks, as a new tensor."""
 
-    def broadcast(self, message: bytes) -> bytes:
-        """What rank 0 said; the others' message is not looked at."""
+    def broadcast(self, message: bytes, root: int = 0) -> bytes:
+        """What the rank ``root`` said; the others' message is not looked at."""
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
         """Sums the gradients of these parameters, from now on."""
@@ -64,7 +64,7 @@ class Alone:
     def sum(self, values: Tensor) -> Tensor:
         return values.clone()
 
-    def broadcast(self, message: bytes) -> bytes:
+    def broadcast(self, message: bytes, root: int = 0) -> bytes:
         return message
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
@@ -112,16 +112,12 @@ class Horovod:
             raise PlatformError(
                 f"Horovod cannot be imported ({error}): install it, or set backend = 'torch'"
             ) from error
-        # mpi4py comes first: it starts MPI such that two threads, Horovod's and ours, may use it.
         # Waiting ranks give way: cores may be shared with others, and Horovod's thread waits too.
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
-        from mpi4py import MPI
-
+        by_horovodrun = "HOROVOD_SIZE" in os.environ
+        self._mpi = None if by_horovodrun else _mpi_for_two_threads()
         hvd.init()
         self._hvd: ModuleType = hvd
-        self._in_place = MPI.IN_PLACE
-        two_threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
-        self._mpi = MPI.COMM_WORLD.Dup() if hvd.mpi_enabled() and two_threads else None
         self._compression = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}[
             compression
         ]
@@ -136,21 +132,23 @@ class Horovod:
 
     def sum(self, values: Tensor) -> Tensor:
         """By MPI where Horovod uses it: Horovod itself answers only once a cycle (1 ms)."""
-        if self._mpi is not None:
-            here = values.detach().cpu().contiguous().clone()
-            self._mpi.Allreduce(self._in_place, here.numpy())
-            return here.to(values.device)
-        # One name for each shape keeps Horovod's cache of known messages warm.
-        name = f"sum {values.dtype} {tuple(values.shape)}"
-        total: Tensor = self._hvd.allreduce(values, name=name, op=self._hvd.Sum)
-        return total
+        with _others_present():
+            if self._mpi is not None:
+                here = values.detach().to("cpu", copy=True).contiguous()
+                self._mpi.Allreduce(_in_place(), here.numpy())
+                return here.to(values.device)
+            # One name for each shape keeps Horovod's cache of known messages warm.
+            name = f"sum {values.dtype} {tuple(values.shape)}"
+            total: Tensor = self._hvd.allreduce(values, name=name, op=self._hvd.Sum)
+            return total
 
-    def broadcast(self, message: bytes) -> bytes:
+    def broadcast(self, message: bytes, root: int = 0) -> bytes:
         def send(values: Tensor) -> Tensor:
-            received: Tensor = self._hvd.broadcast(values, root_rank=0)
+            received: Tensor = self._hvd.broadcast(values, root_rank=root)
             return received
 
-        return _broadcast_bytes(send, message if self.rank == 0 else None)
+        with _others_present():
+            return _broadcast_bytes(send, message if self.rank == root else None)
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
         return _GradientsByHorovod(self._hvd, self._compression, list(parameters))
@@ -189,10 +187,27 @@ class _GradientsByHorovod:
         for _, parameter in self._parameters:
             if parameter not in self._under_way:
                 self._send(parameter)
-        for parameter, (handle, context) in self._under_way.items():
-            packed = self._hvd.synchronize(handle)
-            parameter.grad = self._compression.decompress(packed, context)  # type: ignore[attr-defined]
+        with _others_present():
+            for parameter, (handle, context) in self._under_way.items():
+                packed = self._hvd.synchronize(handle)
+                parameter.grad = self._compression.decompress(packed, context)  # type: ignore[attr-defined]
         self._under_way.clear()
+
+
+def _mpi_for_two_threads() -> Any:
+    """A communicator of our own; None where MPI allows one thread alone.
+
+    To be called before Horovod starts: whoever starts MPI ends it, and mpi4py ends it at exit.
+    """
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD.Dup() if MPI.Query_thread() == MPI.THREAD_MULTIPLE else None
+
+
+def _in_place() -> Any:
+    from mpi4py import MPI
+
+    return MPI.IN_PLACE
 
 
 # ----------------------------------------------------------------- torch.distributed
@@ -252,17 +267,19 @@ class TorchDistributed:
         return int(here.rank)
 
     def sum(self, values: Tensor) -> Tensor:
-        total = values.clone() if self._device is None else values.to(self._device, copy=True)
-        self._distributed.all_reduce(total)
+        total = values.detach().to(self._device or values.device, copy=True)
+        with _others_present():
+            self._distributed.all_reduce(total)
         return total.to(values.device)
 
-    def broadcast(self, message: bytes) -> bytes:
+    def broadcast(self, message: bytes, root: int = 0) -> bytes:
         def send(values: Tensor) -> Tensor:
             values = values.to(self._device)
-            self._distributed.broadcast(values, src=0)
+            self._distributed.broadcast(values, src=root)
             return values.cpu()
 
-        return _broadcast_bytes(send, message if self.rank == 0 else None)
+        with _others_present():
+            return _broadcast_bytes(send, message if self.rank == root else None)
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
         return _GradientsInBuckets(self, list(parameters), self._fusion_bytes, self._compression)
@@ -302,11 +319,27 @@ class _GradientsInBuckets:
                 parameter.grad = piece.reshape(parameter.shape)
 
 
-# ------------------------------------------------------------------------------ choice
+# ------------------------------------------------------------------------ common ground
+
+
+@contextmanager
+def _others_present() -> Iterator[None]:
+    """PlatformError where a message fails, which it does when a rank has ended.
+
+    The failures of Horovod, gloo and NCCL are all RuntimeErrors, and those of mpi4py too.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise PlatformError(
+            "another rank has ended: its own message, or the launcher's, says which and why; "
+            f"start again to go on from the checkpoint ({reason})"
+        ) from error
 
 
 def _broadcast_bytes(send: Callable[[Tensor], Tensor], message: bytes | None) -> bytes:
-    """A byte string by way of two tensors: its length, then itself; only rank 0 has a message."""
+    """A byte string by way of two tensors, its length and itself; None for those who listen."""
     length = int(send(torch.tensor([len(message or b"")]))[0])
     if message is None:
         values = torch.zeros(length, dtype=torch.uint8)

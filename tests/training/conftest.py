@@ -19,7 +19,7 @@ from hpcml.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[2]
 
-Start = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -70,31 +70,40 @@ def _write_dataset(folder: Path, molecules: list[Molecule]) -> None:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Start:
-    """Run the training program as a user would: ``start(settings, folder, ranks=2)``."""
+    """Start the training program as a user would: ``start(settings, folder, ranks=2)``.
+
+    settings are TrainSettings or the text of a file; each rank has one thread.
+    """
 
     def run(
-        settings: TrainSettings,
+        settings: TrainSettings | str,
         folder: Path,
         *,
         ranks: int = 1,
         launcher: list[str] | None = None,
-        environment: dict[str, str] | None = None,
-        data: Path = dataset.folder,
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> subprocess.Popen[str]:
         file = tmp_path_factory.mktemp("settings") / "settings.json"
-        file.write_bytes(msgspec.json.encode(settings))
-        if launcher is None:
-            mpiexec = ["mpiexec", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
-            launcher = mpiexec if ranks > 1 else []
-        words = ["--dataset", str(data), "--model", str(folder), "--settings", str(file)]
-        return subprocess.run(
-            [*launcher, sys.executable, "-m", "hpcml.training.program", *words],
-            env=_environment() | (environment or {}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        text = settings if isinstance(settings, str) else msgspec.json.encode(settings).decode()
+        file.write_text(text)
+        mpiexec = ["mpiexec", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
+        words = launcher or (mpiexec if ranks > 1 else [])
+        words += [sys.executable, "-m", "hpcml.training.program"]
+        words += ["--dataset", str(dataset.folder), "--model", str(folder), "--settings", str(file)]
+        return subprocess.Popen(
+            words, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finish(start: Start) -> Callable[..., tuple[int, str]]:
+    """Start it and wait: (exit code, what it said on stderr)."""
+
+    def run(*arguments: object, **named: object) -> tuple[int, str]:
+        process = start(*arguments, **named)
+        _, said = process.communicate(timeout=300)
+        return process.returncode, said
 
     return run
 

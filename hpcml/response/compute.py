@@ -18,6 +18,9 @@ from hpcml.response.reference import Reference, Resources, ground_state
 
 Array = NDArray[np.float64]
 
+ROUGH_GRID = (20, 50)
+"""Grid of the kernel that preconditions the one on the level's own grid."""
+
 
 def compute(
     molecule: Molecule,
@@ -73,7 +76,12 @@ def response_tensors(
     )
     if not len(frequencies):
         return [], [], {}
-    fock = FockResponse(reference.channels, reference.two_electron, reference.kernel)
+    two_electron = reference.two_electron(3 * len(frequencies))
+    fock = FockResponse(reference.channels, two_electron, reference.kernel(level.kernel_grid))
+    precondition = None
+    if fock.kernel is not None:
+        rough = FockResponse(reference.channels, two_electron, reference.kernel(ROUGH_GRID))
+        precondition = linear.nested(fock.gaps, rough.plus_product, rough.minus_product)
     # a field F couples through -mu F
     operators = -reference.dipole_integrals
     gradients = fock.gradients(operators)
@@ -84,6 +92,7 @@ def response_tensors(
         fock.plus_product,
         fock.minus_product,
         convergence=level.response_convergence,
+        precondition=precondition,
     )
     column = {float(w): index for index, w in enumerate(frequencies)}
     polarizabilities = [
@@ -119,7 +128,8 @@ def _hyperpolarizabilities(
     index = {label: m for m, label in enumerate(chosen)}
     plus = np.array([solution.plus[axis, column[w]] for axis, w in chosen])
     minus = np.array([solution.minus[axis, column[w]] for axis, w in chosen])
-    first_order = fock.first_order(operators[[axis for axis, _ in chosen]], plus, minus)
+    carried = np.array([solution.carried[axis, column[w]] for axis, w in chosen])
+    first_order = fock.first_order(operators[[axis for axis, _ in chosen]], plus, minus, carried)
 
     wanted = [
         (triple, component)
@@ -143,7 +153,7 @@ def _hyperpolarizabilities(
             (index[i, abs(sigma)], index[j, abs(first)], index[k, abs(second)])
             for (sigma, first, second), (i, j, k) in wanted
         ]
-        values -= fock.kernel.third_order(fock.first_order_orbitals(plus), triples)
+        values -= fock.kernel.third_order(fock.first_order_orbitals(fock.split(plus)), triples)
 
     results = []
     for process, triple in processes:

@@ -1,15 +1,14 @@
 """First-order Fock matrices, and the products (A + B) t and (A - B) t made of them.
 
 Per spin channel, with C_0 the occupied orbitals and a trial t (occupied, virtual) as first-order
-orbitals C_1 = C_virtual t^T, one Coulomb and one exchange matrix of the density C_0 C_1^T give
-both products, since K[D^T] = K[D]^T:
+orbitals C_1 = C_virtual t^T, the Coulomb and exchange matrices of the density C_0 C_1^T give both
+products, since K[D^T] = K[D]^T:
 
     (A + B) t = gaps t + 2 (J[D_total] - c_x (K + K^T) / 2 + V_xc)_occupied,virtual
     (A - B) t = gaps t - c_x (K - K^T)_occupied,virtual
 
-A range-separated hybrid adds c_lr times the long-range exchange to c_x K.
-
-Pure numpy: integrals come in by callbacks.
+Pure numpy: where the two-electron part comes from is the business of a ``TwoElectron``
+(``two_electron.py`` has two).
 """
 
 from __future__ import annotations
@@ -47,12 +46,22 @@ class Orbitals:
 
 
 class TwoElectron(Protocol):
-    def __call__(self, left: Array, rights: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """Coulomb J and scaled exchange c_x K (+ long range) of densities left right^T.
+    """Coulomb and exchange of first-order densities; per channel in, per channel out.
 
-        left (n, o) is shared; each of rights is (n, o).  With no exchange in the functional the
-        second list holds zeros.
+    J is that of all electrons.  K is already scaled by the functional's share of exact exchange
+    (long-range exchange included).
+    """
+
+    def occupied_virtual(
+        self, trials: Sequence[Array]
+    ) -> list[tuple[Array, Array | None, Array | None]]:
+        """J_ia, K_ia and K_ai of densities C_0 C_1^T; trials and results (k, o, v).
+
+        The two last are None where the functional has no exact exchange.
         """
+
+    def diagonal_blocks(self, x: Sequence[Array], y: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """(J - K)_ij and (J - K)_ab, (m, o, o) and (m, v, v), of C_1x C_0^T + C_0 C_1y^T."""
 
 
 class FockResponse:
@@ -61,10 +70,11 @@ class FockResponse:
     def __init__(
         self, channels: Sequence[Orbitals], two_electron: TwoElectron, kernel: Kernel | None
     ) -> None:
+        """``kernel``: the functional's part; None for Hartree-Fock."""
         self.channels = list(channels)
         self.kernel = kernel
-        self._two_electron = two_electron
         self.occupation = 2.0 if len(self.channels) == 1 else 1.0
+        self._two_electron = two_electron
 
     @property
     def gaps(self) -> Array:
@@ -73,118 +83,90 @@ class FockResponse:
 
     def gradients(self, operators: Array) -> Array:
         """(D, N): occupied-virtual elements of operators (D, n, n), flat over channels."""
-        return np.array(
+        return np.hstack(
             [
-                np.concatenate(
-                    [(c.occupied.T @ operator @ c.virtual).ravel() for c in self.channels]
-                )
-                for operator in operators
+                (channel.occupied.T @ operators @ channel.virtual).reshape(len(operators), -1)
+                for channel in self.channels
             ]
         )
 
     def split(self, vectors: Array) -> list[Array]:
         """Flat vectors (k, N) as one (k, o, v) for each channel."""
-        bounds = np.cumsum([np.prod(channel.shape) for channel in self.channels])[:-1]
+        bounds = np.cumsum([channel.gaps.size for channel in self.channels])[:-1]
         return [
             part.reshape(-1, *channel.shape)
             for part, channel in zip(np.split(vectors, bounds, axis=1), self.channels, strict=True)
         ]
 
-    def plus_product(self, trials: Array) -> tuple[Array, Array]:
-        """(A + B) t and (A - B) t of trials (k, N)."""
+    def plus_product(self, trials: Array) -> tuple[Array, Array, Array]:
+        """(A + B) t and (A - B) t of trials (k, N), and the blocks of V_xc as (k, M).
+
+        M holds, channel by channel, the (o, o) and the (v, v) block; it is 0 without a kernel.
+        """
         parts = self.split(trials)
-        coulomb, exchange = self._integrals(parts)
-        potentials = self._potentials(parts)
-        plus, minus = [], []
-        for s, channel in enumerate(self.channels):
+        count = len(trials)
+        potentials = None
+        if self.kernel is not None:
+            potentials = self.kernel.potentials(self.first_order_orbitals(parts))
+        plus, minus, blocks = [], [], [np.empty((count, 0))]
+        for s, (channel, (coulomb, forward, backward)) in enumerate(
+            zip(self.channels, self._two_electron.occupied_virtual(parts), strict=True)
+        ):
             diagonal = channel.gaps * parts[s]
-            plus_s, minus_s = np.empty_like(diagonal), np.empty_like(diagonal)
-            for k in range(len(trials)):
-                forward, backward = _occupied_virtual(channel, exchange[s][k])
-                fock = 2.0 * coulomb[k]
-                if potentials is not None:
-                    fock = fock + 2.0 * potentials[s][k]
-                plus_s[k] = channel.occupied.T @ fock @ channel.virtual - (forward + backward)
-                minus_s[k] = backward - forward
-            plus.append((diagonal + plus_s).reshape(len(trials), -1))
-            minus.append((diagonal + minus_s).reshape(len(trials), -1))
-        return np.hstack(plus), np.hstack(minus)
+            plus_s, minus_s = diagonal + 2.0 * coulomb, diagonal
+            if forward is not None and backward is not None:
+                plus_s -= forward + backward
+                minus_s = diagonal + (backward - forward)
+            if potentials is not None:
+                occupied, virtual = channel.occupied, channel.virtual
+                half = potentials[s] @ virtual
+                plus_s += 2.0 * (occupied.T @ half)
+                blocks.append((occupied.T @ potentials[s] @ occupied).reshape(count, -1))
+                blocks.append((virtual.T @ half).reshape(count, -1))
+            plus.append(plus_s.reshape(count, -1))
+            minus.append(minus_s.reshape(count, -1))
+        return np.hstack(plus), np.hstack(minus), np.hstack(blocks)
 
     def minus_product(self, trials: Array) -> Array:
         """(A - B) t of trials (k, N)."""
         parts = self.split(trials)
-        _, exchange = self._integrals(parts)
         products = []
-        for s, channel in enumerate(self.channels):
-            product = channel.gaps * parts[s]
-            for k in range(len(trials)):
-                forward, backward = _occupied_virtual(channel, exchange[s][k])
-                product[k] += backward - forward
+        for s, (_, forward, backward) in enumerate(self._two_electron.occupied_virtual(parts)):
+            product = self.channels[s].gaps * parts[s]
+            if forward is not None and backward is not None:
+                product += backward - forward
             products.append(product.reshape(len(trials), -1))
         return np.hstack(products)
 
-    def first_order(self, operators: Array, plus: Array, minus: Array) -> list[list[FirstOrder]]:
+    def first_order(
+        self, operators: Array, plus: Array, minus: Array, carried: Array
+    ) -> list[list[FirstOrder]]:
         """Parameters and Fock blocks of m perturbations: [channel][perturbation].
 
         operators     (m, n, n): each perturbation's own operator
         plus, minus   (m, N): P = X + Y and M = X - Y
+        carried       (m, M): blocks of V_xc as ``plus_product`` gives them, of P
         """
         x, y = self.split(0.5 * (plus + minus)), self.split(0.5 * (plus - minus))
-        static = not np.any(minus)
-        coulomb, exchange_x = self._integrals(x)
-        exchange_y = exchange_x
-        if not static:
-            coulomb_y, exchange_y = self._integrals(y)
-            coulomb = [a + b for a, b in zip(coulomb, coulomb_y, strict=True)]
-        else:
-            coulomb = [2.0 * matrix for matrix in coulomb]
-        potentials = self._potentials(self.split(plus))
-        result = []
-        for s, channel in enumerate(self.channels):
-            perturbations = []
-            for m, operator in enumerate(operators):
-                # D_1 = C_1x C_0^T + C_0 C_1y^T
-                fock = operator + coulomb[m] - exchange_x[s][m].T - exchange_y[s][m]
-                if potentials is not None:
-                    fock = fock + potentials[s][m]
-                perturbations.append(
-                    FirstOrder(
-                        x[s][m],
-                        y[s][m],
-                        channel.occupied.T @ fock @ channel.occupied,
-                        channel.virtual.T @ fock @ channel.virtual,
-                    )
-                )
-            result.append(perturbations)
+        result, start = [], 0
+        for s, (channel, (occupied, virtual)) in enumerate(
+            zip(self.channels, self._two_electron.diagonal_blocks(x, y), strict=True)
+        ):
+            occupied = occupied + channel.occupied.T @ operators @ channel.occupied
+            virtual = virtual + channel.virtual.T @ operators @ channel.virtual
+            if self.kernel is not None:
+                for block in (occupied, virtual):
+                    size = block[0].size
+                    block += carried[:, start : start + size].reshape(block.shape)
+                    start += size
+            result.append(
+                [FirstOrder(*blocks) for blocks in zip(x[s], y[s], occupied, virtual, strict=True)]
+            )
         return result
 
-    def first_order_orbitals(self, vectors: Array) -> list[Array]:
+    def first_order_orbitals(self, parts: Sequence[Array]) -> list[Array]:
         """(k, n, o) for each channel: C_1 = C_virtual t^T."""
-        return self._orbitals(self.split(vectors))
-
-    def _orbitals(self, parts: Sequence[Array]) -> list[Array]:
         return [
-            np.einsum("mv,kov->kmo", channel.virtual, part, optimize=True)
+            channel.virtual @ part.transpose(0, 2, 1)
             for channel, part in zip(self.channels, parts, strict=True)
         ]
-
-    def _integrals(self, parts: Sequence[Array]) -> tuple[list[Array], list[list[Array]]]:
-        """Coulomb matrices of the whole density, exchange per channel, of densities C_0 C_1^T."""
-        coulomb: list[Array] = []
-        exchange = []
-        for channel, orbitals in zip(self.channels, self._orbitals(parts), strict=True):
-            j, k = self._two_electron(channel.occupied, list(orbitals))
-            coulomb = [a + b for a, b in zip(coulomb, j, strict=True)] if coulomb else j
-            exchange.append(k)
-        return [self.occupation * matrix for matrix in coulomb], exchange
-
-    def _potentials(self, parts: Sequence[Array]) -> list[Array] | None:
-        return None if self.kernel is None else self.kernel.potentials(self._orbitals(parts))
-
-
-def _occupied_virtual(channel: Orbitals, matrix: Array) -> tuple[Array, Array]:
-    """The (o, v) block of a matrix, and that of its transpose."""
-    return (
-        channel.occupied.T @ matrix @ channel.virtual,
-        (channel.virtual.T @ matrix @ channel.occupied).T,
-    )

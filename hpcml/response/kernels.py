@@ -96,19 +96,19 @@ class Kernel:
         returns       per channel (k, n, n)
         """
         count, size = first_order[0].shape[:2]
+        columns = _columns(first_order)
         matrices = [np.zeros((count, size, size)) for _ in first_order]
         for point in self._points:
-            densities = self._first_order_densities(point, first_order)
+            densities = self._first_order_densities(point, columns, count)
             scalar, vector = _potential(point, densities)
             values = point.block.values
-            rows = np.ix_(point.block.functions, point.block.functions)
-            for channel, matrix in enumerate(matrices):
-                for index in range(count):
-                    weighted = 0.5 * scalar[channel, index][:, None] * values[0]
-                    for axis in range(len(values) - 1):
-                        weighted += vector[channel, axis, index][:, None] * values[1 + axis]
-                    half = values[0].T @ weighted
-                    matrix[index][rows] += half + half.T
+            where = (slice(None), *np.ix_(point.block.functions, point.block.functions))
+            for matrix, scalar_s, vector_s in zip(matrices, scalar, vector, strict=True):
+                weighted = (0.5 * scalar_s)[:, :, None] * values[0]
+                for component, gradient in zip(vector_s, values[1:], strict=True):
+                    weighted += component[:, :, None] * gradient
+                half = values[0].T @ weighted
+                matrix[where] += half + half.transpose(0, 2, 1)
         return matrices
 
     def third_order(
@@ -119,8 +119,9 @@ class Kernel:
         first_order   per channel (m, n, o), as for ``potentials``
         """
         total = np.zeros(len(triples))
+        columns = _columns(first_order)
         for point in self._points:
-            densities = self._first_order_densities(point, first_order)
+            densities = self._first_order_densities(point, columns, len(first_order[0]))
             for a in sorted({min(triple) for triple in triples}):
                 forward, backward, step = self._displaced(point, densities[:, :, a])
                 for index, triple in enumerate(triples):
@@ -147,24 +148,20 @@ class Kernel:
         first, second = self._functional(_variables(density))
         return _Point(block, occupied, density, block.weights * first, block.weights * second)
 
-    def _first_order_densities(self, point: _Point, first_order: Sequence[Array]) -> Array:
+    def _first_order_densities(self, point: _Point, columns: Sequence[Array], count: int) -> Array:
         """(channels, 4 or 1, k, points): first-order densities and their gradients."""
-        densities = []
-        for psi, orbitals in zip(point.occupied, first_order, strict=True):
-            count, _, electrons = orbitals.shape
-            local = (
-                orbitals[:, point.block.functions].transpose(1, 0, 2).reshape(-1, count * electrons)
+        components, points, _ = point.block.values.shape
+        densities = np.empty((len(columns), components, count, points))
+        for density, psi, orbitals in zip(densities, point.occupied, columns, strict=True):
+            psi_1 = (
+                point.block.values.reshape(components * points, -1)
+                @ (orbitals[point.block.functions])
             )
-            psi_1 = (point.block.values @ local).reshape(*psi.shape[:2], count, electrons)
-            rho = np.einsum("pi,pki->kp", psi[0], psi_1[0], optimize=True)
-            parts = [rho]
-            for axis in range(1, len(psi)):
-                parts.append(
-                    np.einsum("pi,pki->kp", psi[axis], psi_1[0], optimize=True)
-                    + np.einsum("pi,pki->kp", psi[0], psi_1[axis], optimize=True)
-                )
-            densities.append(self._factor * np.array(parts))
-        return np.array(densities)
+            psi_1 = psi_1.reshape(components, points, count, -1)
+            density[:] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
+            density[1:] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
+            density *= self._factor
+        return densities
 
     def _displaced(
         self, point: _Point, direction: Array
@@ -185,6 +182,14 @@ class Kernel:
             (backward, *self._functional(_variables(backward))),
             step,
         )
+
+
+def _columns(first_order: Sequence[Array]) -> list[Array]:
+    """First-order orbitals (k, n, o) as rows of basis functions, (n, k o)."""
+    return [
+        np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(orbitals.shape[1], -1)
+        for orbitals in first_order
+    ]
 
 
 def _density(left: Array, right: Array, factor: float) -> Array:
@@ -234,7 +239,7 @@ def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
     """
     channels = len(densities)
     variables = _first_order_variables(point.density, densities)
-    change = np.einsum("yzp,zkp->ykp", point.second, variables, optimize=True)
+    change = np.einsum("yzp,zkp->ykp", point.second, variables)
     vector = np.zeros((channels, densities.shape[1] - 1, *densities.shape[2:]))
     if densities.shape[1] > 1:
         gradient, first_gradient = point.density[:, 1:, None], densities[:, 1:]
@@ -247,7 +252,7 @@ def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
 def _second_variation(density: Array, first: Array, second: Array, b: Array, c: Array) -> Array:
     """The integrand of E2(b, c) at each point, about the ground density given."""
     z_b, z_c = _first_order_variables(density, b), _first_order_variables(density, c)
-    value = np.einsum("yzp,yp,zp->p", second, z_b, z_c, optimize=True)
+    value = np.einsum("yp,yp->p", np.einsum("yzp,zp->yp", second, z_c), z_b)
     if density.shape[1] > 1:
         for index, (s, t) in enumerate(_pairs(len(density)), start=len(density)):
             value += first[index] * np.sum(b[s, 1:] * c[t, 1:] + c[s, 1:] * b[t, 1:], axis=0)

@@ -31,11 +31,19 @@ from hpcml.errors import ConvergenceError
 
 Array = NDArray[np.float64]
 
-PlusProduct = Callable[[Array], tuple[Array, Array]]
+PlusProduct = Callable[[Array], tuple[Array, Array, Array]]
+"""(k, N) -> (A + B) t and (A - B) t of the trials, (k, N) each, and (k, M) of whatever else the
+caller wants to know of the solutions, linear in t; M may be 0."""
+
 MinusProduct = Callable[[Array], Array]
+"""(k, N) -> (A - B) t."""
+
+Preconditioner = Callable[[Array, Array, Array], tuple[Array, Array]]
+"""Residuals of both equations, (k, N) each, and frequencies (k,) -> trials for P and for M."""
 
 _DEPENDENT = 1e-10  # of a normalized trial's square: what is less than that is not new
-_NEAR_POLE = 1e-4  # hartree; a projected excitation this close to a frequency is a pole
+_ROUGHLY, _ROUGH_STEPS = 1e-2, 30  # convergence of a nested solver
+_SMALLEST_DETERMINANT = 1e-3  # hartree^2; keeps the preconditioner finite at a zeroth-order pole
 
 
 @dataclass(frozen=True)
@@ -46,46 +54,15 @@ class Solution:
     residuals     (D, F): the norm of both equations' residuals over the norm of 2 h
     iterations    rounds of products
     products      trial vectors multiplied: (plus, minus)
+    carried       (D, F, M): what ``plus_product`` gave beside the products, of P
     """
 
     plus: Array
     minus: Array
+    carried: Array
     residuals: Array
     iterations: int
     products: tuple[int, int]
-
-
-class _Space:
-    """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them."""
-
-    def __init__(self, size: int) -> None:
-        self.basis = np.empty((0, size))
-        self.images = np.empty((0, size))
-
-    def __len__(self) -> int:
-        return len(self.basis)
-
-    def outside(self, candidates: Array, images: Array | None = None) -> tuple[Array, Array]:
-        """Orthonormal rows that span what of the candidates lies outside the space.
-
-        The images, if given, follow every step, so that they stay the matrix's products.
-        """
-        norms = np.linalg.norm(candidates, axis=1)
-        norms[norms == 0.0] = 1.0
-        rows = candidates / norms[:, None]
-        images = np.zeros_like(rows) if images is None else images / norms[:, None]
-        for _ in range(2):  # the second pass mends the first one's rounding
-            inside = rows @ self.basis.T
-            rows, images = rows - inside @ self.basis, images - inside @ self.images
-            values, vectors = np.linalg.eigh(rows @ rows.T)
-            keep = values > _DEPENDENT
-            mix = (vectors[:, keep] / np.sqrt(values[keep])).T
-            rows, images = mix @ rows, mix @ images
-        return rows, images
-
-    def append(self, rows: Array, images: Array) -> None:
-        self.basis = np.vstack([self.basis, rows])
-        self.images = np.vstack([self.images, images])
 
 
 def solve(
@@ -97,108 +74,230 @@ def solve(
     *,
     convergence: float = 1e-5,
     max_iterations: int = 50,
+    precondition: Preconditioner | None = None,
 ) -> Solution:
     """Solve the response equations for every direction at every frequency in one subspace.
 
-    gaps            (N,): virtual minus occupied orbital energies, hartree
-    gradients       (D, N): h, the perturbations' occupied-virtual elements
-    frequencies     (F,): hartree, not negative
-    plus_product    (k, N) -> (A + B) t and (A - B) t of the trials, (k, N) each
-    minus_product   (k, N) -> (A - B) t
+    gaps           (N,): virtual minus occupied orbital energies, hartree
+    gradients      (D, N): h, the perturbations' occupied-virtual elements
+    frequencies    (F,): hartree, not negative
+    precondition   better than orbital energies alone, if there is something better
 
     Raises ConvergenceError, with the residual, if an equation does not get below
-    ``convergence`` or a frequency lies on an excitation energy.
+    ``convergence``.
     """
-    size = gaps.size
-    directions = len(gradients)
-    # one right side after the other: index = direction * F + frequency
+    # one equation after the other: index = direction * F + frequency
     right = np.repeat(-2.0 * gradients, len(frequencies), axis=0)
-    omega = np.tile(frequencies, directions)
-    scale = np.linalg.norm(right, axis=1)
-    scale[scale == 0.0] = 1.0
-    dynamic = bool(np.any(frequencies > 0.0))
-
-    plus, minus = _Space(size), _Space(size)
-    products = [0, 0]
-    residuals = np.full(omega.shape, np.inf)
-
-    def precondition(plus_residual: Array, minus_residual: Array, w: Array) -> tuple[Array, Array]:
-        """The inverse of the orbital-energy part, [[gaps, -w], [-w, gaps]]."""
-        determinant = gaps**2 - w[:, None] ** 2
-        small = np.abs(determinant) < 1e-3
-        determinant[small] = np.copysign(1e-3, determinant[small])
-        return (
-            (gaps * plus_residual + w[:, None] * minus_residual) / determinant,
-            (gaps * minus_residual + w[:, None] * plus_residual) / determinant,
+    equations = Equations(right, np.zeros_like(right), np.tile(frequencies, len(gradients)))
+    subspace = Subspace(gaps.size, plus_product, minus_product)
+    found = subspace.solve(
+        equations,
+        precondition or orbital_energies(gaps),
+        convergence=convergence,
+        max_iterations=max_iterations,
+    )
+    worst = int(np.argmax(found.residuals))
+    residual = float(found.residuals[worst])
+    if not residual <= convergence:
+        raise ConvergenceError(
+            f"the response equations did not converge: residual {residual:.1e} at "
+            f"frequency {equations.omega[worst]:.6f} hartree after {found.iterations} iterations "
+            f"(wanted {convergence:.1e}); a frequency near or above the first excitation energy "
+            "is the usual reason",
+            residual,
         )
-
-    new_plus, new_minus = precondition(right, np.zeros_like(right), omega)
-    for iteration in range(1, max_iterations + 1):
-        trials, _ = plus.outside(new_plus)
-        added = len(trials)
-        if len(trials):
-            images, minus_images = plus_product(trials)
-            plus.append(trials, images)
-            products[0] += len(trials)
-            if dynamic:
-                minus.append(*minus.outside(trials, minus_images))
-        if dynamic:
-            trials, _ = minus.outside(new_minus)
-            added += len(trials)
-            if len(trials):
-                minus.append(trials, minus_product(trials))
-                products[1] += len(trials)
-
-        p, m = _project(plus, minus, right, omega)
-        plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
-        plus_residual = right - p @ plus.images + omega[:, None] * minus_solution
-        minus_residual = omega[:, None] * plus_solution - m @ minus.images
-        residuals = (
-            np.sqrt(np.sum(plus_residual**2, axis=1) + np.sum(minus_residual**2, axis=1)) / scale
-        )
-        active = residuals > convergence
-        if not active.any():
-            shape = (directions, len(frequencies))
-            return Solution(
-                plus_solution.reshape(*shape, size),
-                minus_solution.reshape(*shape, size),
-                residuals.reshape(shape),
-                iteration,
-                (products[0], products[1]),
-            )
-        if not added:
-            break
-        new_plus, new_minus = precondition(
-            plus_residual[active], minus_residual[active], omega[active]
-        )
-    worst = int(np.argmax(residuals))
-    raise ConvergenceError(
-        f"the response equations did not converge: residual {residuals[worst]:.1e} at frequency "
-        f"{omega[worst]:.6f} hartree after {iteration} iterations (wanted {convergence:.1e}); "
-        "a frequency near or above the first excitation energy is the usual reason",
-        float(residuals[worst]),
+    shape = (len(gradients), len(frequencies))
+    return Solution(
+        found.plus.reshape(*shape, -1),
+        found.minus.reshape(*shape, -1),
+        found.carried.reshape(*shape, -1),
+        found.residuals.reshape(shape),
+        found.iterations,
+        (subspace.products[0], subspace.products[1]),
     )
 
 
-def _project(plus: _Space, minus: _Space, right: Array, omega: Array) -> tuple[Array, Array]:
-    """Galerkin solution in the trial spaces: coefficients (n, plus) and (n, minus)."""
-    reduced_plus = _symmetric(plus.basis @ plus.images.T)
-    reduced_minus = _symmetric(minus.basis @ minus.images.T)
-    metric = plus.basis @ minus.basis.T
-    reduced_right = right @ plus.basis.T
-    p = np.empty((len(right), len(plus)))
-    m = np.zeros((len(right), len(minus)))
-    for frequency in np.unique(omega):
-        chosen = omega == frequency
-        if frequency == 0.0:
-            p[chosen] = np.linalg.solve(reduced_plus, reduced_right[chosen].T).T
-            continue
-        # the second equation gives m = w (A - B)^-1 p; the first, then, is one for p alone
-        back = np.linalg.solve(reduced_minus, metric.T)
-        effective = reduced_plus - frequency**2 * metric @ back
-        p[chosen] = np.linalg.solve(effective, reduced_right[chosen].T).T
-        m[chosen] = frequency * p[chosen] @ back.T
-    return p, m
+def orbital_energies(gaps: Array) -> Preconditioner:
+    """The inverse of the part of the equations that orbital energies make up."""
+
+    def precondition(plus: Array, minus: Array, omega: Array) -> tuple[Array, Array]:
+        w = omega[:, None]
+        determinant = gaps**2 - w**2
+        small = np.abs(determinant) < _SMALLEST_DETERMINANT
+        determinant[small] = np.copysign(_SMALLEST_DETERMINANT, determinant[small])
+        return (gaps * plus + w * minus) / determinant, (gaps * minus + w * plus) / determinant
+
+    return precondition
+
+
+def nested(gaps: Array, plus_product: PlusProduct, minus_product: MinusProduct) -> Preconditioner:
+    """The same equations with cheaper products, solved roughly.
+
+    What its subspace has learned serves the next residuals too.
+    """
+    subspace = Subspace(gaps.size, plus_product, minus_product)
+    inner = orbital_energies(gaps)
+
+    def precondition(plus: Array, minus: Array, omega: Array) -> tuple[Array, Array]:
+        found = subspace.solve(
+            Equations(plus, minus, omega), inner, convergence=_ROUGHLY, max_iterations=_ROUGH_STEPS
+        )
+        return found.plus, found.minus
+
+    return precondition
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Right sides (n, N) of (A + B) P - w M and (A - B) M - w P, and the frequencies (n,)."""
+
+    plus: Array
+    minus: Array
+    omega: Array
+
+
+@dataclass(frozen=True)
+class Found:
+    """Solutions of ``Equations``: P, M (n, N) and what they carry (n, M), residuals (n,)."""
+
+    plus: Array
+    minus: Array
+    carried: Array
+    residuals: Array
+    iterations: int
+
+
+class _Space:
+    """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them.
+
+    Rows of ``images`` may be longer than those of ``basis``: the rest is carried along.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.basis = np.empty((0, size))
+        self.images = np.empty((0, size))
+
+    def outside(self, candidates: Array, images: Array | None = None) -> tuple[Array, Array]:
+        """Orthonormal rows that span what of the candidates lies outside the space.
+
+        The images, if given, follow every step, so that they stay the matrix's products.
+        """
+        norms = np.linalg.norm(candidates, axis=1)
+        norms[norms == 0.0] = 1.0
+        rows = candidates / norms[:, None]
+        images = self.images[:0] if images is None else images / norms[:, None]
+        for _ in range(2):  # the second pass mends the first one's rounding
+            inside = rows @ self.basis.T
+            rows = rows - inside @ self.basis
+            if len(images):
+                images = images - inside @ self.images
+            values, vectors = np.linalg.eigh(rows @ rows.T)
+            keep = values > _DEPENDENT
+            mix = (vectors[:, keep] / np.sqrt(values[keep])).T
+            rows = mix @ rows
+            if len(images):
+                images = mix @ images
+        return rows, images
+
+    def append(self, rows: Array, images: Array) -> None:
+        if not len(self.basis):
+            self.images = np.empty((0, images.shape[1]))
+        self.basis = np.vstack([self.basis, rows])
+        self.images = np.vstack([self.images, images])
+
+
+class Subspace:
+    """Trial vectors and their products, shared by all equations that are solved with it."""
+
+    def __init__(self, size: int, plus_product: PlusProduct, minus_product: MinusProduct) -> None:
+        self._plus, self._minus = _Space(size), _Space(size)
+        self._plus_product, self._minus_product = plus_product, minus_product
+        self.products = [0, 0]
+
+    def solve(
+        self,
+        equations: Equations,
+        precondition: Preconditioner,
+        *,
+        convergence: float,
+        max_iterations: int,
+    ) -> Found:
+        """Solve to ``convergence``, residual over the right side's norm.
+
+        Ends without complaint where iterations or new trials run out.
+        """
+        scale = np.sqrt(np.sum(equations.plus**2 + equations.minus**2, axis=1))
+        scale[scale == 0.0] = 1.0
+        omega = equations.omega
+        plus_residual, minus_residual = equations.plus, equations.minus
+        residuals = np.full(omega.shape, np.inf)
+        active = np.full(omega.shape, True)
+        if len(self._plus.basis):
+            _, _, _, plus_residual, minus_residual = self._galerkin(equations)
+        for iteration in range(1, max_iterations + 1):
+            grown = self._extend(
+                *precondition(plus_residual[active], minus_residual[active], omega[active]),
+                dynamic=bool(np.any(omega > 0.0)),
+            )
+            plus, minus, carried, plus_residual, minus_residual = self._galerkin(equations)
+            residuals = np.sqrt(np.sum(plus_residual**2 + minus_residual**2, axis=1)) / scale
+            active = residuals > convergence
+            if not grown or not active.any():
+                break
+        return Found(plus, minus, carried, residuals, iteration)
+
+    def _extend(self, plus: Array, minus: Array, *, dynamic: bool) -> bool:
+        """Take new trials into the spaces; False if none of them is new."""
+        trials, _ = self._plus.outside(plus)
+        if len(trials):
+            images, minus_images, carried = self._plus_product(trials)
+            self._plus.append(trials, np.hstack([images, carried]))
+            self.products[0] += len(trials)
+            if dynamic:
+                self._minus.append(*self._minus.outside(trials, minus_images))
+        grown = len(trials) > 0
+        if dynamic:
+            trials, _ = self._minus.outside(minus)
+            if len(trials):
+                self._minus.append(trials, self._minus_product(trials))
+                self.products[1] += len(trials)
+                grown = True
+        return grown
+
+    def _galerkin(self, equations: Equations) -> tuple[Array, Array, Array, Array, Array]:
+        """P and M whose residuals are orthogonal to the spaces, what P carries, the residuals."""
+        plus, minus, omega = self._plus, self._minus, equations.omega
+        size = plus.basis.shape[1]
+        reduced_plus = _symmetric(plus.basis @ plus.images[:, :size].T)
+        reduced_minus = _symmetric(minus.basis @ minus.images.T)
+        overlap = plus.basis @ minus.basis.T
+        right_plus = equations.plus @ plus.basis.T
+        right_minus = equations.minus @ minus.basis.T
+        p = np.empty((len(omega), len(plus.basis)))
+        m = np.zeros((len(omega), len(minus.basis)))
+        for frequency in np.unique(omega):
+            chosen = omega == frequency
+            if frequency == 0.0:
+                p[chosen] = np.linalg.solve(reduced_plus, right_plus[chosen].T).T
+                continue
+            # the second equation gives M = (A - B)^-1 (right + w P); the first is one for P then
+            back = np.linalg.solve(reduced_minus, np.hstack([overlap.T, right_minus[chosen].T]))
+            of_plus, of_right = back[:, : len(overlap)], back[:, len(overlap) :]
+            p[chosen] = np.linalg.solve(
+                reduced_plus - frequency**2 * overlap @ of_plus,
+                right_plus[chosen].T + frequency * overlap @ of_right,
+            ).T
+            m[chosen] = of_right.T + frequency * p[chosen] @ of_plus.T
+        w = omega[:, None]
+        plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
+        images = p @ plus.images
+        return (
+            plus_solution,
+            minus_solution,
+            images[:, size:],
+            equations.plus - images[:, :size] + w * minus_solution,
+            equations.minus - m @ minus.images + w * plus_solution,
+        )
 
 
 def _symmetric(matrix: Array) -> Array:

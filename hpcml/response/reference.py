@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,16 @@ from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceEr
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
 from hpcml.response import units
-from hpcml.response.fock import Orbitals
+from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.kernels import Block, Kernel
 from hpcml.response.level import Level
+from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBuilder
 
 Array = NDArray[np.float64]
 
 _CLOSEST_NUCLEI = 0.35  # angstrom
 _FUNCTIONAL_POINTS = 4096
+_TRIALS_PER_EQUATION = 8
 
 # What the fallbacks of a failed SCF change, one after the other (``attempt``).
 _ATTEMPTS: tuple[dict[str, Any], ...] = (
@@ -72,8 +73,33 @@ class Reference:
     _level: Level
     _resources: Resources
 
-    def two_electron(self, left: Array, rights: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """J and scaled exchange of densities left right^T (see ``fock.TwoElectron``)."""
+    def two_electron(self, right_sides: int) -> TwoElectron:
+        """Coulomb and exchange of first-order densities, by the fastest way that memory allows.
+
+        right_sides   number of response equations that will be solved with it
+        """
+        wavefunction, functional = self._wavefunction, self._wavefunction.functional()
+        jk = wavefunction.jk()
+        if not hasattr(jk, "dfh") or functional.is_x_lrc():
+            return MatrixBuilder(self.channels, self._matrices)
+        fitting = wavefunction.get_basisset("DF_BASIS_SCF").nbf()
+        shapes = [channel.shape for channel in self.channels]
+        held = 2.0 * sum(fitting * (o + v) ** 2 for o, v in shapes)  # Psi4's copy and ours
+        available = self._resources.memory_mb * 1e6 / 8.0 - jk.dfh().get_AO_size()
+        if held > available:
+            return MatrixBuilder(self.channels, self._matrices)
+        exchange = sum((o * v) ** 2 for o, v in shapes)
+        few = max(o for o, _ in shapes) < _TRIALS_PER_EQUATION * right_sides * 2
+        return FittedIntegrals(
+            [_fitted_channel(jk.dfh(), channel) for channel in self.channels],
+            functional.x_alpha() if functional.is_x_hybrid() else 0.0,
+            store_exchange=few and held + exchange < available,
+        )
+
+    def _matrices(
+        self, left: Array, rights: Sequence[Array]
+    ) -> tuple[list[Array], list[Array] | None]:
+        """See ``two_electron.Matrices``."""
         psi4 = _psi4()
         jk = self._wavefunction.jk()
         functional = self._wavefunction.functional()
@@ -84,23 +110,26 @@ class Reference:
             jk.C_right_add(psi4.core.Matrix.from_array(np.ascontiguousarray(right)))
         jk.compute()
         coulomb = [np.array(matrix) for matrix in jk.J()[: len(rights)]]
-        exchange = [np.zeros_like(matrix) for matrix in coulomb]
+        exchange = None
         if functional.is_x_hybrid():
             exchange = [functional.x_alpha() * np.asarray(matrix) for matrix in jk.K()]
         if functional.is_x_lrc():
             long_range = [functional.x_beta() * np.asarray(matrix) for matrix in jk.wK()]
-            exchange = [a + b for a, b in zip(exchange, long_range, strict=True)]
+            exchange = (
+                long_range
+                if exchange is None
+                else [a + b for a, b in zip(exchange, long_range, strict=True)]
+            )
         jk.C_clear()
         return coulomb, exchange
 
-    @cached_property
-    def kernel(self) -> Kernel | None:
-        """The exchange-correlation response on the level's kernel grid; None for Hartree-Fock."""
+    def kernel(self, grid: tuple[int, int]) -> Kernel | None:
+        """The exchange-correlation response on a grid; None for Hartree-Fock."""
         functional = self._wavefunction.functional()
         if not functional.needs_xc():
             return None
         return Kernel(
-            _grid_blocks(self._wavefunction, self._level.kernel_grid, functional.ansatz()),
+            _grid_blocks(self._wavefunction, grid, functional.ansatz()),
             _functional(self._level.method, len(self.channels) == 1, functional.is_gga()),
             [channel.occupied for channel in self.channels],
         )
@@ -298,6 +327,20 @@ def _channels(wavefunction: Any, *, closed_shell: bool) -> tuple[Orbitals, ...]:
         )
         for spin in spins
     )
+
+
+def _fitted_channel(helper: Any, channel: Orbitals) -> FittedChannel:
+    """Integrals over molecular orbitals from the fitted ones that the SCF holds."""
+    core = _psi4().core
+    helper.add_space("o", core.Matrix.from_array(np.ascontiguousarray(channel.occupied)))
+    helper.add_space("v", core.Matrix.from_array(np.ascontiguousarray(channel.virtual)))
+    names = {"oo": ("o", "o"), "ov": ("o", "v"), "vv": ("v", "v")}
+    for name, spaces in names.items():
+        helper.add_transformation(name, *spaces)
+    helper.transform()
+    tensors = {name: np.array(helper.get_tensor(name)) for name in names}
+    helper.clear_all()
+    return FittedChannel(tensors["ov"], tensors["oo"], tensors["vv"])
 
 
 def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> tuple[Array, Array]:

@@ -19,11 +19,10 @@ class Problem:
         self.plus = np.diag(self.gaps) + coupling[0] + coupling[0].T
         self.minus = np.diag(self.gaps) + coupling[1] + coupling[1].T
         self.gradients = random.standard_normal((directions, size))
-        self.multiplied = 0
+        self.carried = random.standard_normal((size, 7))
 
     def plus_product(self, trials):
-        self.multiplied += len(trials)
-        return trials @ self.plus, trials @ self.minus
+        return trials @ self.plus, trials @ self.minus, trials @ self.carried
 
     def minus_product(self, trials):
         return trials @ self.minus
@@ -59,6 +58,22 @@ def test_all_directions_and_frequencies_together_equal_the_dense_solution() -> N
         plus, minus = problem.dense(frequency)
         np.testing.assert_allclose(solution.plus[:, column], plus, atol=1e-8)
         np.testing.assert_allclose(solution.minus[:, column], minus, atol=1e-8)
+
+
+def test_what_the_products_carry_belongs_to_the_solutions() -> None:
+    problem = Problem()
+    solution = problem.solve([0.0, 0.2], convergence=1e-6)
+    np.testing.assert_allclose(solution.carried, solution.plus @ problem.carried, atol=1e-9)
+
+
+def test_nested_solver_of_near_matrices_saves_products() -> None:
+    problem, near = Problem(), Problem()
+    near.plus = problem.plus + 1e-3 * np.diag(np.sin(np.arange(len(problem.gaps))))
+    nested = linear.nested(near.gaps, near.plus_product, near.minus_product)
+    solution = problem.solve([0.0, 0.1], convergence=1e-7, precondition=nested)
+    plain = problem.solve([0.0, 0.1], convergence=1e-7)
+    np.testing.assert_allclose(solution.plus, plain.plus, atol=1e-5)
+    assert solution.products[0] < plain.products[0] / 2
 
 
 def test_residual_is_the_true_one() -> None:

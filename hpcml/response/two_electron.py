@@ -1,0 +1,205 @@
+"""Coulomb and exchange of first-order densities: two ways to a ``fock.TwoElectron``.
+
+``FittedIntegrals`` holds density-fitted integrals over molecular orbitals.  Making them costs as
+much as some 15 trial vectors by way of J/K matrices; every product after that costs a tenth of
+one.  ``MatrixBuilder`` asks for J/K matrices in the basis of atomic orbitals: for exact
+integrals, for long-range exchange, and where the fitted integrals do not fit into memory.
+
+Pure numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.response.fock import Orbitals
+
+Array = NDArray[np.float64]
+
+Matrices = Callable[[Array, Sequence[Array]], tuple[list[Array], list[Array] | None]]
+"""C_0 (n, o) and first-order orbitals (n, o) each -> J and scaled K of the densities C_0 C_1^T,
+(n, n) each; None instead of K where there is no exact exchange."""
+
+
+class MatrixBuilder:
+    """J/K matrices in the basis of atomic orbitals, by a callback."""
+
+    def __init__(self, channels: Sequence[Orbitals], matrices: Matrices) -> None:
+        self._channels = list(channels)
+        self._matrices = matrices
+        self._occupation = 2.0 if len(self._channels) == 1 else 1.0
+
+    def occupied_virtual(
+        self, trials: Sequence[Array]
+    ) -> list[tuple[Array, Array | None, Array | None]]:
+        """See ``fock.TwoElectron``."""
+        coulomb, exchange = self._build(trials)
+        results: list[tuple[Array, Array | None, Array | None]] = []
+        for channel, part in zip(self._channels, exchange, strict=True):
+            occupied, virtual = channel.occupied, channel.virtual
+            j = occupied.T @ coulomb @ virtual
+            if part is None:
+                results.append((j, None, None))
+                continue
+            backward = (virtual.T @ part @ occupied).transpose(0, 2, 1)
+            results.append((j, occupied.T @ part @ virtual, backward))
+        return results
+
+    def diagonal_blocks(self, x: Sequence[Array], y: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """See ``fock.TwoElectron``."""
+        coulomb, exchange_x = self._build(x)
+        exchange_y = exchange_x
+        if all(np.array_equal(a, b) for a, b in zip(x, y, strict=True)):
+            coulomb = 2.0 * coulomb
+        else:
+            coulomb_y, exchange_y = self._build(y)
+            coulomb = coulomb + coulomb_y
+        results = []
+        for channel, k_x, k_y in zip(self._channels, exchange_x, exchange_y, strict=True):
+            fock = coulomb
+            if k_x is not None and k_y is not None:
+                fock = coulomb - k_x.transpose(0, 2, 1) - k_y
+            results.append(
+                (
+                    channel.occupied.T @ fock @ channel.occupied,
+                    channel.virtual.T @ fock @ channel.virtual,
+                )
+            )
+        return results
+
+    def _build(self, parts: Sequence[Array]) -> tuple[Array, list[Array | None]]:
+        """Coulomb (k, n, n) of all electrons, and exchange (k, n, n) of each channel."""
+        coulomb: Array | None = None
+        exchange: list[Array | None] = []
+        for channel, part in zip(self._channels, parts, strict=True):
+            j, k = self._matrices(channel.occupied, list(channel.virtual @ part.transpose(0, 2, 1)))
+            total = self._occupation * np.array(j)
+            coulomb = total if coulomb is None else coulomb + total
+            exchange.append(None if k is None else np.array(k))
+        assert coulomb is not None
+        return coulomb, exchange
+
+
+@dataclass(frozen=True)
+class FittedChannel:
+    """(Q|pq) of one spin channel, fitted: (pq|rs) = sum over Q of (Q|pq) (Q|rs).
+
+    occupied_virtual    (Q, o, v)
+    occupied, virtual   (Q, o, o) and (Q, v, v)
+    """
+
+    occupied_virtual: Array
+    occupied: Array
+    virtual: Array
+
+
+class FittedIntegrals:
+    """Density-fitted integrals over molecular orbitals, in memory."""
+
+    def __init__(
+        self, channels: Sequence[FittedChannel], exact_exchange: float, *, store_exchange: bool
+    ) -> None:
+        """``store_exchange``: keep (ij|ab), which pays from about o / 2 trial vectors on."""
+        self._channels = list(channels)
+        self._exact_exchange = exact_exchange
+        self._occupation = 2.0 if len(self._channels) == 1 else 1.0
+        self._stored = [
+            _occupied_virtual_exchange(channel) if store_exchange and exact_exchange else None
+            for channel in self._channels
+        ]
+
+    def occupied_virtual(
+        self, trials: Sequence[Array]
+    ) -> list[tuple[Array, Array | None, Array | None]]:
+        """See ``fock.TwoElectron``."""
+        fitted = self._fitted_density(trials)
+        results: list[tuple[Array, Array | None, Array | None]] = []
+        for channel, stored, part in zip(self._channels, self._stored, trials, strict=True):
+            size = len(channel.occupied_virtual)
+            coulomb = fitted @ channel.occupied_virtual.reshape(size, -1)
+            forward = backward = None
+            if self._exact_exchange:
+                forward = self._exact_exchange * _forward(channel, stored, part)
+                backward = self._exact_exchange * _backward(channel, part)
+            results.append((coulomb.reshape(part.shape), forward, backward))
+        return results
+
+    def diagonal_blocks(self, x: Sequence[Array], y: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """See ``fock.TwoElectron``."""
+        fitted = self._fitted_density([a + b for a, b in zip(x, y, strict=True)])
+        results = []
+        for channel, x_s, y_s in zip(self._channels, x, y, strict=True):
+            count, (_, o, v) = len(x_s), channel.occupied_virtual.shape
+            occupied = (fitted @ channel.occupied.reshape(-1, o * o)).reshape(count, o, o)
+            virtual = (fitted @ channel.virtual.reshape(-1, v * v)).reshape(count, v, v)
+            if self._exact_exchange:
+                for m in range(count):
+                    occupied_x, virtual_x = _diagonal_exchange(channel, x_s[m])
+                    occupied_y, virtual_y = (
+                        (occupied_x, virtual_x)
+                        if np.array_equal(x_s[m], y_s[m])
+                        else _diagonal_exchange(channel, y_s[m])
+                    )
+                    occupied[m] -= self._exact_exchange * (occupied_x.T + occupied_y)
+                    virtual[m] -= self._exact_exchange * (virtual_x.T + virtual_y)
+            results.append((occupied, virtual))
+        return results
+
+    def _fitted_density(self, parts: Sequence[Array]) -> Array:
+        """(k, Q): (Q|D) of the densities C_0 C_1^T of all electrons."""
+        return self._occupation * sum(
+            part.reshape(len(part), -1)
+            @ channel.occupied_virtual.reshape(len(channel.occupied_virtual), -1).T
+            for channel, part in zip(self._channels, parts, strict=True)
+        )
+
+
+def _occupied_virtual_exchange(channel: FittedChannel) -> Array:
+    """(ij|ab) stored as [i, a, j, b]."""
+    size, o, v = channel.occupied_virtual.shape
+    stored = np.empty((o, v, o, v))
+    virtual = channel.virtual.reshape(size, v * v)
+    for i in range(o):
+        integrals = (channel.occupied[:, i, : i + 1].T @ virtual).reshape(i + 1, v, v)
+        stored[i, :, : i + 1] = integrals.transpose(1, 0, 2)
+        stored[:i, :, i] = integrals[:i]
+    return stored
+
+
+def _forward(channel: FittedChannel, stored: Array | None, trials: Array) -> Array:
+    """K_ia = sum over jb of (ij|ab) t_jb; trials (k, o, v)."""
+    size, o, v = channel.occupied_virtual.shape
+    count = len(trials)
+    if stored is not None:
+        product = stored.reshape(o * v, o * v) @ trials.reshape(count, o * v).T
+        return np.asarray(product.T.reshape(count, o, v))
+    result = np.empty_like(trials)
+    for k, trial in enumerate(trials):
+        # (Q|ja~) with a~ running over what the trial makes of the virtual orbitals
+        moved = trial @ channel.virtual
+        result[k] = np.tensordot(channel.occupied, moved, axes=((0, 2), (0, 1)))
+    return result
+
+
+def _backward(channel: FittedChannel, trials: Array) -> Array:
+    """K_ai as (o, v): sum over jb of (ib|ja) t_jb; trials (k, o, v)."""
+    size, o, v = channel.occupied_virtual.shape
+    rows = channel.occupied_virtual.reshape(size * o, v)
+    result = np.empty_like(trials)
+    for k, trial in enumerate(trials):
+        inner = (rows @ trial.T).reshape(size, o, o)  # (Q|i j~)
+        result[k] = inner.transpose(1, 0, 2).reshape(o, size * o) @ rows
+    return result
+
+
+def _diagonal_exchange(channel: FittedChannel, trial: Array) -> tuple[Array, Array]:
+    """K_ij = sum over kb of (ik|jb) t_kb and K_ab = sum over kc of (ak|bc) t_kc; trial (o, v)."""
+    inner = channel.occupied_virtual @ trial.T  # (Q|j k~): sum over b of (Q|jb) t_kb
+    occupied = np.tensordot(channel.occupied, inner, axes=((0, 2), (0, 2)))
+    moved = trial @ channel.virtual  # (Q|k~ b)
+    virtual = np.tensordot(channel.occupied_virtual, moved, axes=((0, 1), (0, 1)))
+    return occupied, virtual

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpcml.campaign.launch import mpi_command, mpi_environment, run_mpi
     from hpcml.campaign.planning import Plan, plan
     from hpcml.campaign.run_folder import RunFolder
+    from hpcml.campaign.run_status import Status, status
     from hpcml.campaign.site import Site
     from hpcml.campaign.submission import scripts, submit
 
@@ -28,6 +29,8 @@ _HOME = {
     "plan": "planning",
     "run_mpi": "launch",
     "scripts": "submission",
+    "Status": "run_status",
+    "status": "run_status",
     "submit": "submission",
 }
 
@@ -43,11 +46,13 @@ __all__ = [
     "Plan",
     "RunFolder",
     "Site",
+    "Status",
     "generate",
     "mpi_command",
     "mpi_environment",
     "plan",
     "run_mpi",
     "scripts",
+    "status",
     "submit",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,8 @@ _LAST_OF_PERIOD = (2, 10, 18, 36, 54, 86, 118)
 _REFERENCE_SIZE = 100.0
 _PRIOR_SECONDS = {"hf": 3.0, "dft": 40.0}
 _PRIOR_EXPONENT = 2.5
-_PRIOR_WEIGHT_OF_SCALE = 0.2
-_PRIOR_WEIGHT_OF_EXPONENT = 2.0
+_PRIOR_WEIGHT_OF_SCALE = 0.05
+_PRIOR_WEIGHT_OF_EXPONENT = 0.5
 
 FITTED_FROM = 20
 """Calculations from which on expectations are trusted for more than the order."""
@@ -45,12 +46,8 @@ def functions_of(basis: str, number: int) -> int:
     A set that the exchange does not have (a .gbs file, an unusual name) is estimated from the
     element's period: the fit absorbs a common factor.
     """
-    import basis_set_exchange
-
     try:
-        shells = basis_set_exchange.get_basis(basis, elements=[number])["elements"][str(number)][
-            "electron_shells"
-        ]
+        shells = _elements(basis)[str(number)]["electron_shells"]
     except (KeyError, RuntimeError, OSError):
         period = next(i for i, last in enumerate(_LAST_OF_PERIOD) if number <= last)
         return _BY_PERIOD[period]
@@ -62,6 +59,18 @@ def functions_of(basis: str, number: int) -> int:
         else:  # an sp shell: one contraction for each momentum
             count += sum(2 * momentum + 1 for momentum in momenta)
     return count
+
+
+@cache
+def _elements(basis: str) -> dict[str, Any]:
+    """The exchange's record of every element in a set, by name or from a .gbs file."""
+    import basis_set_exchange as exchange
+
+    if basis.lower().endswith(".gbs"):
+        return dict(exchange.readers.read_formatted_basis_file(basis, "psi4")["elements"])
+    # The exchange knows Pople's polarized sets by their stars.
+    starred = basis.replace("(d,p)", "**").replace("(d)", "*")
+    return dict(exchange.get_basis(starred)["elements"])
 
 
 def size(molecule: Molecule, basis: str) -> float:

@@ -123,7 +123,11 @@ def _provider(site: Site) -> ExecutionProvider:
         return LocalProvider(
             init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(debug=False)
         )
-    options = "\n".join(f"#SBATCH {shlex.quote(option)}" for option in site.sbatch_options)
+    words = (
+        [f"--mem={site.ranks_per_node * site.memory_mb}M"] if not site.exclusive else ["--mem=0"]
+    )
+    words += [f"--hint={site.hint}"] if site.hint else []
+    options = "\n".join(f"#SBATCH {shlex.quote(word)}" for word in [*words, *site.sbatch_options])
     lines = [f"module load {shlex.quote(module)}" for module in site.modules]
     return SlurmProvider(
         partition=site.partition or None,

@@ -18,11 +18,11 @@ import msgspec
 
 from hpcml.campaign import cost, failures
 from hpcml.campaign.launch import last_line
-from hpcml.campaign.planning import Plan, done_keys, plan
+from hpcml.campaign.planning import Plan, PlanRecord, done_keys, plan
 from hpcml.campaign.run_folder import RunFolder
 from hpcml.campaign.service import process_start
 from hpcml.campaign.site import Site
-from hpcml.campaign.task import Entry, Orders, Progress, Task, TaskFolder, replace
+from hpcml.campaign.task import Entry, Orders, Progress, Task, TaskFolder, replace, task_folders
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
@@ -149,7 +149,7 @@ class _Campaign:
         recover(self.run_folder.dataset)
         known = failures.read(self.run_folder.failures)
         count = len(known)
-        folders = task_folders(self.run_folder)
+        folders = task_folders(self.run_folder.work)
         for folder in folders:
             known.update(failures.read(folder.failures))
         if len(known) != count:
@@ -160,7 +160,9 @@ class _Campaign:
 
     def plan(self) -> Plan:
         sizes, seconds = cost.read_timings(
-            folder.timings for folder in task_folders(self.run_folder) if folder.timings.exists()
+            folder.timings
+            for folder in task_folders(self.run_folder.work)
+            if folder.timings.exists()
         )
         known = failures.read(self.run_folder.failures)
         result = plan(
@@ -176,15 +178,16 @@ class _Campaign:
         new = [defect for defect in result.defects if defect.key not in known]
         if new:
             failures.write(self.run_folder.failures, [*known.values(), *new])
-        document = {
-            "total": result.total,
-            "done": result.done,
-            "failed": result.failed,
-            "missing": len(result.entries),
-            "seconds": result.seconds,
-            "at": time.time(),
-        }
-        replace(self.run_folder.plan, msgspec.json.encode(document))
+        found = PlanRecord(
+            total=result.total,
+            done=result.done,
+            failed=result.failed,
+            missing=len(result.entries),
+            seconds=result.seconds,
+            tasks=len(task_folders(self.run_folder.work)),
+            at=time.time(),
+        )
+        replace(self.run_folder.plan, msgspec.json.encode(found))
         return result
 
     def run(self, current: Plan, advance: Advance) -> None:
@@ -209,8 +212,9 @@ class _Campaign:
         return [current.entries]
 
     def _write_task(self, entries: list[Entry]) -> TaskFolder:
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        identity = f"{stamp}-{secrets.token_hex(3)}"
+        number = len(task_folders(self.run_folder.work))
+        # The random part keeps writers of runs apart whose data sets are merged one day.
+        identity = f"task{number:06d}-{secrets.token_hex(4)}"
         folder = TaskFolder(self.run_folder.work / identity)
         site = self.site
         deadline = None
@@ -323,12 +327,6 @@ class _Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self.file.unlink(missing_ok=True)
-
-
-def task_folders(run_folder: RunFolder) -> list[TaskFolder]:
-    """The tasks of a run, oldest first."""
-    paths = sorted(path.parent for path in run_folder.work.glob("*/task.json"))
-    return [TaskFolder(path) for path in paths]
 
 
 def _note(states: list[Progress]) -> str:

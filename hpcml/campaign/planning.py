@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from hpcml.campaign.cost import CostModel, size
 from hpcml.campaign.failures import Failure
 from hpcml.campaign.task import Entry
@@ -40,6 +42,22 @@ class Plan:
     def seconds(self) -> float:
         """Seconds of calculation expected, on one rank."""
         return sum(entry.expected for entry in self.entries)
+
+
+class PlanRecord(msgspec.Struct, kw_only=True):
+    """A plan's numbers as they are kept in RUN/work/plan.json.
+
+    tasks   that had been written by then: what they did is in ``done``
+    at      epoch seconds
+    """
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    missing: int = 0
+    seconds: float = 0.0
+    tasks: int = 0
+    at: float = 0.0
 
 
 def plan(

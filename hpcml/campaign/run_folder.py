@@ -50,6 +50,11 @@ class RunFolder:
         return self.work / "plan.json"
 
     @property
+    def jobs(self) -> Path:
+        """SLURM's numbers of the jobs that ``hpcml submit`` handed in, by stage."""
+        return self.work / "jobs.json"
+
+    @property
     def heartbeat(self) -> Path:
         """Touched by the launcher as long as it lives."""
         return self.work / "heartbeat"

@@ -9,6 +9,7 @@ would not end before the walltime.)
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ class Desk:
             state="running",
             ranks=len(hosts),
             threads=task.orders.threads,
-            hosts=sorted(set(hosts)),
+            hosts=dict(Counter(hosts)),
             planned=len(self.queue),
+            expected_left=self.queue.expected(),
             started=now,
         )
         self._timings = folder.timings.open("w", encoding="utf-8")
@@ -96,6 +98,8 @@ class Desk:
         else:
             progress.done += 1
         progress.busy += result["busy"]
+        progress.expected_done += entry.expected
+        progress.expected_left = max(0.0, progress.expected_left - entry.expected)
         progress.last_end = max(progress.last_end, result["end"])
         if progress.first_start == 0.0 or result["start"] < progress.first_start:
             progress.first_start = result["start"]

@@ -76,7 +76,7 @@ def submit(
             if jobs:
                 subprocess.run(["scancel", *jobs.values()], check=False, timeout=60)
             raise
-    replace(run_folder.work / "jobs.json", msgspec.json.encode(jobs))
+    replace(run_folder.jobs, msgspec.json.encode(jobs))
     return jobs
 
 

@@ -97,7 +97,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 class Progress(msgspec.Struct, kw_only=True):
     """How far a task is, for the launcher and for ``hpcml status``; times are epoch seconds.
 
-    busy     seconds inside calculations, summed over ranks
+    hosts    name -> ranks there
+    busy     seconds inside calculations that have ended, summed over ranks
+    expected_done, expected_left   seconds that the cost model expects of them
     state    starting, running, or how it ended: finished, stopped (work is left)
     fatal    "cause: message" of an error that would befall every molecule alike
     """
@@ -107,11 +109,13 @@ class Progress(msgspec.Struct, kw_only=True):
     fatal: str = ""
     ranks: int = 0
     threads: int = 1
-    hosts: list[str] = []
+    hosts: dict[str, int] = {}
     planned: int = 0
     done: int = 0
     failed: int = 0
     busy: float = 0.0
+    expected_done: float = 0.0
+    expected_left: float = 0.0
     started: float = 0.0
     first_start: float = 0.0
     last_end: float = 0.0
@@ -164,6 +168,11 @@ class TaskFolder:
         """Keys that some rank was computing when it was last heard of."""
         keys = (path.read_text().strip() for path in self.flight.iterdir())
         return sorted({key for key in keys if key})
+
+
+def task_folders(work: Path) -> list[TaskFolder]:
+    """The tasks in a run's work folder, oldest first."""
+    return [TaskFolder(path.parent) for path in sorted(work.glob("*/task.json"))]
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -31,6 +31,10 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._entries) + len(self._suspects)
 
+    def expected(self) -> float:
+        """Seconds expected for everything in the queue."""
+        return sum(self._expected) + sum(entry.expected for entry in self._suspects)
+
     def take(self, seconds_left: float = float("inf")) -> Entry | None:
         """The longest molecule that can be expected to end in time; None if there is none now."""
         place = bisect_right(self._expected, seconds_left / _ADMISSION)

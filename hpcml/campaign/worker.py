@@ -325,7 +325,8 @@ def run_task(path: Path, calculator: str) -> None:
 
 
 def _run_rank(folder: TaskFolder, task: Task, keeper: KeeperProcess, mail: Mail, rank: int) -> None:
-    host = socket.gethostname()
+    # The scheduler's name of the node, where there is one: hosts may share theirs.
+    host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     hosts = mail.comm.allgather(host)
     if task.pin:
         cpus = pinned_cpus(rank, hosts, task.orders.threads, os.sched_getaffinity(0))
@@ -353,7 +354,7 @@ def _run_rank(folder: TaskFolder, task: Task, keeper: KeeperProcess, mail: Mail,
         ),
         flight=folder.flight / str(rank),
         desk=desk,
-        lifeline=Lifeline(task, host),
+        lifeline=Lifeline(task, socket.gethostname()),
         stop_file=Path(task.stop_file),
     )
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hpcml.campaign import RunFolder, Site, generate
-from hpcml.campaign.generation import task_folders
+from hpcml.campaign.task import task_folders
 from hpcml.molecules import Molecule
 from hpcml.response import Level, Request
 
@@ -88,7 +88,7 @@ class Campaign:
 
     def rows_done(self):
         """What the tasks of the run say to be done."""
-        return sum(folder.read_progress().done for folder in task_folders(self.folder))
+        return sum(folder.read_progress().done for folder in task_folders(self.folder.work))
 
     def processes(self, word):
         """Ids of this campaign's processes with a word in their command line, oldest first."""

@@ -1,0 +1,55 @@
+"""MPI programs: their words, their environment, and a real one."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from hpcml.campaign import Site, mpi_command, mpi_environment, run_mpi
+from hpcml.campaign.launch import shell_line
+from hpcml.errors import PlatformError
+
+
+def test_mpiexec_and_srun_are_told_ranks_and_nodes():
+    local = Site(ranks_per_node=2, mpi_options=("--tag-output",))
+    assert mpi_command(2, "a.b", ["--x", "y z"], local) == [
+        *("mpiexec", "-n", "2", "--tag-output"),
+        *(sys.executable, "-m", "a.b", "--x", "y z"),
+    ]
+    cluster = Site(
+        kind="slurm", launcher="srun", nodes=3, ranks_per_node=2, threads=4, walltime="1:00:00"
+    )
+    assert mpi_command(6, "a.b", [], cluster)[:6] == [
+        *("srun", "--nodes=3", "--ntasks=6", "--ntasks-per-node=2"),
+        *("--cpus-per-task=4", "--kill-on-bad-exit=1"),
+    ]
+    assert mpi_command(1, "a.b", [], cluster)[1:4] == [
+        *("--nodes=1", "--ntasks=1", "--ntasks-per-node=1"),
+    ]
+    assert mpi_environment(cluster)["SRUN_CPUS_PER_TASK"] == "4"
+
+
+def test_a_shell_takes_the_line_apart_as_it_was_put_together():
+    words = ["printf", "%s|", "a b", "$HOME", "'", '"', "`date`", "*", ";ls"]
+    line = shell_line(words, {"HPCML_TEST": "$(date) 'x'"})
+    printed = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert printed.stdout == "".join(f"{word}|" for word in words[2:])
+    assert shlex.split(line)[2] == "HPCML_TEST=$(date) 'x'"
+
+
+def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypatch):
+    (tmp_path / "ranks.py").write_text(
+        "import sys\nfrom mpi4py import MPI\n"
+        "world = MPI.COMM_WORLD\nprint('sum', world.allreduce(world.Get_rank() + 1), flush=True)\n"
+        "if sys.argv[1:]: raise SystemExit('ValueError: no such thing')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    site = Site(ranks_per_node=2)
+    looks = []
+    run_mpi(2, "ranks", [], site, tmp_path / "log", watch=lambda: looks.append(1))
+    assert (tmp_path / "log").read_text().count("sum 3") == 2
+    assert looks
+    with pytest.raises(PlatformError, match=r"ranks ended with status 1: .*no such thing \(see"):
+        run_mpi(2, "ranks", ["fail"], site, tmp_path / "log")

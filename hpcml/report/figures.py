@@ -39,6 +39,7 @@ def parity(predictions: Predictions, name: str = "parity") -> str:
         everything = np.concatenate([predictions.reference, predictions.predicted])
         low, high = _padded(everything)
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1.0, zorder=1)
+        size = 26.0 if len(predictions.reference) < 500 else 7.0
         for split in SPLITS:
             rows = np.flatnonzero(predictions.splits == split)
             if not rows.size:
@@ -47,7 +48,7 @@ def parity(predictions: Predictions, name: str = "parity") -> str:
             axes.scatter(
                 predictions.reference[shown],
                 predictions.predicted[shown],
-                s=16 if split == "train" else 26,
+                s=0.6 * size if split == "train" else size,
                 color=SPLIT_COLOURS[split],
                 marker=SPLIT_MARKERS[split],
                 alpha=0.75,

@@ -77,8 +77,8 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
     five = [
         {
             "label": "molecules computed",
-            "value": f"{facts.computed:,} of {tried:,}",
-            "note": f"{len(facts.failures):,} failed" if facts.failures else "none failed",
+            "value": f"{facts.computed:,}",
+            "note": f"{len(facts.failures):,} of {tried:,} failed" if tried else "none yet",
         }
     ]
     test = None

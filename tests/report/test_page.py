@@ -84,7 +84,7 @@ def test_texts_are_escaped(facts: ReportFacts, page: Path) -> None:
 
 def test_says_what_the_facts_say(page: Path) -> None:
     words = " ".join(" ".join(outline(page.read_text(encoding="utf-8")).text).split())
-    assert "40 of 60" in words
+    assert "molecules computed 40 20 of 60 failed" in words
     assert "reasons score, test 0.81 95 % interval 0.70 to 0.90" in words
     assert "2 min 07 s" in words
     assert "and 8 more in failures.jsonl" in words

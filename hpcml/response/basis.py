@@ -223,7 +223,7 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
                 position = _end_of_shells(lines, position, basis, check=bool(symbols & needed))
         elif not line.startswith("****"):
             continue
-        kept += [re.sub(r"^-(?=[A-Za-z])", "", line) for _, line in lines[start:position]]
+        kept += [_for_psi4(line) for _, line in lines[start:position]]
     if not elements:
         raise SettingsError(f"basis {basis!r} holds no functions at all: it must be in gbs format")
     return _Contents("\n".join(kept) + "\n", spherical, frozenset(elements), frozenset(ecp))
@@ -262,6 +262,11 @@ def _end_of_ecp(lines: list[tuple[int, str]], position: int) -> int:
             return position
         position += 1
     return position
+
+
+def _for_psi4(line: str) -> str:
+    """The line as Psi4's parser wants it: no minus before an element, no third D exponent."""
+    return re.sub(r"(?<=[\d.])[Dd](?=[+-]?\d)", "E", re.sub(r"^-(?=[A-Za-z])", "", line))
 
 
 def _number(entry: str) -> float | None:

@@ -69,6 +69,7 @@ def test_the_exchange_fills_in(library: Path) -> None:
     [
         ("cc-pVDZ", WATER),
         ("aug-pcseg-1", WATER),
+        ("6-31G*", WATER),  # written with Fortran's D exponents by the exchange
         ("def2-SVP", "H 0 0 0\nI 0 0 1.61\nunits angstrom\n"),
     ],
 )

@@ -3,6 +3,7 @@
 from hpcml.store import shards
 from hpcml.store.compaction import compact, merge
 from hpcml.store.dataset import Dataset
+from hpcml.store.exports import export, to_pyg
 from hpcml.store.imports import Imported, import_qm9
 from hpcml.store.manifest import Entry, Manifest, Problem
 from hpcml.store.rows import Row
@@ -27,10 +28,12 @@ __all__ = [
     "Shard",
     "ShardWriter",
     "compact",
+    "export",
     "import_qm9",
     "merge",
     "recover",
     "result_key",
     "shards",
+    "to_pyg",
     "verify",
 ]

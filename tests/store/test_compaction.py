@@ -55,14 +55,14 @@ class Killed(BaseException):
     pass
 
 
-def test_killed_after_any_change_to_the_disk(tmp_path, schema, make_row, monkeypatch):
+def test_killed_after_any_change_to_the_disk(quick_path, schema, make_row, monkeypatch):
     """Stop after the 1st, 2nd, ... change to a file until a run comes through."""
     expected = sorted(make_row(number).key for number in range(12))
     stop_after = 0
     finished = False
     while not finished:
         stop_after += 1
-        folder = tmp_path / str(stop_after)
+        folder = quick_path / str(stop_after)
         for writer, numbers in (("a", range(7)), ("b", [3, *range(7, 12)])):
             with ShardWriter(folder, schema, writer, rows_per_shard=2) as open_writer:
                 for number in numbers:
@@ -80,7 +80,7 @@ def test_killed_after_any_change_to_the_disk(tmp_path, schema, make_row, monkeyp
 
                 return counted
 
-            path_type = type(tmp_path)
+            path_type = type(quick_path)
             patch.setattr(path_type, "unlink", count(path_type.unlink))
             patch.setattr(path_type, "replace", count(path_type.replace))
             try:

@@ -74,12 +74,12 @@ def assert_only_whole_shards(folder):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
-def test_every_single_refusal(tmp_path, schema, make_row, monkeypatch, code):
+def test_every_single_refusal(quick_path, schema, make_row, monkeypatch, code):
     expected = sorted(make_row(number).key for number in range(ROWS))
     fail_at, seen = 0, [None]
     while seen:
         fail_at += 1
-        folder = tmp_path / str(fail_at)
+        folder = quick_path / str(fail_at)
         faulty = FaultyDisk(fail_at, code)
         with monkeypatch.context() as patch:
             patch.setattr("hpcml.store.disk.os", faulty)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -219,8 +218,12 @@ def _uncharacterized(folder: Path) -> set[int]:
             f"{path} is missing: it names the 3,054 molecules that are no part of QM9 and comes "
             "with the published files"
         )
-    numbers = re.findall(r"^\s*(\d+)\s+\S", path.read_text(errors="replace"), re.MULTILINE)
-    return {int(number) for number in numbers}
+    # Nine lines of title before the table, one of dashes behind it.
+    table = path.read_text(errors="replace").splitlines()[9:-1]
+    try:
+        return {int(line.split()[0]) for line in table}
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{path}: a line of its table begins with no number") from error
 
 
 def _files_in_folder(folder: Path) -> Iterator[tuple[str, str]]:

@@ -4,12 +4,15 @@ from hpcml.store import shards
 from hpcml.store.compaction import compact, merge
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports import export, to_pyg
+from hpcml.store.feed import Feed, FeedBatch
 from hpcml.store.imports import Imported, import_qm9
+from hpcml.store.joins import join
 from hpcml.store.manifest import Entry, Manifest, Problem
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
 from hpcml.store.shards import Shard
 from hpcml.store.verify import Report, verify
+from hpcml.store.virtual import write_virtual
 from hpcml.store.writer import Recovered, ShardWriter, recover
 
 __all__ = [
@@ -18,6 +21,8 @@ __all__ = [
     "Column",
     "Dataset",
     "Entry",
+    "Feed",
+    "FeedBatch",
     "Imported",
     "Manifest",
     "Problem",
@@ -30,10 +35,12 @@ __all__ = [
     "compact",
     "export",
     "import_qm9",
+    "join",
     "merge",
     "recover",
     "result_key",
     "shards",
     "to_pyg",
     "verify",
+    "write_virtual",
 ]

@@ -127,6 +127,11 @@ class Dataset:
     def shards(self) -> tuple[ShardInfo, ...]:
         return tuple(ShardInfo(e.name, e.rows, e.checksum) for e in self._entries)
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The manifest's lines of the shards."""
+        return self._entries
+
     def shard(self, name: str) -> Dataset:
         """The rows of one shard alone, all of them, in the order of the file."""
         for entry in self._entries:

@@ -1,6 +1,6 @@
 """What a data set holds: every column with unit, convention and axes, in one table.
 
-``python -m hpcml.store.schema > docs/schema.md`` writes the table for people.
+``python -m hpcml.store > docs/schema.md`` writes the table for people.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def as_markdown() -> str:
     lines = [
         f"# The data set's schema, version {SCHEMA_VERSION}",
         "",
-        "Written by `python -m hpcml.store.schema`; do not edit.",
+        "Written by `python -m hpcml.store`; do not edit.",
         "",
         "A shard is one HDF5 file of flat, contiguous, uncompressed data sets. N rows, A atoms in",
         "all; F frequencies and P (process, frequency) pairs are listed in the root attribute",
@@ -235,7 +235,3 @@ def as_markdown() -> str:
             f"| {column.description.replace('|', chr(92) + '|')} |"
         )
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(as_markdown(), end="")

@@ -122,4 +122,4 @@ def test_every_column_is_documented_once():
     for column in CATALOGUE.values():
         assert column.description
     page = Path(__file__).parents[2] / "docs" / "schema.md"
-    assert page.read_text() == as_markdown(), "run: python -m hpcml.store.schema > docs/schema.md"
+    assert page.read_text() == as_markdown(), "run: python -m hpcml.store > docs/schema.md"

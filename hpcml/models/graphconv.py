@@ -67,9 +67,14 @@ class _Convolution(nn.Module):
         counts = torch.bincount(degree, minlength=len(self.own)).tolist()
         own = self.gather(atoms, order).split(counts)
         neighbours = self.gather(summed, order).split(counts)
-        rows = [self.own[0](own[0])]  # an atom by itself has no neighbours to add
-        for d in range(1, len(self.own)):
-            rows.append(self.add(self.own[d](own[d]), self.neighbours[d - 1](neighbours[d])))
+        rows = []
+        for d, count in enumerate(counts):
+            if not count:
+                continue
+            row = self.own[d](own[d])
+            if d > 0:  # an atom by itself has no neighbours to add
+                row = self.add(row, self.neighbours[d - 1](neighbours[d]))
+            rows.append(row)
         new: Tensor = self.activation(self.gather(torch.cat(rows), order.argsort()))
         return new
 

@@ -184,23 +184,35 @@ class ScatterMean(nn.Module):
         return total / count.view(-1, *[1] * (values.dim() - 1))
 
 
+class _ScatterMax(torch.autograd.Function):
+    """Torch's own backward of the same maximum takes half as long again."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, index: Tensor, size: int) -> Tensor:
+        columns = index[:, None].expand(values.shape)
+        largest = values.new_full((size, values.shape[1]), -torch.inf)
+        largest = largest.scatter_reduce(0, columns, values, "amax")
+        ctx.save_for_backward(values, index, largest)
+        return largest.masked_fill(largest == -torch.inf, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        values, index, largest = ctx.saved_tensors
+        wins = (values == largest.index_select(0, index)).to(values.dtype)
+        winners = torch.zeros_like(largest).index_add(0, index, wins).clamp(min=1.0)
+        return wins * (gradients[0] / winners).index_select(0, index), None, None
+
+
 class ScatterMax(nn.Module):
     """Largest of the rows with the same index, feature by feature: (E, F), (E,), size -> (size, F).
 
-    The winner takes all: of equal values the first row wins, and it alone gets the gradient.
+    The winner takes the whole gradient; equal winners, such as equivalent atoms, share alike.
     An index without rows gives 0.
     """
 
     def forward(self, values: Tensor, index: Tensor, size: int) -> Tensor:
-        rows, features = values.shape
-        columns = index[:, None].expand(rows, features)
-        fixed = values.detach()
-        best = fixed.new_full((size, features), -torch.inf)
-        best = best.scatter_reduce(0, columns, fixed, "amax")
-        row = torch.arange(rows, device=values.device)[:, None].expand(rows, features)
-        row = torch.where(fixed == best.index_select(0, index), row, rows)
-        winner = row.new_full((size, features), rows).scatter_reduce(0, columns, row, "amin")
-        return torch.cat([values, values.new_zeros(1, features)]).gather(0, winner)
+        largest: Tensor = _ScatterMax.apply(values, index, size)
+        return largest
 
 
 # ---------------------------------------------------------------------- Weave's histogram

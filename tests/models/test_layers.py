@@ -34,10 +34,17 @@ def test_scatter_sum_mean_and_max_equal_their_loops(values):
     torch.testing.assert_close(layers.ScatterMax()(values, INDEX, SIZE), plain_max)
 
 
-def test_scatter_max_gives_the_gradient_to_the_first_of_equals():
-    values = torch.tensor([[1.0], [3.0], [3.0]], requires_grad=True)
-    layers.ScatterMax()(values, torch.zeros(3, dtype=torch.int64), 1).sum().backward()
-    assert values.grad.ravel().tolist() == [0.0, 1.0, 0.0]
+def test_scatter_max_gives_the_gradient_to_the_winners_alike():
+    values = torch.tensor([[1.0, 2.0], [3.0, 0.0], [3.0, 1.0]], requires_grad=True)
+    layers.ScatterMax()(values, torch.zeros(3, dtype=torch.int64), 2).sum().backward()
+    assert values.grad.tolist() == [[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]]
+
+
+def test_scatter_max_has_the_gradient_of_finite_differences(values):
+    largest = layers.ScatterMax()
+    assert torch.autograd.gradcheck(
+        lambda v: largest(v, INDEX, SIZE), values.requires_grad_(), eps=1e-6
+    )
 
 
 def test_gather_repeats_rows(values):

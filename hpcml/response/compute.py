@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import linear, quadratic
-from hpcml.response.fock import FockResponse
+from hpcml.response import geometry, linear, second_order, shares, units, vibrations
 from hpcml.response.level import Level, Request
-from hpcml.response.properties import Hyperpolarizability, Polarizability, ResponseProperties
+from hpcml.response.properties import ResponseProperties
 from hpcml.response.reference import Reference, Resources, ground_state
+from hpcml.response.spread import Communicator, on_root
+from hpcml.response.surface import open_surface
+from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]
 
-ROUGH_GRID = (20, 50)
-"""Grid of the kernel that preconditions the one on the level's own grid."""
+_SECOND_ORDER_CONVERGENCE = 1e-4  # of the shares of beta; their sum is exact in any case
+
+
+@dataclass
+class _Record:
+    """What the provenance collects on the way."""
+
+    entries: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - started
+
+    def take(self, provenance: dict[str, Any]) -> None:
+        """Add a part's provenance; its warnings join those of the others."""
+        self.warnings += provenance.get("warnings", [])
+        self.entries.update({k: v for k, v in provenance.items() if k != "warnings"})
 
 
 def compute(
@@ -31,143 +55,113 @@ def compute(
     memory_mb: int = 2000,
     scratch: Path | None = None,
     attempt: int = 0,
+    communicator: Communicator | None = None,
 ) -> ResponseProperties:
     """Response properties of one molecule, in atomic units and in the frame of its geometry.
 
     threads, memory_mb, scratch   what Psi4 may use
-    attempt                       which recipe of the SCF's fallbacks (``reference.ATTEMPTS``)
+    attempt        which recipe of the SCF's fallbacks, 0 to ``reference.ATTEMPTS`` - 1
+    communicator   an mpi4py communicator whose ranks all make this call with the same arguments:
+                   they share the trial vectors' products; every rank gets the result
+
+    A request to optimize moves the nuclei first; the properties and the positions in the
+    provenance (angstrom) are then those of the minimum.
 
     Raises the errors of ``hpcml.errors``, each with what to do.
     """
-    started = time.perf_counter()
+    record = _Record()
     resources = Resources(threads, memory_mb, scratch)
-    reference = ground_state(molecule, level, resources, attempt=attempt)
-    scf_done = time.perf_counter()
-    polarizabilities, hyperpolarizabilities, provenance = response_tensors(
-        reference, level, request
-    )
-    finished = time.perf_counter()
+    if request.optimize:
+        with record.timed("optimization"):
+            molecule = on_root(
+                communicator, lambda: _optimized(molecule, level, resources, attempt)
+            )
+        record.entries["optimized_positions"] = molecule.positions.tolist()
+    by_atom: dict[str, Array] = {}
+    with (
+        record.timed("electronic"),
+        ground_state(molecule, level, resources, attempt, communicator) as reference,
+    ):
+        record.take(reference.provenance)
+        with record.timed("response"):
+            found = tensors(reference, level, request, communicator)
+        record.take(found.provenance)
+        if "shares" in request.properties:
+            with record.timed("shares"):
+                by_atom = _electronic_shares(molecule, reference, found)
+            record.entries["partition"] = shares.PARTITION
+    zpve = frequencies = None
+    if "zpve" in request.properties:
+        with record.timed("vibrations"):
+            modes = on_root(communicator, lambda: _vibrations(molecule, level, resources, attempt))
+        zpve, frequencies = modes.zpve, modes.frequencies
+        record.warnings += modes.warnings
+        record.entries["infrared_intensities"] = modes.intensities.tolist()
+        if "shares" in request.properties:
+            by_atom["zpve"] = shares.zero_point_shares(modes.frequencies, modes.modes)
     return ResponseProperties(
         energy=reference.energy,
         dipole=reference.dipole,
-        polarizability=polarizabilities,
-        hyperpolarizability=hyperpolarizabilities,
+        polarizability=found.polarizability,
+        hyperpolarizability=found.hyperpolarizability,
+        zpve=zpve,
+        vibrational_frequencies=frequencies,
+        shares=by_atom,
         provenance={
-            **reference.provenance,
-            **provenance,
-            "wall_seconds": {
-                "scf": scf_done - started,
-                "response": finished - scf_done,
-                "total": finished - started,
-            },
+            **record.entries,
+            "wall_seconds": {name: round(value, 3) for name, value in record.seconds.items()},
+            "warnings": record.warnings,
         },
     )
 
 
-def response_tensors(
-    reference: Reference, level: Level, request: Request
-) -> tuple[list[Polarizability], list[Hyperpolarizability], dict[str, Any]]:
-    """Every alpha and beta of a request, from one solve for all frequencies together."""
-    wants_alpha = "alpha" in request.properties
-    processes = request.hyperpolarizabilities
-    alpha_frequencies = request.polarizability_frequencies if wants_alpha else ()
-    frequencies = np.array(
-        sorted({*alpha_frequencies, *(abs(w) for _, triple in processes for w in triple)})
-    )
-    if not len(frequencies):
-        return [], [], {}
-    two_electron = reference.two_electron(3 * len(frequencies))
-    fock = FockResponse(reference.channels, two_electron, reference.kernel(level.kernel_grid))
-    precondition = None
-    if fock.kernel is not None:
-        rough = FockResponse(reference.channels, two_electron, reference.kernel(ROUGH_GRID))
-        precondition = linear.nested(fock.gaps, rough.plus_product, rough.minus_product)
-    # a field F couples through -mu F
-    operators = -reference.dipole_integrals
-    gradients = fock.gradients(operators)
-    solution = linear.solve(
-        fock.gaps,
-        gradients,
-        frequencies,
-        fock.plus_product,
-        fock.minus_product,
-        convergence=level.response_convergence,
-        precondition=precondition,
-    )
-    column = {float(w): index for index, w in enumerate(frequencies)}
-    polarizabilities = [
-        Polarizability(w, _symmetric(-fock.occupation * gradients @ solution.plus[:, column[w]].T))
-        for w in alpha_frequencies
-    ]
-    hyperpolarizabilities = _hyperpolarizabilities(
-        fock, operators, frequencies, solution, processes
-    )
-    return (
-        polarizabilities,
-        hyperpolarizabilities,
-        {
-            "response_iterations": solution.iterations,
-            "response_products": list(solution.products),
-            "response_residual": float(solution.residuals.max()),
-        },
-    )
+def _optimized(molecule: Molecule, level: Level, resources: Resources, attempt: int) -> Molecule:
+    with open_surface(molecule, level, resources, attempt=attempt) as surface:
+        minimum = geometry.minimize(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
+    return replace(molecule, positions=minimum.positions * units.ANGSTROM)
 
 
-def _hyperpolarizabilities(
-    fock: FockResponse,
-    operators: Array,
-    frequencies: Array,
-    solution: linear.Solution,
-    processes: tuple[tuple[str, tuple[float, float, float]], ...],
-) -> list[Hyperpolarizability]:
-    used = sorted({abs(w) for _, triple in processes for w in triple})
-    if not used:
-        return []
-    column = {float(w): index for index, w in enumerate(frequencies)}
-    chosen = [(axis, w) for w in used for axis in range(3)]
-    index = {label: m for m, label in enumerate(chosen)}
-    plus = np.array([solution.plus[axis, column[w]] for axis, w in chosen])
-    minus = np.array([solution.minus[axis, column[w]] for axis, w in chosen])
-    carried = np.array([solution.carried[axis, column[w]] for axis, w in chosen])
-    first_order = fock.first_order(operators[[axis for axis, _ in chosen]], plus, minus, carried)
+def _vibrations(
+    molecule: Molecule, level: Level, resources: Resources, attempt: int
+) -> vibrations.Vibrations:
+    with open_surface(molecule, level, resources, attempt=attempt) as surface:
+        return vibrations.vibrate(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
 
-    wanted = [
-        (triple, component)
-        for _, triple in processes
-        for component in quadratic.unique_components(triple)
-    ]
-    values = np.zeros(len(wanted))
-    for n, (triple, component) in enumerate(wanted):
-        for channel in first_order:
-            values[n] -= fock.occupation * quadratic.fock_terms(
-                *(
-                    channel[index[axis, abs(w)]]
-                    if w >= 0.0
-                    else channel[index[axis, abs(w)]].at_negative_frequency()
-                    for axis, w in zip(component, triple, strict=True)
-                )
-            )
-    if fock.kernel is not None:
-        # symmetric densities: the sign of a frequency does not matter
-        triples = [
-            (index[i, abs(sigma)], index[j, abs(first)], index[k, abs(second)])
-            for (sigma, first, second), (i, j, k) in wanted
-        ]
-        values -= fock.kernel.third_order(fock.first_order_orbitals(fock.split(plus)), triples)
 
-    results = []
-    for process, triple in processes:
-        tensor = quadratic.fill(
-            {
-                component: values[n]
-                for n, (label, component) in enumerate(wanted)
-                if label == triple
-            },
-            triple,
+def _electronic_shares(
+    molecule: Molecule, reference: Reference, found: Tensors
+) -> dict[str, Array]:
+    """Shares of alpha_iso and of static beta_parallel, of those that were computed."""
+    fock = found.fock
+    if fock is None or not found.static:
+        return {}
+
+    def solve(right_sides: Array) -> Array:
+        solution = linear.solve(
+            fock.gaps,
+            right_sides,
+            np.zeros(1),
+            fock.plus_product,
+            fock.minus_product,
+            convergence=_SECOND_ORDER_CONVERGENCE,
         )
-        results.append(Hyperpolarizability(process, triple, tensor))
-    return results
+        return 0.5 * solution.plus[:, 0]
 
-
-def _symmetric(tensor: Array) -> Array:
-    return 0.5 * (tensor + tensor.T)
+    first, second = second_order.densities(fock, found.static, reference.matrices, solve)
+    numbers, positions = molecule.numbers, molecule.positions / units.ANGSTROM
+    by_atom = {}
+    for alpha in found.polarizability:
+        if alpha.frequency == 0.0:
+            by_atom["alpha_iso"] = shares.polarizability_shares(
+                alpha.tensor, reference.atomic_moments(first), numbers, positions
+            )
+    for beta in found.hyperpolarizability:
+        if not any(beta.frequencies):
+            by_atom["beta_parallel"] = shares.hyperpolarizability_shares(
+                beta.tensor,
+                reference.dipole,
+                reference.atomic_moments(second.reshape(9, *first.shape[1:])),
+                numbers,
+                positions,
+            )
+    return by_atom

@@ -152,16 +152,17 @@ class FockResponse:
         for s, (channel, (occupied, virtual)) in enumerate(
             zip(self.channels, self._two_electron.diagonal_blocks(x, y), strict=True)
         ):
-            occupied = occupied + channel.occupied.T @ operators @ channel.occupied
-            virtual = virtual + channel.virtual.T @ operators @ channel.virtual
+            fock = [
+                occupied + channel.occupied.T @ operators @ channel.occupied,
+                virtual + channel.virtual.T @ operators @ channel.virtual,
+            ]
             if self.kernel is not None:
-                for block in (occupied, virtual):
-                    size = block[0].size
-                    block += carried[:, start : start + size].reshape(block.shape)
+                for index, matrices in enumerate(fock):
+                    size = matrices[0].size
+                    blocks = carried[:, start : start + size].reshape(matrices.shape)
+                    fock[index] = matrices + blocks
                     start += size
-            result.append(
-                [FirstOrder(*blocks) for blocks in zip(x[s], y[s], occupied, virtual, strict=True)]
-            )
+            result.append([FirstOrder(*blocks) for blocks in zip(x[s], y[s], *fock, strict=True)])
         return result
 
     def first_order_orbitals(self, parts: Sequence[Array]) -> list[Array]:

@@ -102,13 +102,13 @@ class Kernel:
             densities = self._first_order_densities(point, columns, count)
             scalar, vector = _potential(point, densities)
             values = point.block.values
-            where = (slice(None), *np.ix_(point.block.functions, point.block.functions))
+            rows, columns_of = np.ix_(point.block.functions, point.block.functions)
             for matrix, scalar_s, vector_s in zip(matrices, scalar, vector, strict=True):
                 weighted = (0.5 * scalar_s)[:, :, None] * values[0]
                 for component, gradient in zip(vector_s, values[1:], strict=True):
                     weighted += component[:, :, None] * gradient
                 half = values[0].T @ weighted
-                matrix[where] += half + half.transpose(0, 2, 1)
+                matrix[:, rows, columns_of] += half + half.transpose(0, 2, 1)
         return matrices
 
     def third_order(
@@ -160,8 +160,7 @@ class Kernel:
             psi_1 = psi_1.reshape(components, points, count, -1)
             density[:] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
             density[1:] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
-            density *= self._factor
-        return densities
+        return self._factor * densities
 
     def _displaced(
         self, point: _Point, direction: Array

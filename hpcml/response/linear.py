@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.errors import ConvergenceError
+from hpcml.errors import ConvergenceError, InputError
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,7 @@ Preconditioner = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 _DEPENDENT = 1e-10  # of a normalized trial's square: what is less than that is not new
 _ROUGHLY, _ROUGH_STEPS = 1e-2, 30  # convergence of a nested solver
+_ON_POLE = 1e-4  # hartree
 _SMALLEST_DETERMINANT = 1e-3  # hartree^2; keeps the preconditioner finite at a zeroth-order pole
 
 
@@ -55,6 +56,9 @@ class Solution:
     iterations    rounds of products
     products      trial vectors multiplied: (plus, minus)
     carried       (D, F, M): what ``plus_product`` gave beside the products, of P
+    excitations   (E,): estimates, from above, of excitation energies that the perturbations
+                  reach, hartree, ascending; none where all frequencies are zero
+    stable        whether the ground state is a minimum as far as the subspace can see
     """
 
     plus: Array
@@ -63,6 +67,8 @@ class Solution:
     residuals: Array
     iterations: int
     products: tuple[int, int]
+    excitations: Array
+    stable: bool
 
 
 def solve(
@@ -84,7 +90,7 @@ def solve(
     precondition   better than orbital energies alone, if there is something better
 
     Raises ConvergenceError, with the residual, if an equation does not get below
-    ``convergence``.
+    ``convergence``, and InputError if a frequency lies on an excitation energy.
     """
     # one equation after the other: index = direction * F + frequency
     right = np.repeat(-2.0 * gradients, len(frequencies), axis=0)
@@ -96,14 +102,26 @@ def solve(
         convergence=convergence,
         max_iterations=max_iterations,
     )
+    excitations = subspace.excitations()
+    for frequency in frequencies[frequencies > 0.0]:
+        for excitation in excitations[np.abs(excitations - frequency) < _ON_POLE]:
+            raise InputError(
+                f"frequency {frequency:.6f} hartree lies on a pole of the response, the excitation "
+                f"energy {excitation:.6f} hartree: choose a frequency away from it"
+            )
     worst = int(np.argmax(found.residuals))
     residual = float(found.residuals[worst])
     if not residual <= convergence:
         raise ConvergenceError(
             f"the response equations did not converge: residual {residual:.1e} at "
             f"frequency {equations.omega[worst]:.6f} hartree after {found.iterations} iterations "
-            f"(wanted {convergence:.1e}); a frequency near or above the first excitation energy "
-            "is the usual reason",
+            f"(wanted {convergence:.1e})"
+            + (
+                f"; the first excitation energy is near {excitations[0]:.4f} hartree, and "
+                "frequencies near or above it are hard"
+                if len(excitations)
+                else ""
+            ),
             residual,
         )
     shape = (len(gradients), len(frequencies))
@@ -114,6 +132,8 @@ def solve(
         found.residuals.reshape(shape),
         found.iterations,
         (subspace.products[0], subspace.products[1]),
+        excitations,
+        subspace.stable,
     )
 
 
@@ -234,7 +254,9 @@ class Subspace:
         active = np.full(omega.shape, True)
         if len(self._plus.basis):
             _, _, _, plus_residual, minus_residual = self._galerkin(equations)
-        for iteration in range(1, max_iterations + 1):
+        iteration = 0
+        while iteration < max_iterations:
+            iteration += 1
             grown = self._extend(
                 *precondition(plus_residual[active], minus_residual[active], omega[active]),
                 dynamic=bool(np.any(omega > 0.0)),
@@ -245,6 +267,35 @@ class Subspace:
             if not grown or not active.any():
                 break
         return Found(plus, minus, carried, residuals, iteration)
+
+    @property
+    def stable(self) -> bool:
+        """Whether A + B has no negative eigenvalue in the space."""
+        reduced, _ = self._reduced()
+        return bool(np.linalg.eigvalsh(reduced)[0] > 0.0)
+
+    def excitations(self) -> Array:
+        """Excitation energies in the spaces, hartree, ascending; none without minus space.
+
+        (A + B) P = w M and (A - B) M = w P are one eigenvalue problem for w^2 and P.
+        """
+        reduced_plus, reduced_minus = self._reduced()
+        if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
+            return np.empty(0)
+        overlap = self._plus.basis @ self._minus.basis.T
+        metric = _symmetric(overlap @ np.linalg.solve(reduced_minus, overlap.T))
+        values, vectors = np.linalg.eigh(metric)
+        root = vectors[:, values > 0.0] / np.sqrt(values[values > 0.0])
+        squares = np.linalg.eigvalsh(root.T @ reduced_plus @ root)
+        return np.asarray(np.sqrt(squares[squares > 0.0]))
+
+    def _reduced(self) -> tuple[Array, Array]:
+        """A + B in the plus space and A - B in the minus space."""
+        size = self._plus.basis.shape[1]
+        return (
+            _symmetric(self._plus.basis @ self._plus.images[:, :size].T),
+            _symmetric(self._minus.basis @ self._minus.images.T),
+        )
 
     def _extend(self, plus: Array, minus: Array, *, dynamic: bool) -> bool:
         """Take new trials into the spaces; False if none of them is new."""
@@ -268,13 +319,12 @@ class Subspace:
         """P and M whose residuals are orthogonal to the spaces, what P carries, the residuals."""
         plus, minus, omega = self._plus, self._minus, equations.omega
         size = plus.basis.shape[1]
-        reduced_plus = _symmetric(plus.basis @ plus.images[:, :size].T)
-        reduced_minus = _symmetric(minus.basis @ minus.images.T)
+        reduced_plus, reduced_minus = self._reduced()
         overlap = plus.basis @ minus.basis.T
         right_plus = equations.plus @ plus.basis.T
         right_minus = equations.minus @ minus.basis.T
-        p = np.empty((len(omega), len(plus.basis)))
-        m = np.zeros((len(omega), len(minus.basis)))
+        p: Array = np.empty((len(omega), len(plus.basis)))
+        m: Array = np.zeros((len(omega), len(minus.basis)))
         for frequency in np.unique(omega):
             chosen = omega == frequency
             if frequency == 0.0:
@@ -290,13 +340,13 @@ class Subspace:
             m[chosen] = of_right.T + frequency * p[chosen] @ of_plus.T
         w = omega[:, None]
         plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
-        images = p @ plus.images
+        images: Array = p @ plus.images
         return (
             plus_solution,
             minus_solution,
             images[:, size:],
-            equations.plus - images[:, :size] + w * minus_solution,
-            equations.minus - m @ minus.images + w * plus_solution,
+            np.asarray(equations.plus - images[:, :size] + w * minus_solution),
+            np.asarray(equations.minus - m @ minus.images + w * plus_solution),
         )
 
 

@@ -7,6 +7,7 @@ the input geometry.  What differs between Psi4 1.3.2 (Debian) and later versions
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import units
+from hpcml.response import stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.kernels import Block, Kernel
 from hpcml.response.level import Level
+from hpcml.response.shares import AtomicMoments
+from hpcml.response.spread import Communicator, together
 from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBuilder
 
 Array = NDArray[np.float64]
@@ -30,6 +33,7 @@ Array = NDArray[np.float64]
 _CLOSEST_NUCLEI = 0.35  # angstrom
 _FUNCTIONAL_POINTS = 4096
 _TRIALS_PER_EQUATION = 8
+_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS")
 
 # What the fallbacks of a failed SCF change, one after the other (``attempt``).
 _ATTEMPTS: tuple[dict[str, Any], ...] = (
@@ -70,8 +74,42 @@ class Reference:
     dipole_integrals: Array
     provenance: dict[str, Any]
     _wavefunction: Any
+    _molecule: Any
     _level: Level
     _resources: Resources
+
+    @property
+    def why_not_analytic(self) -> str:
+        """Why the response of this functional needs finite fields; empty where it does not."""
+        functional = self._wavefunction.functional()
+        if functional.is_meta():
+            return "Psi4 has no second derivatives of meta-GGA functionals"
+        if functional.needs_vv10():
+            return "Psi4 has no response of the VV10 non-local correlation"
+        return ""
+
+    def dipole_in_field(self, field: Array) -> Array:
+        """The dipole (3,) of the same molecule in a field (3,), hartree / (e bohr)."""
+        psi4 = _psi4()
+        # Psi4 adds + strength * mu to the Hamiltonian: a field of minus the strength
+        psi4.set_options(
+            {
+                "perturb_h": True,
+                "perturb_with": "dipole",
+                "perturb_dipole": [-float(component) for component in field],
+                "guess": "read",
+            }
+        )
+        try:
+            _, wavefunction = psi4.energy(
+                _method_name(self._level), molecule=self._molecule, return_wfn=True
+            )
+        finally:
+            psi4.set_options({"perturb_h": False})
+        density = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
+        at_rest = np.array(self._wavefunction.Da()) + np.array(self._wavefunction.Db())
+        change: Array = np.einsum("xmn,mn->x", self.dipole_integrals, density - at_rest)
+        return self.dipole + change
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """Coulomb and exchange of first-order densities, by the fastest way that memory allows.
@@ -81,13 +119,13 @@ class Reference:
         wavefunction, functional = self._wavefunction, self._wavefunction.functional()
         jk = wavefunction.jk()
         if not hasattr(jk, "dfh") or functional.is_x_lrc():
-            return MatrixBuilder(self.channels, self._matrices)
+            return MatrixBuilder(self.channels, self.matrices)
         fitting = wavefunction.get_basisset("DF_BASIS_SCF").nbf()
         shapes = [channel.shape for channel in self.channels]
         held = 2.0 * sum(fitting * (o + v) ** 2 for o, v in shapes)  # Psi4's copy and ours
         available = self._resources.memory_mb * 1e6 / 8.0 - jk.dfh().get_AO_size()
         if held > available:
-            return MatrixBuilder(self.channels, self._matrices)
+            return MatrixBuilder(self.channels, self.matrices)
         exchange = sum((o * v) ** 2 for o, v in shapes)
         few = max(o for o, _ in shapes) < _TRIALS_PER_EQUATION * right_sides * 2
         return FittedIntegrals(
@@ -96,7 +134,7 @@ class Reference:
             store_exchange=few and held + exchange < available,
         )
 
-    def _matrices(
+    def matrices(
         self, left: Array, rights: Sequence[Array]
     ) -> tuple[list[Array], list[Array] | None]:
         """See ``two_electron.Matrices``."""
@@ -123,6 +161,10 @@ class Reference:
         jk.C_clear()
         return coulomb, exchange
 
+    def atomic_moments(self, densities: Array) -> AtomicMoments:
+        """Stockholder moments of densities (D, n, n) (see ``stockholder``)."""
+        return stockholder.atomic_moments(_psi4(), self._wavefunction, densities)
+
     def kernel(self, grid: tuple[int, int]) -> Kernel | None:
         """The exchange-correlation response on a grid; None for Hartree-Fock."""
         functional = self._wavefunction.functional()
@@ -146,24 +188,33 @@ def _psi4() -> Any:
     return psi4
 
 
+@contextmanager
 def ground_state(
-    molecule: Molecule, level: Level, resources: Resources, *, attempt: int = 0
-) -> Reference:
-    """Converge the SCF of a molecule at a level.
+    molecule: Molecule,
+    level: Level,
+    resources: Resources,
+    attempt: int = 0,
+    communicator: Communicator | None = None,
+) -> Iterator[Reference]:
+    """Converge the SCF of a molecule at a level; its integrals live as long as the ``with``.
+
+    With a communicator every rank converges its own, and all take the orbitals of rank 0.
 
     Raises InputError for a molecule that cannot exist, SettingsError for an unknown method or
     basis, ConvergenceError for an SCF that does not converge with this ``attempt``'s recipe, and
     ResourceError where memory does not suffice.
     """
     with session(molecule, level, resources, attempt=attempt) as (psi4, psi4_molecule, basis):
-        energy, wavefunction = psi4.energy(
-            "hf" if level.is_hartree_fock else level.method.lower(),
-            molecule=psi4_molecule,
-            return_wfn=True,
+        started = time.perf_counter()
+        energy, wavefunction = together(
+            communicator,
+            lambda: psi4.energy(_method_name(level), molecule=psi4_molecule, return_wfn=True),
         )
         mints = psi4.core.MintsHelper(wavefunction.basisset())
         dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
         channels = _channels(wavefunction, closed_shell=molecule.multiplicity == 1)
+        if communicator is not None:
+            channels = communicator.bcast(channels)
         origin, dipole = _dipole(molecule, wavefunction, dipole_integrals)
         provenance = {
             "program": "Psi4",
@@ -175,11 +226,12 @@ def ground_state(
             "basis_functions": wavefunction.nso(),
             "orbitals": wavefunction.nmo(),
             "scf_attempt": attempt,
+            "scf_seconds": round(time.perf_counter() - started, 3),
             "scf_iterations": int(wavefunction.iteration_),
             "dipole_origin": origin.tolist(),
             "warnings": list(basis.warnings),
         }
-        return Reference(
+        yield Reference(
             energy=float(energy),
             dipole=dipole,
             origin=origin,
@@ -187,6 +239,7 @@ def ground_state(
             dipole_integrals=dipole_integrals,
             provenance=provenance,
             _wavefunction=wavefunction,
+            _molecule=psi4_molecule,
             _level=level,
             _resources=resources,
         )
@@ -252,6 +305,10 @@ def session(
 def library_folder() -> Path:
     """Where Psi4 keeps its basis sets."""
     return Path(_psi4().core.get_datadir()) / "basis"
+
+
+def _method_name(level: Level) -> str:
+    return "hf" if level.is_hartree_fock else level.method.lower()
 
 
 def _reference_name(level: Level, molecule: Molecule) -> str:
@@ -355,15 +412,16 @@ def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> t
 
 def _grid_blocks(wavefunction: Any, grid: tuple[int, int], ansatz: int) -> Iterator[Block]:
     """Quadrature of the kernel, with the basis functions on it."""
-    psi4 = _psi4()
-    core = psi4.core
-    core.set_local_option("SCF", "DFT_RADIAL_POINTS", grid[0])
-    core.set_local_option("SCF", "DFT_SPHERICAL_POINTS", grid[1])
+    core = _psi4().core
+    before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
     try:
+        for name, points in zip(_GRID_OPTIONS, grid, strict=True):
+            core.set_local_option("SCF", name, points)
         potential = core.VBase.build(wavefunction.basisset(), wavefunction.functional(), "RV")
         potential.initialize()
     finally:
-        core.clean_options()
+        for name, points in before.items():
+            core.set_local_option("SCF", name, points)
     evaluate = potential.properties()[0]
     names = ("PHI",) if ansatz == 0 else ("PHI", "PHI_X", "PHI_Y", "PHI_Z")
     for index in range(potential.nblocks()):

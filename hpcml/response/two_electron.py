@@ -151,11 +151,11 @@ class FittedIntegrals:
 
     def _fitted_density(self, parts: Sequence[Array]) -> Array:
         """(k, Q): (Q|D) of the densities C_0 C_1^T of all electrons."""
-        return self._occupation * sum(
-            part.reshape(len(part), -1)
-            @ channel.occupied_virtual.reshape(len(channel.occupied_virtual), -1).T
-            for channel, part in zip(self._channels, parts, strict=True)
-        )
+        fitted = np.zeros((len(parts[0]), len(self._channels[0].occupied_virtual)))
+        for channel, part in zip(self._channels, parts, strict=True):
+            integrals = channel.occupied_virtual.reshape(fitted.shape[1], -1)
+            fitted += self._occupation * part.reshape(len(part), -1) @ integrals.T
+        return fitted
 
 
 def _occupied_virtual_exchange(channel: FittedChannel) -> Array:
@@ -172,7 +172,7 @@ def _occupied_virtual_exchange(channel: FittedChannel) -> Array:
 
 def _forward(channel: FittedChannel, stored: Array | None, trials: Array) -> Array:
     """K_ia = sum over jb of (ij|ab) t_jb; trials (k, o, v)."""
-    size, o, v = channel.occupied_virtual.shape
+    _, o, v = channel.occupied_virtual.shape
     count = len(trials)
     if stored is not None:
         product = stored.reshape(o * v, o * v) @ trials.reshape(count, o * v).T

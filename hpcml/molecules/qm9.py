@@ -144,7 +144,7 @@ def _from_qm9pack(path: Path) -> Iterator[Qm9Record | Defect]:
             tensors = {row[0]: row[1:] for row in rows if row}
         for part in _PARTS:
             with opener(part) as raw:
-                for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline="")):
+                for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline=""), restval=""):
                     name = str(row.get("XYZ_file"))
                     try:
                         yield _qm9pack_record(row, tensors[name])
@@ -292,7 +292,7 @@ def _from_sdf(path: Path, refused: set[int]) -> Iterator[Qm9Record | Defect]:
         table_path.open(encoding="utf-8", errors="replace", newline="") as table,
         rdBase.BlockLogs(),
     ):
-        for row, block in zip(csv.DictReader(table), _blocks(structures), strict=False):
+        for row, block in zip(csv.DictReader(table, restval=""), _blocks(structures), strict=False):
             name = str(row.get("mol_id"))
             try:
                 record = _sdf_record(row, block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -55,6 +56,7 @@ class Dataset:
         self.problems = tuple(problems)
         self._entries = tuple(entries)
         self._starts = offsets_of([entry.rows for entry in entries])
+        self._first_rows: list[int] = self._starts.tolist()
         self._rows = rows
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
 
@@ -266,10 +268,11 @@ class Dataset:
     def _locate(self, index: int) -> tuple[ShardReader, int]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        index = index % len(self)
+        if index < 0:
+            index += len(self)
         row = index if self._rows is None else int(self._rows[index])
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._reader(shard), row - int(self._starts[shard])
+        shard = bisect_right(self._first_rows, row) - 1
+        return self._reader(shard), row - self._first_rows[shard]
 
     def _reader(self, index: int) -> ShardReader:
         """The reader of a shard; so many are kept that the open-file limit is far away."""

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from hpcml.errors import InputError
+from hpcml.molecules import Molecule
 from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.store.rows import molecule_keys, pack, unpack_keys
 
 
 @pytest.fixture
@@ -81,6 +83,24 @@ def test_subsets_keep_order_and_compose(folder, make_row):
     shard, row = part.places
     assert [data.shards[s].name for s in shard] == [data.shards[s].name for s in (2, 0, 1, 0)]
     assert list(row) == [0, 1, 1, 1]
+
+
+def test_keys_by_column_are_those_of_the_molecules(make_row, schema):
+    rows = [make_row(number) for number in range(40)]
+    rows.append(Row("0" * 32, Molecule([1], [[1e9, -1e-7, 5e-7]]), {}))
+    packed = pack(rows, schema)
+    with_keys = unpack_keys(molecule_keys(packed))
+    assert list(with_keys) == [row.molecule.key for row in rows]
+    for name, place, value in (
+        ("positions", (3, 1), np.nan),
+        ("numbers", 3, 0),
+        ("numbers", 3, 200),
+    ):
+        broken = dict(packed)
+        broken[name] = broken[name].copy()
+        broken[name][place] = value
+        with pytest.raises(InputError, match="no such element"):
+            molecule_keys(broken)
 
 
 def test_a_shard_alone(folder, make_row):

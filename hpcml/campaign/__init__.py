@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpcml.campaign.generation import GenerateReport, generate
     from hpcml.campaign.launch import mpi_command, mpi_environment, run_mpi
-    from hpcml.campaign.planning import Plan, plan
+    from hpcml.campaign.planning import Plan, plan, survey
     from hpcml.campaign.run_folder import RunFolder
     from hpcml.campaign.run_status import Status, status
     from hpcml.campaign.site import Site
@@ -32,6 +32,7 @@ _HOME = {
     "Status": "run_status",
     "status": "run_status",
     "submit": "submission",
+    "survey": "planning",
 }
 
 
@@ -55,4 +56,5 @@ __all__ = [
     "scripts",
     "status",
     "submit",
+    "survey",
 ]

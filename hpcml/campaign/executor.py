@@ -8,6 +8,7 @@ each would start Psi4 each time.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import socket
@@ -22,6 +23,7 @@ from parsl.dataflow.dflow import DataFlowKernel
 from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.launchers import SimpleLauncher
+from parsl.monitoring import MonitoringHub
 from parsl.providers import LocalProvider, SlurmProvider
 from parsl.providers.base import ExecutionProvider
 
@@ -30,7 +32,7 @@ from hpcml.campaign.run_folder import RunFolder
 from hpcml.campaign.site import Site
 from hpcml.campaign.task import TaskFolder
 from hpcml.campaign.tether import tethered
-from hpcml.errors import SettingsError
+from hpcml.errors import PlatformError, SettingsError
 
 _LOOPBACK = "127.0.0.1"
 _POOL = "process_worker_pool.py"
@@ -76,11 +78,14 @@ class Blocks:
             self._kernel.cleanup()
             self._kernel = None
 
-    def start(self, task: TaskFolder, calculator: str) -> Future[int]:
-        """Start the MPI program of a task on the next free block; what it prints: task.output."""
+    def start(self, task: TaskFolder, calculator: str, site: Site) -> Future[int]:
+        """Start the MPI program of a task on the next free block; what it prints: task.output.
+
+        site   as this program sees it: its ranks, threads and memory
+        """
         arguments = [str(task.path), "--calculator", calculator]
-        command = mpi_command(self.site.ranks, "hpcml.campaign.worker", arguments, self.site)
-        line = shell_line(tethered(command), mpi_environment(self.site))
+        command = mpi_command(site.ranks, "hpcml.campaign.worker", arguments, site)
+        line = shell_line(tethered(command), mpi_environment(site))
         future: Future[int] = self._app(line, stdout=str(task.output), stderr=str(task.output))
         return future
 
@@ -101,6 +106,8 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         cores_per_worker=0.001,
         heartbeat_period=10,
         heartbeat_threshold=60,
+        # A block near its end takes no further program.
+        drain_period=int(site.seconds - 2 * site.margin) if remote else None,
         interchange_launch_cmd=tethered(
             [sys.executable, "-m", "parsl.executors.high_throughput.interchange"]
         ),
@@ -115,6 +122,20 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         # A task that failed is planned anew with what is missing then; Parsl must not repeat it.
         retries=0,
         usage_tracking=0,
+        monitoring=_monitoring(run_folder) if site.monitoring else None,
+    )
+
+
+def _monitoring(run_folder: RunFolder) -> MonitoringHub:
+    """Parsl's own database of its tasks and blocks, for parsl-visualize."""
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise PlatformError(
+            "site: monitoring = true needs Parsl's extra packages: pip install 'parsl[monitoring]'"
+        )
+    return MonitoringHub(
+        hub_address=_LOOPBACK,
+        logging_endpoint=f"sqlite:///{run_folder.logs}/monitoring.db",
+        resource_monitoring_enabled=False,
     )
 
 

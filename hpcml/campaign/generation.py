@@ -21,6 +21,7 @@ from hpcml.campaign.launch import last_line
 from hpcml.campaign.planning import Plan, PlanRecord, done_keys, plan
 from hpcml.campaign.run_folder import RunFolder
 from hpcml.campaign.service import process_start
+from hpcml.campaign.sharing import share_out
 from hpcml.campaign.site import Site
 from hpcml.campaign.task import Entry, Orders, Progress, Task, TaskFolder, replace, task_folders
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
@@ -197,8 +198,10 @@ class _Campaign:
         fruitless = 0
         with Blocks(self.site, self.run_folder) as blocks:
             while current.entries and not self.stop.asked:
-                tasks = [self._write_task(entries) for entries in self._share_out(current)]
-                started = {task: blocks.start(task, self.calculator) for task in tasks}
+                started = {}
+                for place, entries in share_out(current.entries, self.site):
+                    task = self._write_task(entries, place)
+                    started[task] = blocks.start(task, self.calculator, place)
                 self._watch(started, current, advance)
                 self.collect()
                 self._account(started)
@@ -208,15 +211,11 @@ class _Campaign:
                 if fruitless >= _STARTS_WITHOUT_PROGRESS and not self.stop.asked:
                     raise _reason(started)
 
-    def _share_out(self, current: Plan) -> list[list[Entry]]:
-        return [current.entries]
-
-    def _write_task(self, entries: list[Entry]) -> TaskFolder:
+    def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
         # The random part keeps writers of runs apart whose data sets are merged one day.
         identity = f"task{number:06d}-{secrets.token_hex(4)}"
         folder = TaskFolder(self.run_folder.work / identity)
-        site = self.site
         deadline = None
         if site.kind == "local" and site.walltime:
             deadline = self.stop.began + site.seconds

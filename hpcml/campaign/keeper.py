@@ -19,6 +19,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,10 @@ class Worker:
         self.orders = orders
         self.answered = 0
         self.log = log
-        self.scratch = Path(tempfile.mkdtemp(prefix="hpcml-", dir=scratch))  # mode 0700
+        # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
+        self.scratch = Path(
+            tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-", dir=scratch)
+        )
         threads = str(orders.threads)
         command = [sys.executable, "-m", "hpcml.campaign.psi4_worker"]
         command += ["--orders", msgspec.json.encode(orders).decode()]
@@ -101,6 +105,19 @@ class Worker:
         return status
 
 
+def _scratch_prefix() -> str:
+    return f"hpcml-{socket.gethostname()}-"
+
+
+def sweep(scratch: Path) -> None:
+    """Remove scratch folders of this host whose keepers were killed."""
+    prefix = _scratch_prefix()
+    for folder in scratch.glob(f"{prefix}*"):
+        keeper = folder.name.removeprefix(prefix).partition("-")[0]
+        if keeper.isdigit() and not Path(f"/proc/{keeper}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Keeper:
     """Answers the rank's questions, one at a time, with whatever workers that takes."""
 
@@ -117,6 +134,7 @@ class Keeper:
     def serve(self) -> None:
         """Answer until the rank closes its end of the pipe."""
         try:
+            sweep(self.scratch)
             self._ready_worker()
             wire.write(self.replies, {"ready": os.getpid()})
             while True:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from hpcml.campaign.cost import CostModel, size
+from hpcml.campaign import failures
+from hpcml.campaign.cost import CostModel, fit, read_timings, size
 from hpcml.campaign.failures import Failure
-from hpcml.campaign.task import Entry
+from hpcml.campaign.run_folder import RunFolder
+from hpcml.campaign.task import Entry, task_folders
 from hpcml.campaign.wire import pack_molecule
 from hpcml.molecules import Defect, Molecule
 from hpcml.response import Level, Request
@@ -105,6 +107,29 @@ def plan(
     result.failed += len(result.defects)
     result.entries.sort(key=lambda entry: entry.expected, reverse=True)
     return result
+
+
+def survey(
+    run_folder: RunFolder,
+    molecules: Iterable[Molecule | Defect],
+    level: Level,
+    request: Request,
+    hang_seconds: float,
+    suspects: Collection[str] = (),
+) -> Plan:
+    """The plan of a run as it stands, with costs fitted to what it has computed so far."""
+    timings = (folder.timings for folder in task_folders(run_folder.work))
+    sizes, seconds = read_timings(path for path in timings if path.exists())
+    return plan(
+        molecules,
+        level,
+        request,
+        done=done_keys(run_folder.dataset),
+        failed=failures.read(run_folder.failures).keys(),
+        cost=fit(level, request, sizes, seconds),
+        hang_seconds=hang_seconds,
+        suspects=suspects,
+    )
 
 
 def _as_failure(defect: Defect) -> Failure:

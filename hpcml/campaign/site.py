@@ -45,6 +45,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     to expect less
     molecules_per_process   after so many, a Psi4 process is replaced by a fresh one
     rows_per_shard  of the data set
+    large_functions   molecules with at least so many basis functions are large: they are
+                    computed by ranks of ``large_threads`` threads, with the memory of the ranks
+                    whose cores they take; 0: none is large
     monitoring      keep Parsl's monitoring database in RUN/logs
     """
 
@@ -77,14 +80,16 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     hang_seconds: float = 14400.0
     molecules_per_process: int = 500
     rows_per_shard: int = 512
+    large_functions: int = 0
+    large_threads: int = 4
     monitoring: bool = False
 
     def __post_init__(self) -> None:
         for name in ("nodes", "blocks", "threads", "tries", "molecules_per_process",
-                     "rows_per_shard"):  # fmt: skip
+                     "rows_per_shard", "large_threads"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SettingsError(f"site: {name} must be at least 1")
-        for name in ("ranks_per_node", "gpus_per_node", "margin", "array"):
+        for name in ("ranks_per_node", "gpus_per_node", "margin", "array", "large_functions"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"site: {name} must not be negative")
         if self.memory_mb < 500:
@@ -117,6 +122,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return self
         nodes = int(environment.get("SLURM_JOB_NUM_NODES", self.nodes))
         return msgspec.structs.replace(self, kind="allocation", nodes=nodes, blocks=1)
+
+    def with_shape(self, *, ranks_per_node: int, threads: int, memory_mb: int) -> Site:
+        """The same site with other ranks."""
+        return msgspec.structs.replace(
+            self, ranks_per_node=ranks_per_node, threads=threads, memory_mb=memory_mb
+        )
 
     @property
     def ranks(self) -> int:

@@ -11,6 +11,7 @@ stays: the next start recovers the writers' journals and plans what is missing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import select
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_NAP, _LONGEST_NAP = 0.0002, 0.010  # seconds between looks at MPI's messages
 _SECONDS_BETWEEN_CHECKS = 1.0
+_SECONDS_TO_TIDY = 5.0
 
 
 class KeeperIsGoneError(Exception):
@@ -80,8 +82,13 @@ class KeeperProcess:
 
     def end(self) -> None:
         """End keeper and Psi4, whatever they are doing."""
-        self.process.kill()  # its Psi4 process dies with it
-        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.questions.close()  # it sees that, ends Psi4 and empties the scratch folder
+        try:
+            self.process.wait(timeout=_SECONDS_TO_TIDY)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its Psi4 process dies with it
+            self.process.wait()
 
 
 class Mail:

@@ -92,12 +92,16 @@ def test_a_process_is_replaced_after_its_share_of_molecules(keeper, campaign, tm
     assert len({tuple(processes) for processes in scratches}) >= 2
 
 
-def test_nothing_outlives_the_keeper(keeper, campaign, wait_until):
+def test_nothing_outlives_the_keeper(keeper, campaign, wait_until, tmp_path):
     one = keeper()
     one.ask(campaign.waters("slow-3600")[0])
     wait_until(lambda: campaign.processes("psi4_worker"))
     os.kill(one.process.pid, signal.SIGKILL)
+    one.process.wait()
     wait_until(lambda: not campaign.processes("psi4_worker"))
+    assert len(list(tmp_path.glob("hpcml-*"))) == 1  # nobody was left to remove it
+    keeper().compute(campaign.waters("fine")[0])
+    assert len(list(tmp_path.glob("hpcml-*"))) == 1  # its own: the orphan is swept away
 
 
 def test_a_rank_that_is_gone_ends_the_keeper_in_mid_calculation(

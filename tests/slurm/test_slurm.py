@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from hpcml import config
-from hpcml.campaign import submit
+from hpcml.campaign import generate, submit
 from hpcml.store import Dataset, result_key, verify
 
 pytestmark = pytest.mark.slurm
@@ -46,4 +46,12 @@ def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, site, run_folder, mol
     )
     state = slurm.wait(answer.stdout.strip())
     assert state == "COMPLETED", (run_folder.path.parent / "job.out").read_text()
+    assert_complete(run_folder, molecules, path)
+
+
+def test_pilot_jobs_from_a_login_node(slurm, site, run_folder, molecules, campaign):
+    path = campaign(site)
+    settings = config.load(path)
+    report = generate(run_folder, molecules, settings.level, settings.properties, site)
+    assert (report.done, report.left) == (len(molecules), 0)
     assert_complete(run_folder, molecules, path)

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import linear, second_order
-from hpcml.response.compute import response_tensors
-from hpcml.response.fock import FockResponse
 from hpcml.response.level import Level, Request
 from hpcml.response.reference import Reference, Resources, ground_state, session
+from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]
 
@@ -29,44 +28,50 @@ def _level(method: str) -> Level:
     )
 
 
-def _densities(reference: Reference, level: Level) -> tuple[Array, Array]:
-    fock = FockResponse(
-        reference.channels, reference.two_electron(9), reference.kernel(level.kernel_grid)
-    )
-    operators = -reference.dipole_integrals
+def _densities(reference: Reference, level: Level) -> tuple[Tensors, Array, Array]:
+    """First-order tensors, and densities of first and second order."""
+    found = tensors(reference, level, Request(properties=("alpha", "beta", "shares")))
+    fock = found.fock
+    assert fock is not None
 
-    def solve(gradients: Array) -> linear.Solution:
-        return linear.solve(
-            fock.gaps, gradients, np.zeros(1), fock.plus_product, fock.minus_product,
+    def solve(right_sides: Array) -> Array:
+        solution = linear.solve(
+            fock.gaps,
+            right_sides,
+            np.zeros(1),
+            fock.plus_product,
+            fock.minus_product,
             convergence=level.response_convergence,
-        )  # fmt: skip
+        )
+        return 0.5 * solution.plus[:, 0]
 
-    first = solve(fock.gradients(operators))
-    return second_order.densities(
-        fock,
-        fock.first_order(operators, first.plus[:, 0], first.minus[:, 0], first.carried[:, 0]),
-        reference._matrices,
-        lambda gradients: 0.5 * solve(gradients).plus[:, 0],
-    )
+    return found, *second_order.densities(fock, found.static, reference.matrices, solve)
 
 
 @pytest.mark.parametrize(
     ("molecule", "method"),
-    [(WATER, "HF"), (WATER, "PBE"), (WATER, "B3LYP"), (WATER, "CAM-B3LYP"), (AMINO, "HF")],
-    ids=["RHF", "PBE", "B3LYP", "CAM-B3LYP", "UHF"],
+    [
+        pytest.param(WATER, "HF", id="RHF"),
+        pytest.param(AMINO, "HF", id="UHF"),
+        pytest.param(WATER, "CAM-B3LYP", id="CAM-B3LYP"),
+        pytest.param(WATER, "PBE", id="PBE", marks=pytest.mark.slow),
+        pytest.param(WATER, "B3LYP", id="B3LYP", marks=pytest.mark.slow),
+    ],
 )
 def test_n_plus_1_is_2n_plus_1(molecule: Molecule, method: str, tmp_path: Path) -> None:
     level = _level(method)
-    reference = ground_state(molecule, level, Resources(scratch=tmp_path))
-    alphas, betas, _ = response_tensors(reference, level, Request(properties=("alpha", "beta")))
-    first, second = _densities(reference, level)
+    with ground_state(molecule, level, Resources(scratch=tmp_path)) as reference:
+        found, first, second = _densities(reference, level)
     mu = reference.dipole_integrals
     np.testing.assert_allclose(
-        np.einsum("imn,jmn->ij", mu, first), alphas[0].tensor, rtol=1e-7, atol=1e-7
+        np.einsum("imn,jmn->ij", mu, first), found.polarizability[0].tensor, rtol=1e-7, atol=1e-7
     )
     # the third derivative of a functional is a central difference here and there
     np.testing.assert_allclose(
-        np.einsum("imn,jkmn->ijk", mu, second), betas[0].tensor, rtol=1e-6, atol=1e-6
+        np.einsum("imn,jkmn->ijk", mu, second),
+        found.hyperpolarizability[0].tensor,
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
@@ -85,8 +90,8 @@ def test_densities_are_those_of_finite_fields(tmp_path: Path) -> None:
             )
             _, wavefunction = psi4.energy("hf", molecule=psi4_molecule, return_wfn=True)
             found[steps] = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
-    reference = ground_state(WATER, level, Resources(scratch=tmp_path))
-    first, second = _densities(reference, level)
+    with ground_state(WATER, level, Resources(scratch=tmp_path)) as reference:
+        _, first, second = _densities(reference, level)
     slope = (8.0 * (found[1] - found[-1]) - (found[2] - found[-2])) / (12.0 * field)
     curvature = (
         16.0 * (found[1] + found[-1]) - (found[2] + found[-2]) - 30.0 * found[0]

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 WATER = Molecule([8, 1, 1], [[0.1, 0.0, 0.1173], [0.1, 0.7572, -0.4692], [0.1, -0.7572, -0.4692]])
 HYDROXIDE = Molecule([8, 1], [[0.2, -0.1, 0.0], [0.3, 0.6, 0.63]], charge=-1)
-LEVEL = Level(method="HF", basis="6-31G", exact=True, scf_convergence=1e-10, grid=(75, 590))
+LEVEL = Level(method="HF", basis="6-31G", exact=True, scf_convergence=1e-10)
 FIELD = 2e-3
 
 

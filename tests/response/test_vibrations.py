@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pyscf import gto, scf
+from pyscf import dft, gto, scf
 from pyscf.hessian import thermo
 
 from hpcml.molecules.molecule import Molecule
@@ -178,6 +178,28 @@ def test_pyscf_agrees(formaldehyde: tuple[Array, dict[str, Array]]) -> None:
     # PySCF weighs with the isotopes' mean masses: 0.03 % for hydrogen, more than all the rest.
     theirs = thermo.harmonic_analysis(molecule, other.reshape(4, 3, 4, 3).transpose(0, 2, 1, 3))
     np.testing.assert_allclose(ours.frequencies, theirs["freq_wavenumber"], rtol=1e-3)
+
+
+def test_pyscf_agrees_on_the_functional(tmp_path: Path) -> None:
+    """Differences of B3LYP gradients against an analytic B3LYP Hessian."""
+    water = Molecule([8, 1, 1], [[0.0, 0.0, 0.12], [0.0, 0.76, -0.47], [0.0, -0.75, -0.48]])
+    positions = water.positions / units.ANGSTROM
+    level = Level(method="B3LYP", basis="STO-3G", exact=True)
+    with open_surface(water, level, Resources(scratch=tmp_path)) as surface:
+        assert surface.analytic_hessian(positions) is None
+        found, _ = vibrations.finite_difference_hessian(surface, positions)
+    molecule = gto.M(
+        atom=list(zip(water.symbols, positions, strict=True)), unit="B", basis="sto-3g"
+    )
+    # Psi4's (and Gaussian's) B3LYP has the third fit of Vosko, Wilk and Nusair.
+    kohn_sham = dft.RKS(molecule, xc="b3lypg").set(conv_tol=1e-11)
+    kohn_sham.grids.level = 4
+    other = kohn_sham.run().Hessian().kernel().transpose(0, 2, 1, 3).reshape(9, 9)
+    # Neither programme's Hessian follows its grid's points: 1e-3 of a largest element of 0.7.
+    np.testing.assert_allclose(found, other, atol=1e-3)
+    np.testing.assert_allclose(
+        _plain_frequencies(found, water.numbers), _plain_frequencies(other, water.numbers), atol=3.0
+    )
 
 
 def test_water_at_hf_631gd_as_printed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import tomli_w
@@ -122,7 +122,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def convert(tables: dict[str, Any], kind: type[Any], path: Path) -> Any:
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def convert(tables: dict[str, Any], kind: type[_T], path: Path) -> _T:
     """Tables as ``kind``; SettingsError naming file, key and what was expected."""
     try:
         return msgspec.convert(tables, kind)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpcml.campaign.site import Site
 from hpcml.campaign.tether import tethered
-from hpcml.errors import PlatformError
+from hpcml.errors import PlatformError, SettingsError
 
 _SECONDS_BETWEEN_LOOKS = 0.2
+_WRONG_SETTINGS, _WORK_LEFT = 2, 85  # exit codes of hpcml's programs
 
 
 def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
@@ -85,13 +89,15 @@ def run_mpi(
     log: Path,
     *,
     watch: Callable[[], None] | None = None,
-) -> None:
+) -> bool:
     """Run an MPI program to its end; what it prints goes to ``log``.
 
     watch   called about five times a second while it runs, e.g. to show progress
-    Raises PlatformError, with the last line of the log, if it fails.  It dies with this process.
+
+    SIGTERM and SIGUSR1 are passed on to the program as SIGUSR1.  False if it stopped in time with
+    work left (exit code 85).  Raises SettingsError if it says so (exit code 2), PlatformError if
+    it fails otherwise, with the telling line of the log.  It dies with this process.
     """
-    site = site.here(os.environ)
     command = mpi_command(ranks, module, arguments, site)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -107,18 +113,39 @@ def run_mpi(
         except OSError as error:
             raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
         try:
-            while process.poll() is None:
-                if watch is not None:
-                    watch()
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            with _passing_signals_to(process):
+                while process.poll() is None:
+                    if watch is not None:
+                        watch()
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
         except BaseException:
             process.terminate()
             process.wait()
             raise
-    if process.returncode != 0:
-        raise PlatformError(
-            f"{module} ended with status {process.returncode}: {last_line(log, start)} (see {log})"
-        )
+    if process.returncode in (0, _WORK_LEFT):
+        return process.returncode == 0
+    words = last_line(log, start).removeprefix("hpcml ")
+    if process.returncode == _WRONG_SETTINGS:
+        raise SettingsError(words)
+    raise PlatformError(f"{module} ended with status {process.returncode}: {words} (see {log})")
+
+
+@contextmanager
+def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ask the program to stop in order where this process is asked to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = {
+        number: signal.signal(number, lambda *_: process.send_signal(signal.SIGUSR1))
+        for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
 
 
 def last_line(log: Path, start: int = 0) -> str:

@@ -112,6 +112,7 @@ def plan(
 def survey(
     run_folder: RunFolder,
     molecules: Iterable[Molecule | Defect],
+    *,
     level: Level,
     request: Request,
     hang_seconds: float,

@@ -1,0 +1,141 @@
+"""The commands as a person types them: what they print, and what they say to bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WATER = """3
+name=water
+O 0.000000 0.000000 0.117790
+H 0.000000 0.755453 -0.471161
+H 0.000000 -0.755453 -0.471161
+"""
+
+
+def hpcml(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hpcml", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def water(tmp_path: Path) -> Path:
+    path = tmp_path / "water.xyz"
+    path.write_text(WATER)
+    return path
+
+
+def _campaign(folder: Path, source: str, basis: str = "STO-3G") -> Path:
+    path = folder / "campaign.toml"
+    path.write_text(
+        f'name = "c"\n[molecules]\nsource = "{source}"\n'
+        f'[level]\nmethod = "HF"\nbasis = "{basis}"\n'
+        "[properties]\nproperties = ['dipole']\n"
+    )
+    return path
+
+
+def test_compute_writes_the_promised_document(water: Path, tmp_path: Path) -> None:
+    words = ["compute", water, "--method", "HF", "--basis", "STO-3G", "--exact"]
+    words += ["--property", "dipole,alpha,beta,zpve,shares"]
+    words += ["--process", "static,shg", "--frequency", "0.05", "--json", "out.json"]
+    ended = hpcml(*words, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "polarizability" in ended.stdout.lower()
+    answer = json.loads((tmp_path / "out.json").read_text())
+    assert set(answer) >= {
+        *("energy", "dipole", "polarizability", "hyperpolarizability"),
+        *("zpve", "frequencies", "provenance"),
+    }
+    assert [a["frequency"] for a in answer["polarizability"]] == [0.0, 0.05]
+    assert [(b["process"], b["frequencies"]) for b in answer["hyperpolarizability"]] == [
+        ("static", [0.0, 0.0, 0.0]),
+        ("shg", [-0.1, 0.05, 0.05]),
+    ]
+    assert len(answer["frequencies"]) == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "water.xyz"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--basis", "no-such-basis"], "no-such-basis"),
+        (["--method", "no-such-functional"], "no-such-functional"),
+        (["--multiplicity", "2"], "multiplicity"),
+        (["--frequency=-0.1"], "frequency"),
+        (["--property", "colour"], "colour"),
+        (["--process", "thg"], "thg"),
+    ],
+)
+def test_compute_answers_wrong_settings_with_one_line(
+    water: Path, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    ended = hpcml("compute", water, "--method", "HF", "--basis", "STO-3G", *words, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert expected in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("empty.xyz", "", "empty.xyz"),
+        ("missing.xyz", None, "missing.xyz"),
+        ("words.docx", "hello", "docx"),
+    ],
+)
+def test_a_source_without_molecules_is_wrong_input(
+    tmp_path: Path, name: str, text: str | None, expected: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    ended = hpcml("generate", _campaign(tmp_path, name), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert expected in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_bad_record_is_one_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
+    gold = "1\nname=gold\nAu 0 0 0\n"  # no such element in STO-3G's Psi4 file: see below
+    broken = "3\nname=broken\nO 0 0 0\nH 0 nonsense 0\nH 0 0 1\n"
+    (tmp_path / "some.xyz").write_text(WATER + broken + gold)
+    ended = hpcml("generate", _campaign(tmp_path, "some.xyz", "6-31G"), cwd=tmp_path)
+    assert ended.returncode == 1
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("failed")]
+    assert len(lines) == 2
+    rows = [json.loads(x) for x in (tmp_path / "runs/c/failures.jsonl").read_text().splitlines()]
+    assert {row["name"]: row["cause"] for row in rows} == {"broken": "input", "gold": "input"}
+    by_name = {row["name"]: row["message"] for row in rows}
+    assert "some.xyz" in by_name["broken"] and "line 9" in by_name["broken"]
+    assert "Au" in by_name["gold"] and "6-31G" in by_name["gold"]
+    verified = hpcml("verify", tmp_path / "runs/c/dataset", cwd=tmp_path)
+    assert verified.returncode == 0 and "1 row" in verified.stdout
+
+
+def test_a_smiles_that_does_not_parse_is_one_failure(tmp_path: Path) -> None:
+    (tmp_path / "some.smi").write_text("O water\nC(( nonsense\n")
+    ended = hpcml("generate", _campaign(tmp_path, "some.smi"), cwd=tmp_path)
+    assert ended.returncode == 1
+    (row,) = (tmp_path / "runs/c/failures.jsonl").read_text().splitlines()
+    assert json.loads(row)["cause"] == "input" and "line 2" in json.loads(row)["message"]
+
+
+def test_unknown_words_are_usage_errors(tmp_path: Path) -> None:
+    assert hpcml("no-such-command", cwd=tmp_path).returncode == 2
+    assert hpcml("run", cwd=tmp_path).returncode == 2
+
+
+def test_doctor_finds_everything_here(tmp_path: Path) -> None:
+    ended = hpcml("doctor", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout
+    for what in ("Psi4", "BLAS", "MPI", "Horovod", "Parsl", "SLURM"):
+        assert what in ended.stdout

@@ -252,7 +252,8 @@ def scatter_linear(
 
     def share(relevance: Tensor) -> Shares:
         per_unit, lost = ratio(relevance, summed)
-        return Shares([fixed * per_unit.index_select(0, index)], {"epsilon": lost})
+        to_rows = fixed * per_unit.index_select(0, index)
+        return Shares([trace.from_readout(to_rows, size)], {"epsilon": lost})
 
     passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
@@ -270,7 +271,8 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
 
     def share(relevance: Tensor) -> Shares:
         per_winner, lost = ratio(relevance, winners)
-        return Shares([wins * per_winner.index_select(0, index)], {"epsilon": lost})
+        to_rows = wins * per_winner.index_select(0, index)
+        return Shares([trace.from_readout(to_rows, size)], {"epsilon": lost})
 
     passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)

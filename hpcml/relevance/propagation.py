@@ -119,18 +119,19 @@ def propagate(
     target: int = 0,
     seed: Callable[[Tensor], Tensor] | None = None,
     replace: Callable[[str, str, Tensor], Tensor] | None = None,
+    readout: Tensor | None = None,
 ) -> Relevance:
     """One traced forward and one backward.
 
     seed       relevance (M,) to start from, made from the prediction (M,); the prediction itself
                by default
-    replace    see ``Trace``
+    replace, readout    see ``Trace``
     """
     if isinstance(batch, Tensor):
         owners = Owners.of_rows(batch.shape[0], batch.device)
     else:
         owners = Owners.of_batch(batch)
-    with torch.enable_grad(), Trace(model, owners, composite, replace) as trace:
+    with torch.enable_grad(), Trace(model, owners, composite, replace, readout) as trace:
         # a plain network has no layer that marks its input
         inputs = trace.source("input", "molecule", batch) if isinstance(batch, Tensor) else batch
         output = model(inputs)

@@ -75,6 +75,7 @@ class Trace(TorchFunctionMode):
     owners      to which molecule each row belongs
     composite   the rule of each affine layer, and how products share
     replace     changes the value of each input before it enters: (name, kind, values) -> values
+    readout     (A,) multiplies the relevance that each atom takes from its molecule
 
     sources     name -> (kind of rows, leaf): the network's inputs, whose gradients will be
                 their relevances
@@ -88,12 +89,13 @@ class Trace(TorchFunctionMode):
         owners: Owners,
         composite: Composite,
         replace: Callable[[str, str, Tensor], Tensor] | None = None,
+        readout: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model, self.owners, self.composite = model, owners, composite
         self.sources: dict[str, tuple[str, Tensor]] = {}
         self.ledgers: dict[str, Tensor] = {}
-        self._replace = replace
+        self._replace, self._readout = replace, readout
         self._names = {module: name or "network" for name, module in model.named_modules()}
         self._originals: dict[nn.Module, Callable[..., Any]] = {}
         self._training: list[nn.Module] = []
@@ -185,6 +187,15 @@ class Trace(TorchFunctionMode):
             if known is not None and known.shape[0] == size:
                 return known
         return owner.new_zeros(size).index_copy_(0, index, owner)
+
+    def from_readout(self, relevance: Tensor, size: int) -> Tensor:
+        """Relevance (A, ...) that a scatter to ``size`` rows gives atoms, of chosen ones only."""
+        if self._readout is None or (size, len(relevance)) != (
+            self.owners.molecules,
+            len(self._readout),
+        ):
+            return relevance
+        return relevance * self._readout.view(-1, *[1] * (relevance.dim() - 1)).to(relevance)
 
     def source(self, name: str, kind: str, values: Tensor) -> Tensor:
         """An input of the network: a leaf, whose gradient will be its relevance."""

@@ -41,7 +41,7 @@ def by_zennit(zennit, model, inputs, rule):
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 @pytest.mark.parametrize(
-    ("ours", "name", "arguments"),
+    "rule",
     [
         (Epsilon(EPSILON), "Epsilon", {"epsilon": EPSILON}),
         (Gamma(0.25, EPSILON), "Gamma", {"gamma": 0.25, "stabilizer": EPSILON}),
@@ -52,7 +52,8 @@ def by_zennit(zennit, model, inputs, rule):
         (WSquare(EPSILON), "WSquare", {"stabilizer": EPSILON, "zero_params": "bias"}),
     ],
 )
-def test_zennit(zennit, plain_network, plain_inputs, activation, ours, name, arguments):
+def test_zennit(zennit, plain_network, plain_inputs, activation, rule):
+    ours, name, arguments = rule
     model = plain_network(activation)
     expected = by_zennit(zennit, model, plain_inputs, getattr(zennit.rules, name)(**arguments))
     found = explain(model, plain_inputs, ours).features["input"]

@@ -106,10 +106,10 @@ def _exports(site: Site) -> list[str]:
 _FUNCTION = r"""
 # Runs a command in the background, so that the shell can pass SLURM's signals on to it.
 stage() {
-    "$@" &
-    child=$!
     trap 'caught=yes; kill -USR1 "$child" 2>/dev/null' USR1
     trap 'caught=yes; kill -TERM "$child" 2>/dev/null' TERM
+    "$@" &
+    child=$!
     caught=yes
     while [ -n "$caught" ]; do  # a signal ends the wait, but not the command
         caught=

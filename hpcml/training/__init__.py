@@ -1,5 +1,6 @@
 """Training: networks learn from a data set, on any number of ranks, the same way."""
 
+from hpcml.training.ensemble import predict_ensemble
 from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.predict import applicability, predict
 from hpcml.training.settings import Target, TrainSettings
@@ -12,5 +13,6 @@ __all__ = [
     "applicability",
     "load_model",
     "predict",
+    "predict_ensemble",
     "train",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -21,16 +21,34 @@ from hpcml.training.world import World
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """N usable rows of a data set and T targets.
+class Candidates:
+    """The K rows of a data set that have a value of every target.
 
-    keys        row keys of the data set
-    molecules   of each row
-    examples    of each row, for the inputs of one network
-    values      (N, T) float64, in ``units``
-    labels      T names, as in Target.label
-    units       T short units: "a0^3"
-    left_out    reason -> rows of the data set that are not here
+    keys, molecule_keys    of each row
+    molecules              of each row, made when asked for
+    values                 (K, T) float64, in ``units``
+    labels                 T names, as in Target.label
+    units                  T short units: "a0^3"
+    left_out               reason -> rows of the data set that are not here
+    """
+
+    keys: list[str]
+    molecule_keys: list[str]
+    molecules: Sequence[Molecule]
+    values: NDArray[np.float64]
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """N rows to learn from and be judged by, and T targets.
+
+    keys, molecules  of each row
+    examples         of each row, for the inputs of one network
+    values           (N, T) float64, in ``units``
+    labels, units    as of the candidates
     """
 
     keys: list[str]
@@ -39,45 +57,58 @@ class TrainingData:
     values: NDArray[np.float64]
     labels: tuple[str, ...]
     units: tuple[str, ...]
-    left_out: dict[str, int]
 
-    @property
+    @cached_property
     def atoms(self) -> NDArray[np.int64]:
         """(N,) number of atoms of each row."""
         return np.array([len(molecule) for molecule in self.molecules])
 
 
-def read_data(
-    dataset: Dataset, targets: Sequence[Target], inputs: frozenset[str], world: World
-) -> TrainingData:
-    """The rows that have a value of every target and whose graph can be perceived.
+def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
+    """The rows that have every target; the others are counted by reason.
 
-    All ranks call it, and share the work.  The rows left out are counted by reason.  Raises
-    InputError where a target is no column of the data set, or no row is left.
+    Raises InputError where a target is no column of the data set, or no row is left.
     """
     values = np.stack([target_values(dataset, target) for target in targets], axis=1)
-    labels = tuple(target.label for target in targets)
-    left_out: Counter[str] = Counter()
-    for row_is_missing, label in zip(~np.isfinite(values).T, labels, strict=True):
-        if row_is_missing.any():
-            left_out[f"no value of {label}"] = int(row_is_missing.sum())
-    valued = np.flatnonzero(np.isfinite(values).all(axis=1))
-    molecules = [dataset.molecules[int(row)] for row in valued]
-    found, examples = _examples(molecules, inputs, world)
-    if len(found) < len(valued):
-        left_out["bonds cannot be perceived"] = len(valued) - len(found)
-    rows = valued[found]
+    left_out = {
+        f"no value of {target.label}": int(missing.sum())
+        for target, missing in zip(targets, ~np.isfinite(values).T, strict=True)
+        if missing.any()
+    }
+    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
+    return Candidates(
+        keys=dataset.keys[rows].tolist(),
+        molecule_keys=dataset.molecule_keys[rows].tolist(),
+        molecules=dataset.subset(rows).molecules,
+        values=values[rows],
+        labels=tuple(target.label for target in targets),
+        units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
+        left_out=left_out,
+    )
+
+
+def read_data(
+    candidates: Candidates, keys: Collection[str], inputs: frozenset[str], world: World
+) -> TrainingData:
+    """Those candidates that have these keys, less those whose bonds cannot be perceived.
+
+    All ranks call it, and share the work of making the features.
+    """
+    wanted = set(keys)
+    chosen = [number for number, key in enumerate(candidates.keys) if key in wanted]
+    molecules = [candidates.molecules[number] for number in chosen]
+    found, examples = _examples(molecules, inputs, world)
+    rows = [chosen[number] for number in found]
     return TrainingData(
-        keys=[str(dataset.keys[row]) for row in rows],
+        keys=[candidates.keys[row] for row in rows],
         molecules=[molecules[number] for number in found],
         examples=examples,
-        values=values[rows],
-        labels=labels,
-        units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
-        left_out=dict(left_out),
+        values=candidates.values[rows],
+        labels=candidates.labels,
+        units=candidates.units,
     )
 
 

@@ -60,7 +60,7 @@ class CurveFile:
             self._writer.flush()
 
     def _row(self, values: Sequence[float]) -> list[object]:
-        return [int(values[0]), *(repr(float(value)) for value in values[1:]), self._unit]
+        return [int(values[0]), *map(float, values[1:]), self._unit]
 
 
 def _event_writer(folder: Path, epochs: int) -> Any:
@@ -89,12 +89,21 @@ def write_predictions(
     predicted: NDArray[np.float64],
 ) -> None:
     """predictions.csv: key, split, reference and predicted value of each target, in its unit."""
-    header = ["key", "split", *per_target("reference", labels), *per_target("predicted", labels)]
-    rows: list[list[object]] = [
-        [key, part, *map(repr, map(float, true)), *map(repr, map(float, guess))]
-        for key, part, true, guess in zip(keys, parts, reference, predicted, strict=True)
-    ]
-    replace_file(folder / PREDICTIONS_FILE, _csv([header, *rows]))
+    write_csv(
+        folder / PREDICTIONS_FILE,
+        ["key", "split", *per_target("reference", labels), *per_target("predicted", labels)],
+        [
+            [key, part, *true, *guess]
+            for key, part, true, guess in zip(
+                keys, parts, reference.tolist(), predicted.tolist(), strict=True
+            )
+        ],
+    )
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table, whole or not at all; floats with all their digits."""
+    replace_file(path, _csv([header, *rows]))
 
 
 def errors_of(

@@ -19,7 +19,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name         a scalar column of the data set ("alpha_iso"), or "dipole" for its length
     process      of a hyperpolarizability: "static", "shg", "eope", "or"
     frequency    hartree, where the column has a frequency axis
-    extensive    sum over atoms (true) or mean (false); None: as HABITS says for the name
+    extensive    sum over atoms (true) or mean (false); None: by EXTENSIVE
     """
 
     name: str
@@ -40,7 +40,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.name in EXTENSIVE if self.extensive is None else self.extensive
 
 
-EXTENSIVE = frozenset({"energy", "zpve", "alpha_iso"})
+EXTENSIVE = frozenset(
+    {
+        "alpha_iso",
+        "electronic_spatial_extent",
+        "energy",
+        "enthalpy_298k",
+        "free_energy_298k",
+        "heat_capacity",
+        "internal_energy_0k",
+        "internal_energy_298k",
+        "zpve",
+    }
+)
 """Targets that are sums over atoms unless the settings say otherwise.
 
 beta_parallel is a projection on the molecule's own dipole and does not add up; nor does the
@@ -71,6 +83,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     train, validation, test    shares of the rows up to 1, numbers of rows above; test takes
                      what is left when it is 0
     heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
+    train_sizes      learning curve: a network is trained on the first so many training rows for
+                     each, in the same number of steps, before the one on all of them
     members          networks of the ensemble, differing by their seed alone
     ranks, threads   processes, and threads of each
     backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
@@ -110,6 +124,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     validation: Share = 0.1
     test: Share = 0.0
     heavy_atoms: Count = 0
+    train_sizes: tuple[Positive, ...] = ()
 
     ranks: Positive = 2
     threads: Positive = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive
 from hpcml.store.disk import replace_file
+from hpcml.training.data import Candidates
 from hpcml.training.settings import TrainSettings
 
 PARTS = ("train", "validation", "test")
@@ -23,7 +24,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     kind           how it was made: TrainSettings.split
     fingerprint    of the data set; "" for a split written by hand
-    left_out       rows without a value of every target, in no part
+    left_out       reason -> rows of the data set that are in no part because of it
     """
 
     kind: str
@@ -31,7 +32,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     validation: tuple[str, ...]
     test: tuple[str, ...] = ()
     fingerprint: str = ""
-    left_out: int = 0
+    left_out: dict[str, int] = {}
 
     def part(self, name: str) -> tuple[str, ...]:
         """Keys of "train", "validation", or "test"."""
@@ -39,28 +40,24 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return keys
 
 
-def make_split(
-    settings: TrainSettings,
-    keys: Sequence[str],
-    molecules: Sequence[Molecule],
-    *,
-    fingerprint: str,
-    left_out: int,
-) -> Split:
+def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str) -> Split:
     """Divide the rows as the settings say.
 
     The result depends on the set of keys and the seed, not on the order of the rows.  Rows of
     one molecule (the same geometry twice) stay together.  Raises InputError where a part that
     is needed would be empty, SettingsError where the numbers do not fit.
     """
+    keys, molecules = candidates.keys, candidates.molecules
     if settings.split == "file":
-        split = _from_file(settings.split_file, set(keys), fingerprint, left_out)
-        check_disjoint(split, dict(zip(keys, molecules, strict=True)))
-        return split
+        split = _from_file(settings.split_file, set(keys))
+        check_disjoint(split, dict(zip(keys, candidates.molecule_keys, strict=True)))
+        return msgspec.structs.replace(
+            split, kind="file", fingerprint=fingerprint, left_out=candidates.left_out
+        )
     rows = sorted(range(len(keys)), key=lambda row: keys[row])
     groups: dict[str, list[int]] = defaultdict(list)
     for row in rows:
-        groups[molecules[row].key].append(row)
+        groups[candidates.molecule_keys[row]].append(row)
     random = np.random.default_rng([settings.seed, 0x5917])
     shuffled = list(groups.values())
     shuffled = [shuffled[i] for i in random.permutation(len(shuffled))]
@@ -78,16 +75,31 @@ def make_split(
         validation=validation,
         test=test,
         fingerprint=fingerprint,
-        left_out=left_out,
+        left_out=candidates.left_out,
     )
+    check_size(split, settings, len(keys))
+    return split
+
+
+def without(split: Split, missing: Collection[str], reason: str) -> Split:
+    """The split less some rows, which are counted under ``reason``."""
+    if not missing:
+        return split
+    gone = set(missing)
+    parts = {part: tuple(key for key in split.part(part) if key not in gone) for part in PARTS}
+    left_out = split.left_out | {reason: len(gone)}
+    return msgspec.structs.replace(split, left_out=left_out, **parts)
+
+
+def check_size(split: Split, settings: TrainSettings, rows: int) -> None:
+    """InputError where there is nothing to train on, or to validate with."""
     for name in ("train", "validation"):
         if not split.part(name):
             raise InputError(
-                f"too few rows: {len(keys)} with a value of every target leave none for {name} "
+                f"too few rows: {rows} with a value of every target leave none for {name} "
                 f"(train {settings.train:g}, validation {settings.validation:g}, "
                 f"test {settings.test:g})"
             )
-    return split
 
 
 def part_sizes(settings: TrainSettings, rows: int) -> tuple[int, int, int]:
@@ -166,7 +178,7 @@ def _by_size(
     return [train, validation, parts[1]]
 
 
-def _from_file(path: str, keys: set[str], fingerprint: str, left_out: int) -> Split:
+def _from_file(path: str, keys: set[str]) -> Split:
     """A split saved earlier, or written by hand, over rows that the data set has."""
     if not path:
         raise SettingsError("train.split_file: split = 'file' needs a file")
@@ -178,16 +190,19 @@ def _from_file(path: str, keys: set[str], fingerprint: str, left_out: int) -> Sp
                 f"{path}: {len(missing)} keys of {part} are no rows of the data set with a "
                 f"value of every target (the first: {missing[0]})"
             )
-    return msgspec.structs.replace(split, kind="file", fingerprint=fingerprint, left_out=left_out)
+    return split
 
 
-def check_disjoint(split: Split, molecules: dict[str, Molecule]) -> None:
-    """InputError where a row or a molecule stands in two parts, or a row twice in one."""
+def check_disjoint(split: Split, molecule_keys: Mapping[str, str]) -> None:
+    """InputError where a row or a molecule stands in two parts, or a row twice in one.
+
+    molecule_keys    row key -> molecule key
+    """
     seen: dict[str, str] = {}
     for part in PARTS:
         names = set()
         for key in split.part(part):
-            name = molecules[key].key
+            name = molecule_keys[key]
             names.add(name)
             if seen.get(name, part) != part:
                 raise InputError(f"row {key} stands in {seen[name]} and in {part} of the split")

@@ -1,50 +1,45 @@
-"""One training run from a data set to a model folder, each step only as far as it is not done."""
+"""From a data set to a model folder, each step only as far as it is not done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hpcml.errors import InputError
-from hpcml.models import Scaling, build, fit_references, fit_scaling
-from hpcml.progress import progress
+from hpcml.errors import InputError, SettingsError
+from hpcml.models import build
 from hpcml.store import Dataset
 from hpcml.store.disk import make_folder, replace_file
-from hpcml.training.checkpoint import Progress, read_progress, save_progress
-from hpcml.training.data import TrainingData, read_data
-from hpcml.training.fit import Fit
+from hpcml.training.data import TrainingData, find_candidates, read_data
+from hpcml.training.ensemble import ENSEMBLE_JSON, member_folder, write_ensemble
 from hpcml.training.metrics import (
-    CurveFile,
-    errors_of,
+    per_target,
     read_metrics,
-    write_metrics,
-    write_predictions,
+    write_csv,
 )
-from hpcml.training.model_file import ModelInfo, describe_training, save_model
+from hpcml.training.run import Run, from_rank_0
 from hpcml.training.settings import TrainSettings
 from hpcml.training.splits import (
     PARTS,
     Split,
-    check_disjoint,
     check_same_data,
+    check_size,
     make_split,
-    rows_of,
+    without,
     write_split,
 )
 from hpcml.training.world import World
 
 SETTINGS_FILE = "settings.json"
 SPLIT_FILE = "split.json"
-CHECKPOINT_FILE = "checkpoint.pt"
+LEARNING_CURVE_FILE = "learning_curve.csv"
 
-_FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard"}
+_FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard",
+         "members", "train_sizes"}  # fmt: skip
 """Settings that a run may change when it goes on: they do not decide what is learned."""
 
 
@@ -58,206 +53,142 @@ def train(
 ) -> dict[str, Any]:
     """Train, or go on training, into ``folder``; the final numbers (as in metrics.json).
 
+    With ``train_sizes`` a network for each size is trained first (learning_curve.csv); with
+    ``members`` the other members of the ensemble afterwards (ensemble.csv, ensemble.json).
+
     Every rank calls it with the same arguments.  A finished run is left as it is.  Raises
     InputError where the data set or the settings are no longer those of the run in the folder,
     Stopped where ``stop`` said so and work is left.
     """
     torch.set_num_threads(settings.threads)
-    inputs = build(settings.model, settings.hyperparameters).inputs
-    make_folder(folder)
-    split = _saved_split(folder, dataset, world)
-    identity = _identity(settings, dataset)
-    finished = _from_rank_0(world, lambda: msgspec.json.encode(read_metrics(folder)))
-    if finished != b"null":
-        metrics: dict[str, Any] = msgspec.json.decode(finished)
-        _check_finished(folder, metrics, identity)
-        return metrics
-
-    data = read_data(dataset, settings.targets, inputs, world)  # type: ignore[arg-type]
-    if split is None:
-        split = make_split(
-            settings,
-            data.keys,
-            data.molecules,
-            fingerprint=dataset.fingerprint,
-            left_out=sum(data.left_out.values()),
-        )
-    check_disjoint(split, dict(zip(data.keys, data.molecules, strict=True)))
+    runs = _Runs(dataset, folder, settings, world, stop)
+    runs.check_folder()
+    sizes = {size: runs.size(size) for size in settings.train_sizes}
+    metrics = runs.whole()
+    members = [runs.member(number) for number in range(1, settings.members)]
     if world.rank == 0:
-        replace_file(folder / SETTINGS_FILE, msgspec.json.format(msgspec.json.encode(settings)))
-        write_split(folder / SPLIT_FILE, split)
-    run = _Run(settings, world, folder, identity, data, split, level_of(dataset))
-    fit = run.begin()
-    run.go(fit, stop)
-    return run.finish(fit)
+        if sizes and (runs.worked or not (folder / LEARNING_CURVE_FILE).exists()):
+            write_learning_curve(folder, [*sizes.values(), metrics])
+        if members and (runs.worked or not (folder / ENSEMBLE_JSON).exists()):
+            write_ensemble(folder, settings.members, list(metrics["errors"]))
+    return metrics
 
 
-@dataclass
-class _Run:
-    """One run and where its files lie."""
+class _Runs:
+    """The runs that one training consists of: they share the data and the split.
 
-    settings: TrainSettings
-    world: World
-    folder: Path
-    identity: dict[str, str]
-    data: TrainingData
-    split: Split
-    level: str
-    rows: dict[str, NDArray[np.int64]] = field(init=False)
-    scaling: Scaling = field(init=False)
+    worked    whether any of them was not finished before
+    """
 
-    def __post_init__(self) -> None:
-        row_of_key = {key: row for row, key in enumerate(self.data.keys)}
-        self.rows = {part: rows_of(self.split, part, row_of_key) for part in PARTS}
-        self.scaling = target_scaling(self.settings, self.data, self.rows["train"])
-
-    def begin(self) -> Fit:
-        """At the start, or where the checkpoint left it."""
-        path = self.folder / CHECKPOINT_FILE
-        saved = _from_rank_0(self.world, lambda: path.read_bytes() if path.exists() else b"")
-        done = read_progress(saved, self.identity, str(path)) if saved else Progress()
-        return Fit(
-            self.settings,
-            self.world,
-            self.data,
-            model=self._network(),
-            judged=self._network(),
-            train=self.rows["train"],
-            validation=self.rows["validation"],
-            scale=np.array(self.scaling.std),
-            progress=done,
-        )
-
-    def _network(self) -> torch.nn.Module:
-        """With its first weights: the same on every rank."""
-        torch.manual_seed(self.settings.seed)
-        settings = self.settings
-        return build(settings.model, settings.hyperparameters, scaling=self.scaling)
-
-    def go(self, fit: Fit, stop: Callable[[], bool]) -> None:
-        """Train to the end; rank 0 keeps checkpoint and curve and shows the progress."""
-        data = self.data
-        if self.world.rank:
-            fit.run(lambda _: None, lambda _: None, stop)
-            return
-        curve = CurveFile(
-            self.folder,
-            data.labels,
-            data.units,
-            fit.progress.curve,
-            tensorboard=self.settings.tensorboard,
-        )
-        with progress("train", self.settings.epochs) as advance:
-
-            def tell(state: Progress) -> None:
-                curve.append(state.curve[-1])
-                errors = zip(state.curve[-1][3:], data.units, strict=True)
-                note = ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
-                advance(state.epoch, f"MAE {note}")
-
-            checkpoint = self.folder / CHECKPOINT_FILE
-            fit.run(lambda state: save_progress(checkpoint, state, self.identity), tell, stop)
-
-    def finish(self, fit: Fit) -> dict[str, Any]:
-        """Predict every row of the split with the best weights and write what is left to write."""
-        data, done = self.data, fit.progress
-        fit.predictor.model.load_state_dict(done.best)
-        everything = np.concatenate([self.rows[part] for part in PARTS])
-        parts = np.repeat(PARTS, [len(self.rows[part]) for part in PARTS])
-        predicted = fit.predictor(everything)
-        reference = data.values[everything]
-        metrics = self._metrics(fit, parts, reference, predicted)
-        if self.world.rank == 0:
-            save_model(self.folder, done.best, self._info())
-            write_predictions(
-                self.folder,
-                data.labels,
-                keys=[data.keys[row] for row in everything],
-                parts=list(parts),
-                reference=reference,
-                predicted=predicted,
-            )
-            write_metrics(self.folder, metrics)
-        return metrics
-
-    def _metrics(
+    def __init__(
         self,
-        fit: Fit,
-        parts: NDArray[np.str_],
-        reference: NDArray[np.float64],
-        predicted: NDArray[np.float64],
-    ) -> dict[str, Any]:
-        data, done = self.data, fit.progress
-        errors: dict[str, Any] = {}
-        for column, label in enumerate(data.labels):
-            truth, guess = reference[:, column], predicted[:, column]
-            errors[label] = {
-                part: errors_of(truth[parts == part], guess[parts == part]) for part in PARTS
-            }
-            errors[label]["unit"] = data.units[column]
-            held_out = truth[parts == "test"]
-            mean = np.full_like(held_out, truth[parts == "train"].mean())
-            errors[label]["mean_predictor_mae"] = errors_of(held_out, mean)["mae"]
-        first = errors[data.labels[0]]
-        molecules = done.epoch * len(self.rows["train"])
-        return {
-            "model": self.settings.model,
-            "target": ", ".join(data.labels),
-            "unit": ", ".join(data.units),
-            "test_mae": first["test"]["mae"],
-            "validation_mae": first["validation"]["mae"],
-            "errors": errors,
-            "rows": {part: len(self.rows[part]) for part in PARTS},
-            "left_out": data.left_out,
-            "epochs": done.epoch,
-            "parameters": sum(parameter.numel() for parameter in fit.model.parameters()),
-            "ranks": self.world.size,
-            "backend": self.world.name,
-            "seconds": done.seconds,
-            "loading_share": done.loading_seconds / max(done.seconds, 1e-9),
-            "molecules_per_second": molecules / max(done.seconds, 1e-9),
-            "identity": self.identity,
-        }
+        dataset: Dataset,
+        folder: Path,
+        settings: TrainSettings,
+        world: World,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._dataset = dataset
+        self._folder = folder
+        self._settings = settings
+        self._world = world
+        self._stop = stop
+        self.worked = False
 
-    def _info(self) -> ModelInfo:
-        data = self.data
-        return ModelInfo(
-            model=self.settings.model,
-            hyperparameters=self.settings.hyperparameters,
-            targets=data.labels,
-            units=data.units,
-            scaling=self.scaling,
-            level=self.level,
-            fingerprint=self.split.fingerprint,
-            **describe_training([data.molecules[row] for row in self.rows["train"]]),
-        )
+    def check_folder(self) -> None:
+        """The settings make a network, and what is in the folder was made from this data set."""
+        build(self._settings.model, self._settings.hyperparameters)
+        make_folder(self._folder)
+        if self._saved_split is not None:
+            path = self._folder / SPLIT_FILE
+            check_same_data(self._saved_split, self._dataset.fingerprint, path)
+
+    def size(self, rows: int) -> dict[str, Any]:
+        """One point of the learning curve: on the first rows of the training set, in as many
+        steps as the whole of it gets."""
+        settings, split = self._settings, self.split
+        if rows >= len(split.train):
+            raise SettingsError(
+                f"train.train_sizes: {rows} is not less than the {len(split.train)} training rows"
+            )
+        epochs = max(1, round(settings.epochs * len(split.train) / rows))
+        part = msgspec.structs.replace(settings, train=rows, train_sizes=(), epochs=epochs)
+        return self.run(self._folder / f"size-{rows}", part, rows)
+
+    def whole(self) -> dict[str, Any]:
+        """The network on the whole training set: the one that others load."""
+        return self.run(self._folder, self._settings)
+
+    def member(self, number: int) -> dict[str, Any]:
+        """Another member of the ensemble."""
+        settings = self._settings
+        other = msgspec.structs.replace(settings, seed=settings.seed + number, train_sizes=())
+        return self.run(member_folder(self._folder, number), other)
+
+    def run(self, folder: Path, settings: TrainSettings, rows: int | None = None) -> dict[str, Any]:
+        """Train one network into a folder, as far as it is not done; on the first rows or all."""
+        make_folder(folder)
+        identity = _identity(settings, self._dataset)
+        finished = from_rank_0(self._world, lambda: msgspec.json.encode(read_metrics(folder)))
+        if finished != b"null":
+            metrics: dict[str, Any] = msgspec.json.decode(finished)
+            _check_finished(folder, metrics, identity)
+            return metrics
+        split = msgspec.structs.replace(self.split, train=self.split.train[:rows])
+        if self._world.rank == 0:
+            text = msgspec.json.format(msgspec.json.encode(settings))
+            replace_file(folder / SETTINGS_FILE, text)
+            write_split(folder / SPLIT_FILE, split)
+        self.worked = True
+        level = level_of(self._dataset)
+        run = Run(settings, self._world, folder, identity, self._split_and_data[1], split, level)
+        fit = run.begin()
+        run.go(fit, self._stop)
+        return run.finish(fit)
+
+    @cached_property
+    def split(self) -> Split:
+        """The saved split, or a new one; in it no row that cannot be learned from."""
+        return self._split_and_data[0]
+
+    @cached_property
+    def _split_and_data(self) -> tuple[Split, TrainingData]:
+        settings, dataset = self._settings, self._dataset
+        candidates = find_candidates(dataset, settings.targets)
+        split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
+        inputs = build(settings.model, settings.hyperparameters).inputs
+        keys = [key for part in PARTS for key in split.part(part)]
+        data = read_data(candidates, keys, inputs, self._world)  # type: ignore[arg-type]
+        split = without(split, set(keys) - set(data.keys), "bonds cannot be perceived")
+        check_size(split, settings, len(data.keys))
+        if self._world.rank == 0 and self._saved_split is None:
+            write_split(self._folder / SPLIT_FILE, split)
+        return split, data
+
+    @cached_property
+    def _saved_split(self) -> Split | None:
+        path = self._folder / SPLIT_FILE
+        text = from_rank_0(self._world, lambda: path.read_bytes() if path.exists() else b"")
+        return msgspec.json.decode(text, type=Split) if text else None
 
 
-def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
-    """References, mean and spread of the targets over the training rows."""
-    extensive = settings.targets[0].is_extensive
-    numbers = [data.molecules[row].numbers for row in rows]
-    values = data.values[rows]
-    by_element = settings.scaling == "elements" or (settings.scaling == "auto" and extensive)
-    references = fit_references(numbers, values) if by_element else None
-    return fit_scaling(numbers, values, extensive=extensive, references=references)
-
-
-def level_of(dataset: Dataset) -> str:
-    """The level of theory of the first row, "B3LYP/6-31G(d)"; "" where it is not told."""
-    provenance = dataset[0].provenance
-    method, basis = provenance.get("method", ""), provenance.get("basis", "")
-    return f"{method}/{basis}" if method and basis else str(method or basis)
-
-
-def _saved_split(folder: Path, dataset: Dataset, world: World) -> Split | None:
-    path = folder / SPLIT_FILE
-    text = _from_rank_0(world, lambda: path.read_bytes() if path.exists() else b"")
-    if not text:
-        return None
-    split = msgspec.json.decode(text, type=Split)
-    check_same_data(split, dataset.fingerprint, path)
-    return split
+def write_learning_curve(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
+    """learning_curve.csv: training rows, errors of each target, epochs and seconds of each run."""
+    labels = list(runs[0]["errors"])
+    rows = [
+        [
+            run["rows"]["train"],
+            *(run["errors"][label]["validation"]["mae"] for label in labels),
+            *(run["errors"][label]["test"]["mae"] for label in labels),
+            run["unit"],
+            run["epochs"],
+            run["seconds"],
+        ]
+        for run in runs
+    ]
+    errors = [*per_target("validation_mae", labels), *per_target("test_mae", labels)]
+    header = ["train_rows", *errors, "unit", "epochs", "seconds"]
+    write_csv(folder / LEARNING_CURVE_FILE, header, sorted(rows))
 
 
 def _identity(settings: TrainSettings, dataset: Dataset) -> dict[str, str]:
@@ -277,6 +208,8 @@ def _check_finished(folder: Path, metrics: dict[str, Any], identity: dict[str, s
         )
 
 
-def _from_rank_0(world: World, read: Callable[[], bytes]) -> bytes:
-    """What rank 0 reads, on every rank: one view of the disk."""
-    return world.broadcast(read() if world.rank == 0 else b"")
+def level_of(dataset: Dataset) -> str:
+    """The level of theory of the first row, "B3LYP/6-31G(d)"; "" where it is not told."""
+    provenance = dataset[0].provenance
+    method, basis = provenance.get("method", ""), provenance.get("basis", "")
+    return f"{method}/{basis}" if method and basis else str(method or basis)

@@ -9,34 +9,38 @@ from hypothesis import strategies as st
 
 from hpcml.errors import InputError
 from hpcml.training import Target
-from hpcml.training.data import epoch_batches, read_data, share_of_rank, short_unit
+from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank, short_unit
 from hpcml.training.world import Alone
 
 
 def test_rows_without_a_target_are_left_out_and_counted(dataset, molecules) -> None:
     targets = (Target(name="alpha_iso"), Target(name="zpve"))
-    data = read_data(dataset, targets, frozenset(), Alone())
-    assert data.left_out == {"no value of alpha_iso": 1, "no value of zpve": 1}
-    assert data.keys == [f"{row:032x}" for row in range(80) if row not in (7, 8)]
-    assert data.units == ("a0^3", "Eh")
-    hydrogens = [int((m.numbers == 1).sum()) for m in data.molecules]
-    np.testing.assert_allclose(data.values[:, 1], 0.01 * np.array(hydrogens))
+    found = find_candidates(dataset, targets)
+    assert found.left_out == {"no value of alpha_iso": 1, "no value of zpve": 1}
+    assert found.keys == [f"{row:032x}" for row in range(80) if row not in (7, 8)]
+    assert found.molecule_keys == [molecule.key for molecule in found.molecules]
+    hydrogens = [int((m.numbers == 1).sum()) for m in found.molecules]
+    np.testing.assert_allclose(found.values[:, 1], 0.01 * np.array(hydrogens))
 
 
-def test_dipole_is_its_length(dataset, molecules) -> None:
-    data = read_data(dataset, (Target(name="dipole"),), frozenset(), Alone())
-    np.testing.assert_allclose(data.values[:, 0], [len(m) for m in molecules])
-    assert data.units == ("e a0",)
+def test_data_are_the_rows_asked_for(dataset, molecules) -> None:
+    targets = (Target(name="dipole"), Target(name="zpve"))
+    keys = [f"{row:032x}" for row in (70, 3, 11)]
+    data = read_data(find_candidates(dataset, targets), keys, frozenset(), Alone())
+    assert data.keys == sorted(keys)
+    assert data.molecules == [molecules[row] for row in (3, 11, 70)]
+    np.testing.assert_allclose(data.values[:, 0], [len(m) for m in data.molecules])
+    assert data.units == ("e a0", "Eh")
 
 
 def test_target_that_the_data_set_has_not(dataset) -> None:
     with pytest.raises(InputError, match="no column 'beta_parallel'"):
-        read_data(dataset, (Target(name="beta_parallel"),), frozenset(), Alone())
+        find_candidates(dataset, (Target(name="beta_parallel"),))
 
 
 def test_no_row_left(dataset) -> None:
     with pytest.raises(InputError, match="1 rows, none of which can be learned from"):
-        read_data(dataset.subset([7]), (Target(name="alpha_iso"),), frozenset(), Alone())
+        find_candidates(dataset.subset([7]), (Target(name="alpha_iso"),))
 
 
 def test_short_units() -> None:

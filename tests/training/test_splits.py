@@ -12,6 +12,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive
 from hpcml.training import TrainSettings
+from hpcml.training.data import Candidates
 from hpcml.training.splits import (
     PARTS,
     Split,
@@ -19,6 +20,7 @@ from hpcml.training.splits import (
     check_same_data,
     make_split,
     read_split,
+    without,
     write_split,
 )
 
@@ -28,13 +30,16 @@ def keys_of(molecules: list[Molecule]) -> list[str]:
 
 
 def split_of(molecules: list[Molecule], keys: list[str] | None = None, **settings) -> Split:
-    return make_split(
-        TrainSettings(**settings),
-        keys or keys_of(molecules),
-        molecules,
-        fingerprint="f" * 32,
-        left_out=0,
+    candidates = Candidates(
+        keys=keys or keys_of(molecules),
+        molecule_keys=keys_of(molecules),
+        molecules=molecules,
+        values=np.zeros((len(molecules), 1)),
+        labels=("alpha_iso",),
+        units=("a0^3",),
+        left_out={"no value of zpve": 3},
     )
+    return make_split(TrainSettings(**settings), candidates, "f" * 32)
 
 
 def heavy(molecule: Molecule) -> int:
@@ -119,7 +124,7 @@ def test_unreadable_split(tmp_path: Path) -> None:
 
 
 def test_molecule_in_two_parts_is_an_error(molecules) -> None:
-    named = {"a": molecules[0], "b": molecules[0], "c": molecules[1]}
+    named = {"a": molecules[0].key, "b": molecules[0].key, "c": molecules[1].key}
     with pytest.raises(InputError, match="row b stands in train and in test"):
         check_disjoint(Split(kind="file", train=("a",), validation=("c",), test=("b",)), named)
     with pytest.raises(InputError, match="twice in train"):
@@ -133,8 +138,10 @@ def test_changed_data_set_is_an_error(molecules) -> None:
         check_same_data(split, "0" * 32, Path("split.json"))
 
 
-def test_split_of_other_rows_leaves_numpy_alone(molecules) -> None:
-    np.random.seed(5)
-    before = np.random.get_state()[1].copy()
-    split_of(molecules)
-    assert (np.random.get_state()[1] == before).all()
+def test_rows_taken_out_are_counted(molecules) -> None:
+    split = split_of(molecules)
+    gone = {split.train[3], split.test[0]}
+    less = without(split, gone, "bonds cannot be perceived")
+    assert (len(less.train), len(less.validation), len(less.test)) == (63, 8, 7)
+    assert less.left_out == {"no value of zpve": 3, "bonds cannot be perceived": 2}
+    assert without(split, set(), "bonds cannot be perceived") is split

@@ -1,0 +1,142 @@
+"""Several networks that differ by their seed alone: their mean, and how far they can be trusted.
+
+The members' spread, times one factor for each target, is the uncertainty.  The factor makes the
+errors of the validation set as large as their uncertainties on average; the test set then tells
+whether the uncertainties are right (L. Hirschfeld et al., J. Chem. Inf. Model. 60, 3770 (2020);
+V. Kuleshov et al., arXiv:1807.00263).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, spearmanr
+
+from hpcml.errors import InputError
+from hpcml.molecules import Molecule
+from hpcml.store.disk import replace_file
+from hpcml.training.metrics import PREDICTIONS_FILE, errors_of, per_target, write_csv
+from hpcml.training.model_file import ModelInfo, load_model
+from hpcml.training.predict import predict
+
+ENSEMBLE_CSV = "ensemble.csv"
+ENSEMBLE_JSON = "ensemble.json"
+LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
+"""Confidence levels at which the coverage is told."""
+
+Array = NDArray[np.float64]
+
+
+def member_folder(folder: Path, number: int) -> Path:
+    """Where a member's files lie; the first is the model folder itself."""
+    return folder if number == 0 else folder / f"member-{number}"
+
+
+def spread(predictions: Array) -> Array:
+    """Standard deviation (n - 1) over the members: (members, ...) -> (...)."""
+    return np.asarray(predictions.std(axis=0, ddof=1))
+
+
+def calibration_factor(errors: Array, spreads: Array) -> float:
+    """s such that errors / (s spread) have mean square one: the maximum-likelihood scale, (M,)."""
+    return float(np.sqrt(np.mean((errors / _positive(spreads)) ** 2)))
+
+
+def calibration(errors: Array, uncertainties: Array) -> dict[str, Any]:
+    """Whether normal distributions of these widths describe these errors; both (M,).
+
+    coverage    level -> share of molecules whose error lies within that central interval
+    area        mean distance between coverage and level over all levels: 0 is perfect, 0.5 worst
+    rank        Spearman's correlation of uncertainty with absolute error
+    nll         mean negative log-likelihood, in nats, of the errors
+    """
+    ratio = np.abs(errors) / _positive(uncertainties)
+    levels = np.linspace(0.01, 0.99, 99)
+    covered = np.array([(ratio <= norm.ppf(0.5 + level / 2)).mean() for level in levels])
+    varied = len(errors) > 2 and np.ptp(uncertainties) > 0 and np.ptp(np.abs(errors)) > 0
+    return {
+        "coverage": {
+            str(level): float((ratio <= norm.ppf(0.5 + level / 2)).mean()) for level in LEVELS
+        },
+        "area": float(np.abs(covered - levels).mean()),
+        "rank": float(spearmanr(uncertainties, np.abs(errors)).statistic) if varied else None,
+        "nll": float(-norm.logpdf(errors, scale=_positive(uncertainties)).mean()),
+    }
+
+
+def write_ensemble(folder: Path, members: int, labels: Sequence[str]) -> dict[str, Any]:
+    """Join the members' predictions.csv: ensemble.csv with uncertainties, ensemble.json with the
+    errors of the mean beside those of the members, and the calibration on the test set."""
+    tables = [_predictions(member_folder(folder, number)) for number in range(members)]
+    keys, parts = tables[0]["key"], np.array(tables[0]["split"])
+    for table in tables:
+        if table["key"] != keys:
+            raise InputError(f"{folder}: the members' predictions are of different molecules")
+    reference = _columns(tables[0], "reference", labels)
+    predicted = np.stack([_columns(table, "predicted", labels) for table in tables])
+    mean, width = predicted.mean(axis=0), spread(predicted)
+    found: dict[str, Any] = {"members": members, "factor": {}, "targets": {}}
+    for column, label in enumerate(labels):
+        held, test = parts == "validation", parts == "test"
+        factor = calibration_factor((mean - reference)[held, column], width[held, column])
+        width[:, column] *= factor
+        found["factor"][label] = factor
+        found["targets"][label] = {
+            "mean": errors_of(reference[test, column], mean[test, column]),
+            "members": [errors_of(reference[test, column], one[test, column]) for one in predicted],
+        }
+        if test.any():
+            found["targets"][label]["calibration"] = calibration(
+                (mean - reference)[test, column], width[test, column]
+            )
+    names = [*per_target("reference", labels), *per_target("predicted", labels)]
+    rows = np.concatenate([reference, mean, width], axis=1)
+    write_csv(
+        folder / ENSEMBLE_CSV,
+        ["key", "split", *names, *per_target("uncertainty", labels)],
+        [[key, part, *row] for key, part, row in zip(keys, parts, rows.tolist(), strict=True)],
+    )
+    replace_file(folder / ENSEMBLE_JSON, msgspec.json.format(msgspec.json.encode(found)))
+    return found
+
+
+def predict_ensemble(
+    folder: Path | str, molecules: Sequence[Molecule]
+) -> tuple[Array, Array, ModelInfo]:
+    """Mean and calibrated uncertainty (one standard deviation), both (M, T) in the targets' units.
+
+    Raises InputError where the folder holds no finished ensemble.
+    """
+    folder = Path(folder)
+    try:
+        found = msgspec.json.decode((folder / ENSEMBLE_JSON).read_bytes())
+    except OSError:
+        raise InputError(f"{folder}: no ensemble there (train with members = 2 or more)") from None
+    loaded = [load_model(member_folder(folder, number)) for number in range(found["members"])]
+    info = loaded[0][1]
+    predicted = np.stack([predict(model, molecules) for model, _ in loaded])
+    factors = np.array([found["factor"][label] for label in info.targets])
+    return predicted.mean(axis=0), spread(predicted) * factors, info
+
+
+def _positive(widths: Array) -> Array:
+    """No width is exactly zero, which would make any error infinitely unlikely."""
+    return np.maximum(widths, np.finfo(np.float64).tiny ** 0.5)
+
+
+def _predictions(folder: Path) -> dict[str, list[str]]:
+    with (folder / PREDICTIONS_FILE).open() as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _columns(table: dict[str, list[str]], name: str, labels: Sequence[str]) -> Array:
+    """(M, T)"""
+    columns = per_target(name, labels)
+    return np.array([[float(value) for value in table[one]] for one in columns]).T

@@ -1,0 +1,183 @@
+"""One network from its data to its files: begun or gone on with, trained, judged, written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpcml.models import Scaling, build, fit_references, fit_scaling
+from hpcml.progress import progress
+from hpcml.training.checkpoint import Progress, read_progress, save_progress
+from hpcml.training.data import TrainingData
+from hpcml.training.fit import Fit
+from hpcml.training.metrics import CurveFile, errors_of, write_metrics, write_predictions
+from hpcml.training.model_file import ModelInfo, describe_training, save_model
+from hpcml.training.settings import TrainSettings
+from hpcml.training.splits import PARTS, Split, check_disjoint, rows_of
+from hpcml.training.world import World
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass
+class Run:
+    """One run and where its files lie."""
+
+    settings: TrainSettings
+    world: World
+    folder: Path
+    identity: dict[str, str]
+    data: TrainingData
+    split: Split
+    level: str
+    rows: dict[str, NDArray[np.int64]] = field(init=False)
+    scaling: Scaling = field(init=False)
+
+    def __post_init__(self) -> None:
+        molecule_keys = [molecule.key for molecule in self.data.molecules]
+        check_disjoint(self.split, dict(zip(self.data.keys, molecule_keys, strict=True)))
+        row_of_key = {key: row for row, key in enumerate(self.data.keys)}
+        self.rows = {part: rows_of(self.split, part, row_of_key) for part in PARTS}
+        self.scaling = target_scaling(self.settings, self.data, self.rows["train"])
+
+    def begin(self) -> Fit:
+        """At the start, or where the checkpoint left it."""
+        path = self.folder / CHECKPOINT_FILE
+        saved = from_rank_0(self.world, lambda: path.read_bytes() if path.exists() else b"")
+        done = read_progress(saved, self.identity, str(path)) if saved else Progress()
+        return Fit(
+            self.settings,
+            self.world,
+            self.data,
+            model=self._network(),
+            judged=self._network(),
+            train=self.rows["train"],
+            validation=self.rows["validation"],
+            scale=np.array(self.scaling.std),
+            progress=done,
+        )
+
+    def _network(self) -> torch.nn.Module:
+        """With its first weights: the same on every rank."""
+        torch.manual_seed(self.settings.seed)
+        settings = self.settings
+        return build(settings.model, settings.hyperparameters, scaling=self.scaling)
+
+    def go(self, fit: Fit, stop: Callable[[], bool]) -> None:
+        """Train to the end; rank 0 keeps checkpoint and curve and shows the progress."""
+        data = self.data
+        if self.world.rank:
+            fit.run(lambda _: None, lambda _: None, stop)
+            return
+        curve = CurveFile(
+            self.folder,
+            data.labels,
+            data.units,
+            fit.progress.curve,
+            tensorboard=self.settings.tensorboard,
+        )
+        with progress("train", self.settings.epochs) as advance:
+
+            def tell(state: Progress) -> None:
+                curve.append(state.curve[-1])
+                errors = zip(state.curve[-1][3:], data.units, strict=True)
+                note = ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
+                advance(state.epoch, f"MAE {note}")
+
+            checkpoint = self.folder / CHECKPOINT_FILE
+            fit.run(lambda state: save_progress(checkpoint, state, self.identity), tell, stop)
+
+    def finish(self, fit: Fit) -> dict[str, Any]:
+        """Predict every row of the split with the best weights and write what is left to write."""
+        data, done = self.data, fit.progress
+        fit.predictor.model.load_state_dict(done.best)
+        everything = np.concatenate([self.rows[part] for part in PARTS])
+        parts = np.repeat(PARTS, [len(self.rows[part]) for part in PARTS])
+        predicted = fit.predictor(everything)
+        reference = data.values[everything]
+        metrics = self._metrics(fit, parts, reference, predicted)
+        if self.world.rank == 0:
+            save_model(self.folder, done.best, self._info())
+            write_predictions(
+                self.folder,
+                data.labels,
+                keys=[data.keys[row] for row in everything],
+                parts=list(parts),
+                reference=reference,
+                predicted=predicted,
+            )
+            write_metrics(self.folder, metrics)
+        return metrics
+
+    def _metrics(
+        self,
+        fit: Fit,
+        parts: NDArray[np.str_],
+        reference: NDArray[np.float64],
+        predicted: NDArray[np.float64],
+    ) -> dict[str, Any]:
+        data, done = self.data, fit.progress
+        errors: dict[str, Any] = {}
+        for column, label in enumerate(data.labels):
+            truth, guess = reference[:, column], predicted[:, column]
+            errors[label] = {
+                part: errors_of(truth[parts == part], guess[parts == part]) for part in PARTS
+            }
+            errors[label]["unit"] = data.units[column]
+            held_out = truth[parts == "test"]
+            mean = np.full_like(held_out, truth[parts == "train"].mean())
+            errors[label]["mean_predictor_mae"] = errors_of(held_out, mean)["mae"]
+        first = errors[data.labels[0]]
+        molecules = done.epoch * len(self.rows["train"])
+        return {
+            "model": self.settings.model,
+            "target": ", ".join(data.labels),
+            "unit": ", ".join(data.units),
+            "test_mae": first["test"]["mae"],
+            "validation_mae": first["validation"]["mae"],
+            "errors": errors,
+            "rows": {part: len(self.rows[part]) for part in PARTS},
+            "left_out": self.split.left_out,
+            "epochs": done.epoch,
+            "parameters": sum(parameter.numel() for parameter in fit.model.parameters()),
+            "ranks": self.world.size,
+            "backend": self.world.name,
+            "seconds": done.seconds,
+            "loading_share": done.loading_seconds / max(done.seconds, 1e-9),
+            "molecules_per_second": molecules / max(done.seconds, 1e-9),
+            "identity": self.identity,
+        }
+
+    def _info(self) -> ModelInfo:
+        data = self.data
+        return ModelInfo(
+            model=self.settings.model,
+            hyperparameters=self.settings.hyperparameters,
+            targets=data.labels,
+            units=data.units,
+            scaling=self.scaling,
+            level=self.level,
+            fingerprint=self.split.fingerprint,
+            **describe_training([data.molecules[row] for row in self.rows["train"]]),
+        )
+
+
+def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
+    """References, mean and spread of the targets over the training rows."""
+    extensive = settings.targets[0].is_extensive
+    numbers = [data.molecules[row].numbers for row in rows]
+    values = data.values[rows]
+    by_element = settings.scaling == "elements" or (settings.scaling == "auto" and extensive)
+    references = fit_references(numbers, values) if by_element else None
+    return fit_scaling(numbers, values, extensive=extensive, references=references)
+
+
+def from_rank_0(world: World, read: Callable[[], bytes]) -> bytes:
+    """What rank 0 reads, on every rank: one view of the disk."""
+    return world.broadcast(read() if world.rank == 0 else b"")

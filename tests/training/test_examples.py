@@ -1,0 +1,75 @@
+"""Packed examples against the examples themselves."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from hpcml.models import Example, example
+from hpcml.molecules import Molecule
+from hpcml.training.examples import PackedExamples, make_examples, pack
+from hpcml.training.world import Alone
+
+EVERYTHING = frozenset({"pairs", "atom_features", "pair_features", "bonds"})
+
+
+def assert_same(found: Example, expected: Example) -> None:
+    for field in fields(Example):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(other, np.ndarray):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+        else:
+            assert one == other
+
+
+@pytest.mark.parametrize("inputs", [EVERYTHING, frozenset({"pairs"}), frozenset()])
+def test_packed_examples_are_the_examples(molecules, inputs) -> None:
+    examples = [example(molecule, inputs) for molecule in molecules]
+    packed = PackedExamples(inputs, pack(examples, inputs))
+    assert len(packed) == len(examples)
+    for found, expected in zip(packed, examples, strict=True):
+        assert_same(found, expected)
+
+
+def test_packing_is_small(molecules) -> None:
+    examples = [example(molecule, EVERYTHING) for molecule in molecules]
+    packed = sum(array.nbytes for array in pack(examples, EVERYTHING).values())
+    plain = sum(
+        value.nbytes
+        for one in examples
+        for value in vars(one).values()
+        if isinstance(value, np.ndarray)
+    )
+    assert packed < plain / 2
+
+
+class OneOfSeveral(Alone):
+    """A rank whose messages come from a list: what each of three ranks sent."""
+
+    size = 3
+
+    def __init__(self, rank: int, messages: list[bytes]) -> None:
+        self.rank = rank
+        self.messages = messages
+
+    def broadcast(self, message: bytes, root: int = 0) -> bytes:
+        if root == self.rank:
+            self.messages[root] = message
+        return self.messages[root] or message
+
+
+def test_ranks_share_the_work_and_leave_out_the_same(molecules) -> None:
+    far = Molecule(numbers=[92, 92], positions=[[0, 0, 0], [0, 0, 9]])
+    mixed = [*molecules[:5], far, *molecules[5:11]]
+    inputs = frozenset({"atom_features"})
+    alone_rows, alone = make_examples(mixed, inputs, Alone())
+    assert alone_rows == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    messages = [b""] * 3
+    for rank in range(3):  # the last one has heard of all
+        rows, shared = make_examples(mixed, inputs, OneOfSeveral(rank, messages))
+    assert rows == alone_rows
+    for found, expected in zip(shared, alone, strict=True):
+        assert_same(found, expected)

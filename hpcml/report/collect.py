@@ -34,6 +34,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     InputError where there is no data set, or where a file is not as hpcml writes it.
     """
     data = Dataset.open(dataset)
+    shared = _shared(data)
     campaign = read_toml(run.campaign_toml)
     metrics = read_json(run.model / "metrics.json")
     labels = list(metrics.get("errors", {}))
@@ -46,7 +47,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     unit = explanation.unit if explanation else ""
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
-        level=_level(data),
+        level=_level(shared),
         computed=len(data),
         failures=tuple(
             Failed(failure.name or failure.key, failure.cause, failure.message)
@@ -61,15 +62,15 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         seconds={
             stage: float(time) for stage, time in read_json(run.logs / "timings.json").items()
         },
-        provenance=_provenance(data, metrics, campaign),
+        provenance=_provenance(data, shared, metrics, campaign),
         settings=run.campaign_toml.read_text() if run.campaign_toml.exists() else "",
     )
 
 
-def _level(data: Dataset) -> str:
-    """The level of theory that the rows were computed at, as their provenance says it."""
-    provenance = data[0].provenance if len(data) else {}
-    return "/".join(str(provenance[word]) for word in ("method", "basis") if provenance.get(word))
+def _level(shared: dict[str, object]) -> str:
+    """The level of theory as the rows' provenance says it, "HF/6-31G(d)"; empty if it does not."""
+    method, basis = shared.get("method"), shared.get("basis name", shared.get("basis"))
+    return "/".join(str(word) for word in (method, basis) if word)
 
 
 # ---- the network ----------------------------------------------------------------------------
@@ -170,13 +171,29 @@ def choose(
 # ---- where it came from ---------------------------------------------------------------------
 
 
+def _shared(data: Dataset) -> dict[str, object]:
+    """What the provenance of all rows has in common: level, program, integrals.
+
+    Looked up in at most 50 rows, evenly chosen; tables within it are laid flat ("basis name").
+    """
+    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), 50)).round().astype(int))
+    shared: dict[str, object] | None = None
+    for row in rows.tolist():
+        flat: dict[str, object] = {}
+        for name, value in data[row].provenance.items():
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            flat.update({f"{name} {word}".strip(): each for word, each in inner})
+        if shared is None:
+            shared = {name: v for name, v in flat.items() if isinstance(v, str | int | float)}
+        shared = {name: v for name, v in shared.items() if name in flat and flat[name] == v}
+    return shared or {}
+
+
 def _provenance(
-    data: Dataset, metrics: dict[str, Any], campaign: dict[str, Any]
+    data: Dataset, shared: dict[str, object], metrics: dict[str, Any], campaign: dict[str, Any]
 ) -> dict[str, dict[str, str]]:
-    first = data[0].provenance if len(data) else {}
-    told = {name: value for name, value in first.items() if isinstance(value, str | int | float)}
     shown = {
-        "Calculations (first row)": told,
+        "Calculations": {name.replace("_", " "): value for name, value in shared.items()},
         "Data set": {
             "rows": f"{len(data):,}",
             "shards": f"{len(data.shards):,}",

@@ -32,7 +32,12 @@ def run(tmp_path: Path) -> RunFolder:
             alpha = sum(WORTH[number] for number in molecule.numbers.tolist())
             share = np.array([WORTH[number] for number in molecule.numbers.tolist()])
             values = {"alpha_iso": np.array([alpha]), "share_alpha_iso": share}
-            provenance = {"method": "HF", "basis": "6-31G(d)", "psi4": "1.3.2", "warnings": []}
+            provenance = {
+                "method": "HF",
+                "basis": {"name": "6-31G(d)", "spherical": False},
+                "scf_iterations": len(molecule),
+                "warnings": [],
+            }
             key = result_key(molecule, LEVEL, REQUEST)
             writer.append(Row(key, molecule, values, provenance))
     return folder
@@ -98,7 +103,11 @@ def test_a_data_set_alone(run: RunFolder) -> None:
     assert facts.explanation is None
     assert facts.seconds == {}
     assert facts.provenance["Data set"]["rows"] == "30"
-    assert "warnings" not in facts.provenance["Calculations (first row)"]
+    assert facts.provenance["Calculations"] == {  # what all rows have in common
+        "method": "HF",
+        "basis name": "6-31G(d)",
+        "basis spherical": "False",
+    }
     assert build(facts, run.report_page).exists()
 
 

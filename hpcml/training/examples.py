@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from hpcml.molecules import Molecule
 from hpcml.training.world import World
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Table:
     """Rows of features, (R, F): the columns of small whole numbers apart from the others."""
 
@@ -36,11 +37,23 @@ class _Table:
         return cls(small, rows[:, small].astype(np.uint8), other, rows[:, other])
 
     def __getitem__(self, cut: slice) -> NDArray[np.float32]:
+        small, other = self._places
+        if other is None:
+            return self.small[cut].astype(np.float32)
         width = len(self.small_columns) + len(self.other_columns)
         rows = np.empty((cut.stop - cut.start, width), dtype=np.float32)
-        rows[:, self.small_columns] = self.small[cut]
-        rows[:, self.other_columns] = self.other[cut]
+        rows[:, small] = self.small[cut]
+        rows[:, other] = self.other[cut]
         return rows
+
+    @cached_property
+    def _places(self) -> tuple[Any, Any]:
+        """The columns as slices where they stand together, which copies several times faster."""
+        places = []
+        for columns in (self.small_columns, self.other_columns):
+            together = len(columns) and columns[-1] - columns[0] + 1 == len(columns)
+            places.append(slice(int(columns[0]), int(columns[-1]) + 1) if together else columns)
+        return places[0], places[1] if len(self.other_columns) else None
 
 
 class PackedExamples(Sequence[Example]):

@@ -138,28 +138,35 @@ class Reference:
         self, left: Array, rights: Sequence[Array]
     ) -> tuple[list[Array], list[Array] | None]:
         """See ``two_electron.Matrices``."""
-        psi4 = _psi4()
+        functional = self._wavefunction.functional()
+        if functional.is_x_lrc() and not self._level.exact:
+            # Psi4 fits one side of the long-range integrals only, so that K[D^T] is not K[D]^T;
+            # its SCF has the mean of both, and so must the response of that SCF
+            coulomb, there = self._matrices([left] * len(rights), rights)
+            _, back = self._matrices(rights, [left] * len(rights))
+            assert there is not None and back is not None
+            return coulomb, [0.5 * (a + b.T) for a, b in zip(there, back, strict=True)]
+        return self._matrices([left] * len(rights), rights)
+
+    def _matrices(
+        self, lefts: Sequence[Array], rights: Sequence[Array]
+    ) -> tuple[list[Array], list[Array] | None]:
+        core = _psi4().core
         jk = self._wavefunction.jk()
         functional = self._wavefunction.functional()
         jk.C_clear()
-        shared = psi4.core.Matrix.from_array(np.ascontiguousarray(left))
-        for right in rights:
-            jk.C_left_add(shared)
-            jk.C_right_add(psi4.core.Matrix.from_array(np.ascontiguousarray(right)))
+        for left, right in zip(lefts, rights, strict=True):
+            jk.C_left_add(core.Matrix.from_array(np.ascontiguousarray(left)))
+            jk.C_right_add(core.Matrix.from_array(np.ascontiguousarray(right)))
         jk.compute()
-        coulomb = [np.array(matrix) for matrix in jk.J()[: len(rights)]]
-        exchange = None
+        coulomb = [np.array(matrix) for matrix in jk.J()]
+        parts = []
         if functional.is_x_hybrid():
-            exchange = [functional.x_alpha() * np.asarray(matrix) for matrix in jk.K()]
+            parts.append([functional.x_alpha() * np.asarray(matrix) for matrix in jk.K()])
         if functional.is_x_lrc():
-            long_range = [functional.x_beta() * np.asarray(matrix) for matrix in jk.wK()]
-            exchange = (
-                long_range
-                if exchange is None
-                else [a + b for a, b in zip(exchange, long_range, strict=True)]
-            )
+            parts.append([functional.x_beta() * np.asarray(matrix) for matrix in jk.wK()])
         jk.C_clear()
-        return coulomb, exchange
+        return coulomb, [sum(both) for both in zip(*parts, strict=True)] if parts else None
 
     def atomic_moments(self, densities: Array) -> AtomicMoments:
         """Stockholder moments of densities (D, n, n) (see ``stockholder``)."""
@@ -171,7 +178,7 @@ class Reference:
         if not functional.needs_xc():
             return None
         return Kernel(
-            _grid_blocks(self._wavefunction, grid, functional.ansatz()),
+            _grid_blocks(self._wavefunction.basisset(), self._level.method, grid),
             _functional(self._level.method, len(self.channels) == 1, functional.is_gga()),
             [channel.occupied for channel in self.channels],
         )
@@ -410,20 +417,23 @@ def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> t
     return origin, about_zero - molecule.charge * origin
 
 
-def _grid_blocks(wavefunction: Any, grid: tuple[int, int], ansatz: int) -> Iterator[Block]:
+def _grid_blocks(functions: Any, method: str, grid: tuple[int, int]) -> Iterator[Block]:
     """Quadrature of the kernel, with the basis functions on it."""
-    core = _psi4().core
+    psi4 = _psi4()
+    core = psi4.core
+    # only asked whether it needs gradients: that of a closed shell does for an open one too
+    functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
     before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
     try:
         for name, points in zip(_GRID_OPTIONS, grid, strict=True):
             core.set_local_option("SCF", name, points)
-        potential = core.VBase.build(wavefunction.basisset(), wavefunction.functional(), "RV")
+        potential = core.VBase.build(functions, functional, "RV")
         potential.initialize()
     finally:
         for name, points in before.items():
             core.set_local_option("SCF", name, points)
     evaluate = potential.properties()[0]
-    names = ("PHI",) if ansatz == 0 else ("PHI", "PHI_X", "PHI_Y", "PHI_Z")
+    names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
     for index in range(potential.nblocks()):
         block = potential.get_block(index)
         evaluate.compute_functions(block)

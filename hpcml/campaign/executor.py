@@ -105,7 +105,7 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         max_workers_per_node=1,
         cores_per_worker=0.001,
         heartbeat_period=10,
-        heartbeat_threshold=60,
+        heartbeat_threshold=30,
         # A block near its end takes no further program.
         drain_period=int(site.seconds - 2 * site.margin) if remote else None,
         interchange_launch_cmd=tethered(
@@ -139,32 +139,45 @@ def _monitoring(run_folder: RunFolder) -> MonitoringHub:
     )
 
 
+class _Slurm(SlurmProvider):
+    """Parsl's provider, asking about its jobs often enough to replace one that was lost."""
+
+    @property
+    def status_polling_interval(self) -> int:
+        return 20
+
+
 def _provider(site: Site) -> ExecutionProvider:
     if site.kind != "slurm":
         return LocalProvider(
             init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(debug=False)
         )
-    words = (
-        [f"--mem={site.ranks_per_node * site.memory_mb}M"] if not site.exclusive else ["--mem=0"]
-    )
-    words += [f"--hint={site.hint}"] if site.hint else []
+    # Memory and hint as in our own scripts. A pilot that lost a node is not requeued: Parsl
+    # submits another, and what its ranks had in hand is planned again.
+    memory = "0" if site.exclusive else f"{site.ranks_per_node * site.memory_mb}M"
+    words = [f"--mem={memory}", "--no-requeue", *([f"--hint={site.hint}"] if site.hint else [])]
     options = "\n".join(f"#SBATCH {shlex.quote(word)}" for word in [*words, *site.sbatch_options])
     lines = [f"module load {shlex.quote(module)}" for module in site.modules]
-    return SlurmProvider(
-        partition=site.partition or None,
-        account=site.account or None,
-        qos=site.qos or None,
-        constraint=site.constraint or None,
-        gpus_per_node=site.gpus_per_node or None,
+    return _Slurm(
+        partition=shlex.quote(site.partition) if site.partition else None,
+        account=shlex.quote(site.account) if site.account else None,
+        qos=shlex.quote(site.qos) if site.qos else None,
+        constraint=shlex.quote(site.constraint) if site.constraint else None,
         nodes_per_block=site.nodes,
         cores_per_node=site.ranks_per_node * site.threads,
         init_blocks=0,
         min_blocks=0,
         max_blocks=site.blocks,
-        walltime=site.walltime,
+        walltime=_clock(site.seconds),
         scheduler_options=options,
         worker_init="\n".join([*lines, *site.setup]),
         exclusive=site.exclusive,
         launcher=SimpleLauncher(debug=False),
         cmd_timeout=60,
     )
+
+
+def _clock(seconds: float) -> str:
+    """Parsl reads hh:mm:ss only, SLURM knows more ways to write a time."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

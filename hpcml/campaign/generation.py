@@ -208,8 +208,12 @@ class _Campaign:
                 left = len(current.entries)
                 current = self.plan()
                 fruitless = 0 if len(current.entries) < left else fruitless + 1
-                if fruitless >= _STARTS_WITHOUT_PROGRESS and not self.stop.asked:
-                    raise _reason(started)
+                reason = _reason(started)
+                # A full disk stays full; for anything else it is worth to try again.
+                if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
+                    if self.stop.asked:
+                        return
+                    raise reason or PlatformError("MPI programs end without doing anything")
 
     def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
@@ -333,15 +337,18 @@ def _note(states: list[Progress]) -> str:
     return f"computing {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
 
 
-def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError:
-    """Why MPI programs end without a result: what the last one printed, or what Parsl says."""
+def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError | None:
+    """Why an MPI program failed: what it printed, or what Parsl says; None if none has."""
     for task, future in started.items():
         error = future.exception()
-        if error is not None:
-            words = last_line(task.output) or " ".join(str(error).split())
-            kind = ResourceError if "ResourceError" in words else PlatformError
-            return kind(f"MPI programs end without a result: {words} (see {task.output})")
-    return PlatformError("MPI programs end without a result, and say nothing about it")
+        if error is None:
+            continue
+        words = last_line(task.output) or " ".join(str(error).split())
+        _, resource, message = words.partition("ResourceError: ")
+        if resource:
+            return ResourceError(message)
+        return PlatformError(f"MPI programs end without a result: {words} (see {task.output})")
+    return None
 
 
 def _wait_for(lock: int, run_folder: RunFolder) -> None:

@@ -325,8 +325,8 @@ def run_task(path: Path, calculator: str) -> None:
         try:
             _run_rank(folder, task, keeper, Mail(comm), rank)
         except BaseException as error:
-            reason = "its keeper ended" if isinstance(error, KeeperIsGoneError) else repr(error)
-            print(f"rank {rank}: {reason}", file=sys.stderr, flush=True)
+            words = "its keeper ended" if isinstance(error, KeeperIsGoneError) else str(error)
+            print(f"rank {rank}: {type(error).__name__}: {words}", file=sys.stderr, flush=True)
             keeper.end()
             comm.Abort(1)
 

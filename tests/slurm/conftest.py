@@ -2,18 +2,27 @@
 
 import importlib.util
 import os
+import shlex
+import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import tomli_w
 
 from hpcml import config
 from hpcml.campaign import RunFolder, Site
+from hpcml.campaign.batch_script import script
+from hpcml.campaign.task import task_folders
 from hpcml.molecules import read, write_extended_xyz
+from hpcml.store import Dataset, result_key, verify
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+SLOW_HPCML = HERE / "programs/slow_hpcml.py"
 
 
 def _cluster_module():
@@ -43,52 +52,113 @@ def slurm(_slurm, monkeypatch):
     _slurm.cancel_all()
 
 
-@pytest.fixture
-def site(tmp_path):
-    """Two nodes with one rank each, as a cluster's site file would say."""
-    return Site(
-        kind="slurm",
-        launcher="srun",
-        nodes=2,
-        ranks_per_node=1,
-        memory_mb=1200,
-        walltime="00:05:00",
-        margin=10.0,
-        exclusive=False,
-        hint="",
-        mpi_options=("--mpi=pmix",),
-        scratch=str(tmp_path),
-        pin=False,
-        address="127.0.0.1",
-    )
+class Campaign:
+    """Eight small molecules of GDB-9, RHF/STO-3G, two nodes with one rank each."""
 
+    def __init__(self, path):
+        self.path = path
+        self.toml = path / "campaign.toml"
+        self.folder = RunFolder(path / "run")
+        self.site = Site(
+            kind="slurm",
+            launcher="srun",
+            nodes=2,
+            ranks_per_node=1,
+            memory_mb=1200,
+            walltime="00:10:00",
+            margin=10.0,
+            exclusive=False,
+            hint="",
+            mpi_options=("--mpi=pmix",),
+            scratch=str(path),
+            pin=False,
+            address="127.0.0.1",
+        )
+        self.molecules = sorted(read(ROOT / "jobs/quickstart.xyz"), key=len)[:8]
+        self.write()
 
-@pytest.fixture
-def run_folder(tmp_path):
-    return RunFolder(tmp_path / "run")
-
-
-@pytest.fixture
-def molecules(tmp_path):
-    """The eight smallest molecules of the quickstart, and the file they are in."""
-    chosen = sorted(read(ROOT / "jobs/quickstart.xyz"), key=len)[:8]
-    write_extended_xyz(tmp_path / "molecules.xyz", chosen)
-    return list(read(tmp_path / "molecules.xyz"))
-
-
-@pytest.fixture
-def campaign(tmp_path, molecules):
-    """``campaign(site)``: a campaign over them, RHF/STO-3G, as a file."""
-
-    def write(site):
+    def write(self, **site):
+        """Write molecules and settings to files."""
+        self.site = msgspec.structs.replace(self.site, **site)
+        write_extended_xyz(self.path / "molecules.xyz", self.molecules)
         tables = {
             "name": "small",
-            "molecules": {"source": str(tmp_path / "molecules.xyz")},
+            "molecules": {"source": str(self.path / "molecules.xyz")},
             "level": {"method": "HF", "basis": "STO-3G"},
-            "site": config._without_none(config.msgspec.to_builtins(site)),
+            "site": msgspec.to_builtins(self.site),
         }
-        path = tmp_path / "campaign.toml"
-        path.write_text(tomli_w.dumps(tables))
+        self.toml.write_text(tomli_w.dumps(tables))
+        return self
+
+    def slow(self, seconds, count=8):
+        """So many molecules, whose calculations take so long and give zeros."""
+        waters = [
+            replace(self.molecules[0], positions=self.molecules[0].positions * (1 + 0.001 * i))
+            for i in range(count)
+        ]
+        self.molecules = [replace(m, name=f"slow-{seconds}{i:03d}") for i, m in enumerate(waters)]
+        return self.write()
+
+    def slow_script(self):
+        """An sbatch script like that of ``hpcml submit``, for the slow calculations."""
+        text = script(
+            ("generate",),
+            self.site,
+            campaign=shlex.quote(str(self.toml)),
+            run=shlex.quote(str(self.folder.path)),
+            output=f"{self.path}/job-%j.out",
+            hpcml=(sys.executable, str(SLOW_HPCML)),
+        )
+        path = self.path / "slow.sbatch"
+        path.write_text(text)
         return path
 
-    return write
+    def rows_done(self):
+        return sum(folder.read_progress().done for folder in task_folders(self.folder.work))
+
+    def log(self):
+        """What the jobs have printed, for a test's message."""
+        paths = [*self.path.glob("*.out"), *self.folder.logs.glob("*.out")]
+        paths += self.folder.work.glob("*/output")
+        return "\n".join(f"{path}:\n{path.read_text()[-1500:]}" for path in paths)
+
+    def assert_complete(self):
+        """Every molecule has exactly one row, and every byte is as it was written."""
+        settings = config.load(self.toml)
+        dataset = Dataset.open(self.folder.dataset)
+        molecules = read(self.path / "molecules.xyz")
+        wanted = {result_key(m, settings.level, settings.properties) for m in molecules}
+        assert set(dataset.keys) == wanted
+        assert sum(rows for _, rows, _ in dataset.shards) == len(wanted) == len(self.molecules)
+        assert not verify(self.folder.dataset).problems
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    return Campaign(tmp_path)
+
+
+@pytest.fixture
+def sbatch():
+    """``sbatch(words...)``: the number of the job."""
+
+    def submit(*words):
+        command = ["sbatch", "--parsable", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    return submit
+
+
+@pytest.fixture
+def wait_until():
+    """``wait_until(condition)``: its first true value; fails after ``seconds``."""
+
+    def wait(condition, seconds=90.0):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if value := condition():
+                return value
+            time.sleep(0.05)
+        raise AssertionError(f"not within {seconds:g} s: {condition}")
+
+    return wait

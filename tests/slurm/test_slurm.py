@@ -1,57 +1,119 @@
-"""Real Psi4 campaigns on a real SLURM of four nodes."""
+"""Real campaigns on a real SLURM of four nodes, and what can happen to them there."""
 
 import subprocess
+import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from hpcml import config
-from hpcml.campaign import generate, submit
-from hpcml.store import Dataset, result_key, verify
+from hpcml.campaign import submit
+from hpcml.errors import PlatformError
 
 pytestmark = pytest.mark.slurm
 
-TEMPLATES = Path(__file__).parents[2] / "slurm"
+ROOT = Path(__file__).parents[2]
 
 
-def assert_complete(run_folder, molecules, campaign):
-    """Every molecule has exactly one row, and every byte is as it was written."""
-    settings = config.load(campaign)
-    dataset = Dataset.open(run_folder.dataset)
-    wanted = {result_key(m, settings.level, settings.properties) for m in molecules}
-    assert set(dataset.keys) == wanted
-    assert sum(rows for _, rows, _ in dataset.shards) == len(wanted)
-    assert not verify(run_folder.dataset).problems
+def test_submitted_to_two_nodes(slurm, campaign):
+    """Real Psi4, through ``hpcml submit``'s function and the command line inside the job."""
+    jobs = submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
+    assert slurm.wait(jobs["generate"]) == "COMPLETED", campaign.log()
+    campaign.assert_complete()
 
 
-def test_submitted_to_two_nodes(slurm, site, run_folder, molecules, campaign):
-    path = campaign(site)
-    jobs = submit(run_folder, path, ["generate"], site, {})
-    log = next(run_folder.logs.glob("generate-*.out"), None)
-    assert slurm.wait(jobs["generate"]) == "COMPLETED", log and log.read_text()
-    assert_complete(run_folder, molecules, path)
-
-
-def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, site, run_folder, molecules, campaign):
-    path = campaign(msgspec.structs.replace(site, nodes=4))
+def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, campaign, sbatch):
+    """Real Psi4, through the template of slurm/ with a user's own options."""
+    campaign.write(nodes=4)
     options = ["--nodes=4", "--ntasks-per-node=1", "--mem=1200M", "--hint=multithread"]
-    options += [f"--output={run_folder.path.parent}/job.out", "--parsable"]
-    script = TEMPLATES / "generate.sbatch"
-    answer = subprocess.run(
-        ["sbatch", *options, script, path, run_folder.path],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    state = slurm.wait(answer.stdout.strip())
-    assert state == "COMPLETED", (run_folder.path.parent / "job.out").read_text()
-    assert_complete(run_folder, molecules, path)
+    options += [f"--output={campaign.path}/job.out"]
+    job = sbatch(*options, ROOT / "slurm/generate.sbatch", campaign.toml, campaign.folder.path)
+    assert slurm.wait(job) == "COMPLETED", campaign.log()
+    campaign.assert_complete()
 
 
-def test_pilot_jobs_from_a_login_node(slurm, site, run_folder, molecules, campaign):
-    path = campaign(site)
-    settings = config.load(path)
-    report = generate(run_folder, molecules, settings.level, settings.properties, site)
-    assert (report.done, report.left) == (len(molecules), 0)
-    assert_complete(run_folder, molecules, path)
+def launch(campaign):
+    """``hpcml generate`` on the login node: it submits pilot jobs and waits for them."""
+    program = ROOT / "tests/slurm/programs/slow_hpcml.py"
+    command = [sys.executable, program, "generate", campaign.toml, "--run", campaign.folder.path]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_pilot_jobs_of_which_a_node_goes_down(slurm, campaign, wait_until):
+    campaign.slow(0.6, count=14)
+    process = launch(campaign)
+    try:
+        wait_until(lambda: campaign.rows_done() > 2)
+        slurm.stop_node("n2")
+        output, _ = process.communicate(timeout=150)
+    finally:
+        process.kill()
+        slurm.start_node("n2")
+    if process.returncode != 0:  # the pilot went down with its node: a plain re-run
+        process = launch(campaign)
+        output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    campaign.assert_complete()
+
+
+def test_walltime_and_scancel_leave_work_that_a_plain_rerun_finishes(
+    slurm, campaign, sbatch, wait_until
+):
+    campaign.slow(1.5, count=26).write(walltime="00:01:00", margin=35.0)
+    job = sbatch(campaign.slow_script())
+    # The walltime's signal comes, hpcml ends with 85, the job puts itself into the queue again.
+    wait_until(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", "-o", job))
+    assert slurm.state(job) == "PENDING", campaign.log()
+    assert "left=" in campaign.log()
+    first = campaign.rows_done()
+    assert 0 < first < 26
+    slurm.run("scancel", job)
+
+    campaign.write(walltime="00:10:00", margin=10.0)
+    job = sbatch(campaign.slow_script())
+    wait_until(lambda: campaign.rows_done() > first + 2)
+    slurm.run("scancel", job)
+    assert slurm.wait(job) == "CANCELLED"
+
+    job = sbatch(campaign.slow_script())
+    assert slurm.wait(job) == "COMPLETED", campaign.log()
+    campaign.assert_complete()
+
+
+def test_a_scheduler_that_cannot_be_reached_or_refuses_is_one_clear_line(
+    slurm, campaign, monkeypatch, tmp_path
+):
+    campaign.write(partition="nowhere")
+    with pytest.raises(PlatformError, match=r"sbatch refuses .*invalid partition"):
+        submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
+    campaign.write(partition="")
+    text = (slurm.folder / "slurm.conf").read_text()
+    port = next(line for line in text.splitlines() if line.startswith("SlurmctldPort="))
+    (tmp_path / "slurm.conf").write_text(text.replace(port, "SlurmctldPort=9\nMessageTimeout=2"))
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(PlatformError, match=r"sbatch refuses|has not answered"):
+        submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
+
+
+def test_nothing_is_left_when_the_clusters_owner_is_killed(wait_until):
+    """A second cluster, beside the session's; its owner dies without a word."""
+    program = ROOT / "tests/slurm/cluster.py"
+    command = [sys.executable, program, "bash", "-c", "echo $SLURM_CONF; sleep 3600"]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    conf = Path(owner.stdout.readline().strip())
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    subprocess.run([sys.executable, program, "true"], check=True)  # the next start cleans
+    assert not conf.parent.exists()
+    mark = f"SLURM_CONF={conf}".encode()
+
+    def left():
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in path.read_bytes():
+                    return True
+            except OSError:
+                continue
+        return False
+
+    wait_until(lambda: not left())

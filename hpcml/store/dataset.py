@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +58,7 @@ class Dataset:
         self._starts = offsets_of([entry.rows for entry in entries])
         self._first_rows: list[int] = self._starts.tolist()
         self._rows = rows
+        self._length = self._first_rows[-1] if rows is None else len(rows)
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
 
     @classmethod
@@ -113,7 +114,7 @@ class Dataset:
         )
 
     def __len__(self) -> int:
-        return int(self._starts[-1]) if self._rows is None else len(self._rows)
+        return self._length
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.folder)!r}, {len(self)} rows, {len(self._entries)} shards)"
@@ -191,11 +192,7 @@ class Dataset:
 
     def column(self, name: str) -> NDArray[Any]:
         """A column as one array: (N, ...), or for ragged ones flat, cut by ``offsets(name)``."""
-        self.unit(name)
-        if name not in self.columns:
-            raise InputError(
-                f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
-            )
+        self._require(name)
         if self._rows is None:
             return self._whole_column(name)
         if CATALOGUE[name].per == "molecule":
@@ -265,11 +262,43 @@ class Dataset:
         reader, row = self._locate(index)
         return reader.value(name, row)
 
+    def picker(self, *columns: str) -> Callable[[int], tuple[NDArray[Any], ...]]:
+        """A function from a row number (from 0) to these columns of that row, as views of the
+        files: the quickest way to many rows in random order."""
+        for name in columns:
+            self._require(name)
+        parts: dict[int, list[tuple[NDArray[Any], memoryview | None]]] = {}
+
+        def shard_parts(shard: int) -> list[tuple[NDArray[Any], memoryview | None]]:
+            reader = self._reader(shard)
+            if len(parts) >= self._most_readers:
+                parts.clear()
+            parts[shard] = [
+                (reader.view(n), None if CATALOGUE[n].per == "molecule" else reader.offsets(n).data)
+                for n in columns
+            ]
+            return parts[shard]
+
+        def pick(index: int) -> tuple[NDArray[Any], ...]:
+            if not 0 <= index < self._length:
+                raise IndexError(f"row {index} of {self._length}")
+            row = index if self._rows is None else int(self._rows[index])
+            shard = bisect_right(self._first_rows, row) - 1
+            row -= self._first_rows[shard]
+            return tuple(
+                [
+                    view[row] if cuts is None else view[cuts[row] : cuts[row + 1]]
+                    for view, cuts in parts.get(shard) or shard_parts(shard)
+                ]
+            )
+
+        return pick
+
     def _locate(self, index: int) -> tuple[ShardReader, int]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
+        if not -self._length <= index < self._length:
+            raise IndexError(f"row {index} of {self._length}")
         if index < 0:
-            index += len(self)
+            index += self._length
         row = index if self._rows is None else int(self._rows[index])
         shard = bisect_right(self._first_rows, row) - 1
         return self._reader(shard), row - self._first_rows[shard]
@@ -287,6 +316,12 @@ class Dataset:
     @cached_property
     def _most_readers(self) -> int:
         return max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+    def _require(self, name: str) -> None:
+        if name not in self.columns:
+            raise InputError(
+                f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
+            )
 
     def _by_shard(self) -> Iterator[tuple[int, Any, Any]]:
         """(shard, places in the result, rows in the shard) for every shard with chosen rows."""
@@ -307,10 +342,9 @@ class Dataset:
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), CATALOGUE[name].dtype)
         start = 0
-        for entry, extent in zip(self._entries, extents, strict=True):
-            shard = Shard(self.folder, entry)
-            shard.check_file()
-            shard.read_into(name, values[start : start + extent.shape[0]])
+        for index, extent in enumerate(extents):
+            # A copy out of the map is twice as fast as read(2) into fresh memory.
+            values[start : start + extent.shape[0]] = self._reader(index).view(name)
             start += extent.shape[0]
         return values
 

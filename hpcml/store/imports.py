@@ -33,6 +33,10 @@ class Imported:
     rows: int = 0
     defects: list[Defect] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        lines = [f"left out: {defect}" for defect in self.defects]
+        return "\n".join([*lines, f"{self.rows} rows imported, {len(self.defects)} left out"])
+
 
 def import_qm9(source: Path | str, destination: Path | str) -> Imported:
     """QM9 as a data set in the folder ``destination``, from any of its published forms.

@@ -176,25 +176,20 @@ class Shard:
         extent = self.extent(name)
         self.check_file()
         values: NDArray[Any] = np.empty(extent.shape, extent.dtype)
-        self.read_into(name, values)
-        return values
-
-    def read_into(self, name: str, values: NDArray[Any]) -> None:
-        """Read a column into a C-contiguous array of its size."""
-        extent = self.extent(name)
         if not extent.bytes:
-            return
+            return values
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(extent.offset)
-                view = values.reshape(-1).view(np.uint8).data
-                while view.nbytes:
-                    count = file.readinto(view)
+                rest = values.reshape(-1).view(np.uint8).data
+                while rest.nbytes:
+                    count = file.readinto(rest)
                     if not count:
                         raise InputError(f"shard {self.entry.name}: {self.path} is truncated")
-                    view = view[count:]
+                    rest = rest[count:]
         except OSError as error:
             raise storage_error(error, f"shard {self.entry.name}: cannot read") from error
+        return values
 
     def view(self, name: str) -> NDArray[Any]:
         """A column as a read-only view of the memory-mapped file: for rows here and there."""

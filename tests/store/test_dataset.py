@@ -60,7 +60,7 @@ def test_scalars_are_picked_by_process_and_frequency(folder, make_row):
         data.scalar("beta_parallel", process="eope", frequency=0.0428)
     with pytest.raises(InputError, match="more than one number"):
         data.scalar("dipole")
-    with pytest.raises(InputError, match="no column 'colour'"):
+    with pytest.raises(InputError, match="has no column 'colour'"):
         data.column("colour")
 
 
@@ -83,6 +83,24 @@ def test_subsets_keep_order_and_compose(folder, make_row):
     shard, row = part.places
     assert [data.shards[s].name for s in shard] == [data.shards[s].name for s in (2, 0, 1, 0)]
     assert list(row) == [0, 1, 1, 1]
+
+
+def test_a_picker_gives_what_the_rows_hold(folder, make_row):
+    data = Dataset.open(folder)
+    pick = data.picker("positions", "alpha_iso", "share_zpve")
+    picked_subset = data.subset([9, 0]).picker("energy")
+    for number in (9, 0, 4, 3):
+        row = make_row(number)
+        positions, alpha, share = pick(number)
+        assert np.array_equal(positions, row.molecule.positions)
+        assert np.array_equal(alpha, row.values["alpha_iso"])
+        assert np.array_equal(share, row.values["share_zpve"])
+    assert picked_subset(0)[0] == make_row(9).values["energy"]
+    for index in (-1, 10):
+        with pytest.raises(IndexError):
+            pick(index)
+    with pytest.raises(InputError, match="has no column 'colour'"):
+        data.picker("colour")
 
 
 def test_keys_by_column_are_those_of_the_molecules(make_row, schema):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from math import ceil
 
 import numpy as np
 import torch
@@ -87,12 +88,14 @@ class Fit:
         self,
         save: Callable[[Progress], None],
         tell: Callable[[Progress], None],
+        tick: Callable[[int], None] = lambda done: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> State:
         """Train until the epochs are done, or validation no longer improves; the best weights.
 
         save    called with the progress at every checkpoint, by every rank at the same step
         tell    called with the progress after every epoch
+        tick    called with the number of steps done after every one of them
         stop    asked at every checkpoint whether to end early; raises Stopped if any rank's says so
         """
         settings, progress = self.settings, self.progress
@@ -113,6 +116,7 @@ class Fit:
                 due = steps % settings.checkpoint_steps == 0
                 if step + 1 == len(batches):
                     break
+                tick(steps)
                 if due:
                     progress.loss_sum += float(self.world.sum(loss_sum))
                     loss_sum.zero_()
@@ -123,7 +127,13 @@ class Fit:
             if due or self._finished():
                 checkpoint()
             tell(progress)
+            tick(steps)
         return progress.best
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Batches of one pass over the training rows."""
+        return ceil(len(self.train) / self.settings.batch_size)
 
     def _finished(self) -> bool:
         progress, patience = self.progress, self.settings.patience

@@ -73,7 +73,7 @@ class Run:
         """Train to the end; rank 0 keeps checkpoint and curve and shows the progress."""
         data = self.data
         if self.world.rank:
-            fit.run(lambda _: None, lambda _: None, stop)
+            fit.run(lambda _: None, lambda _: None, stop=stop)
             return
         curve = CurveFile(
             self.folder,
@@ -82,16 +82,24 @@ class Run:
             fit.progress.curve,
             tensorboard=self.settings.tensorboard,
         )
-        with progress("train", self.settings.epochs) as advance:
+        checkpoint = self.folder / CHECKPOINT_FILE
+        with progress("train", self.settings.epochs * fit.steps_of_epoch) as advance:
 
-            def tell(state: Progress) -> None:
-                curve.append(state.curve[-1])
-                errors = zip(state.curve[-1][3:], data.units, strict=True)
-                note = ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
-                advance(state.epoch, f"MAE {note}")
+            def save(state: Progress) -> None:
+                save_progress(checkpoint, state, self.identity)
 
-            checkpoint = self.folder / CHECKPOINT_FILE
-            fit.run(lambda state: save_progress(checkpoint, state, self.identity), tell, stop)
+            def tick(done: int) -> None:
+                advance(done, self._note(fit.progress))
+
+            fit.run(save, lambda state: curve.append(state.curve[-1]), tick, stop)
+
+    def _note(self, state: Progress) -> str:
+        """How far the run is, in words: epochs and the last validation error."""
+        epochs = f"epoch {state.epoch}/{self.settings.epochs}"
+        if not state.curve:
+            return epochs
+        errors = zip(state.curve[-1][3:], self.data.units, strict=True)
+        return f"{epochs} MAE " + ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
 
     def finish(self, fit: Fit) -> dict[str, Any]:
         """Predict every row of the split with the best weights and write what is left to write."""

@@ -165,19 +165,19 @@ class _GradientsByHorovod:
     """
 
     def __init__(
-        self, hvd: ModuleType, compression: object, parameters: list[tuple[str, nn.Parameter]]
+        self, hvd: ModuleType, compression: Any, parameters: list[tuple[str, nn.Parameter]]
     ) -> None:
         self._hvd = hvd
         self._compression = compression
         self._parameters = parameters
-        self._under_way: dict[nn.Parameter, tuple[int, object]] = {}
+        self._under_way: dict[nn.Parameter, tuple[int, Any]] = {}
         self._names = {parameter: name for name, parameter in parameters}
         for _, parameter in parameters:
             parameter.register_post_accumulate_grad_hook(self._send)
 
     def _send(self, parameter: Tensor) -> None:
         assert isinstance(parameter, nn.Parameter)
-        packed, context = self._compression.compress(_gradient(parameter))  # type: ignore[attr-defined]
+        packed, context = self._compression.compress(_gradient(parameter))
         handle = self._hvd.allreduce_async_(
             packed, name=f"gradient {self._names[parameter]}", op=self._hvd.Sum
         )
@@ -190,7 +190,7 @@ class _GradientsByHorovod:
         with _others_present():
             for parameter, (handle, context) in self._under_way.items():
                 packed = self._hvd.synchronize(handle)
-                parameter.grad = self._compression.decompress(packed, context)  # type: ignore[attr-defined]
+                parameter.grad = self._compression.decompress(packed, context)
         self._under_way.clear()
 
 
@@ -364,6 +364,15 @@ def enter(settings: TrainSettings) -> World:
     Raises PlatformError where it cannot be had.
     """
     expected = launched_size()
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise PlatformError("device = 'cuda', but torch finds no GPU here: set device = 'cpu'")
+    world = _enter(settings, expected)
+    if settings.device == "cuda":
+        torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
+    return world
+
+
+def _enter(settings: TrainSettings, expected: int) -> World:
     backend = settings.backend
     if backend == "auto":
         by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ

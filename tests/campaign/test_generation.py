@@ -9,7 +9,7 @@ import pytest
 
 from hpcml.campaign import failures
 from hpcml.campaign.planning import done_keys
-from hpcml.errors import PlatformError, SettingsError
+from hpcml.errors import PlatformError, ResourceError, SettingsError
 from hpcml.molecules import Defect
 from hpcml.response import compute
 from hpcml.store import Dataset, result_key, verify
@@ -98,6 +98,14 @@ def test_kill_9_of_any_process_loses_and_doubles_nothing(victim, campaign, wait_
     assert second.returncode == 0, output
     assert_each_has_one_row(campaign, campaign.waters(*NAMES))
     assert not failures.read(campaign.folder.failures)
+
+
+def test_a_full_disk_ends_it_with_one_clear_line_and_a_rerun_finishes(campaign):
+    molecules = campaign.waters("full", *(f"slow-0.1{i}" for i in range(6)))
+    with pytest.raises(ResourceError, match=r"cannot write .*; nothing half-written is left"):
+        campaign.run(molecules)
+    assert campaign.run(molecules, calculator="none").done == len(molecules)
+    assert_each_has_one_row(campaign, molecules)
 
 
 def test_two_campaigns_on_one_folder_the_second_refuses_and_a_killed_one_leaves_no_rank(

@@ -1,12 +1,19 @@
 """Calculators that go wrong in every way a calculation can, by the molecule's name."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
 from hpcml.campaign.calculators import none
 from hpcml.errors import ConvergenceError, InputError, SettingsError
+
+
+def rank():
+    """The process of the rank: the parent of the keeper, which is ours."""
+    stat = Path(f"/proc/{os.getppid()}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 def compute(molecule, level, request, resources):
@@ -29,10 +36,10 @@ def compute(molecule, level, request, resources):
     elif fault == "bug":
         raise KeyError("a bug")
     elif fault == "deadly":
-        keeper = os.getppid()
-        rank = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(rank, signal.SIGKILL)
+        os.kill(rank(), signal.SIGKILL)
         time.sleep(3600)
+    elif fault == "full":  # from now on no file of the rank can grow beyond a kilobyte
+        resource.prlimit(rank(), resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     elif fault == "slow":
         time.sleep(float(detail))
     return none(molecule, level, request, resources)

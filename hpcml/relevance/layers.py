@@ -40,15 +40,18 @@ if TYPE_CHECKING:
 Handler = Callable[..., Tensor]
 
 
-def ratio(relevance: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """Relevance per unit of a sum, 0 where the sum vanishes, and the relevance lost there.
+def ratio(
+    trace: Trace, relevance: Tensor, total: Tensor, ledger: dict[str, Tensor] | None = None
+) -> Tensor:
+    """Relevance per unit of a sum, 0 where the sum vanishes.
 
-    A sum vanishes where a relevance that is not in proportion to it (of a rule that ignores
-    values) could overflow when it is divided by it.
+    Under proportional rules relevance vanishes with the sum; under others what is lost there
+    is put into the ledger as "epsilon".
     """
-    vanishes = total.abs() < torch.finfo(total.dtype).tiny ** 0.5
-    scale = (relevance / total).masked_fill(vanishes, 0.0)
-    return scale, relevance * vanishes
+    per_unit = (relevance / total).nan_to_num_(0.0, 0.0, 0.0)
+    if ledger is not None and not trace.composite.proportional:
+        ledger["epsilon"] = relevance * (per_unit == 0)
+    return per_unit
 
 
 def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
@@ -121,8 +124,10 @@ def batch_norm(trace: Trace, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
         return affine(trace, before.name, folded)
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, outputs)
-        return Shares([per_unit * (fixed * scale)], {"bias": per_unit * shift, "epsilon": lost})
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
+        ledger["bias"] = per_unit @ shift
+        return Shares([per_unit.mul_(fixed).mul_(scale)], ledger)
 
     return trace.step(trace.name(layer), outputs, share, [values])
 
@@ -146,8 +151,10 @@ def linearized(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
     outputs, steps = outputs.detach(), leaf.detach() * slopes
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, outputs)
-        return Shares([per_unit * steps], {"taylor": per_unit * (outputs - steps), "epsilon": lost})
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
+        ledger["taylor"] = per_unit * (outputs - steps)
+        return Shares([per_unit * steps], ledger)
 
     return trace.step(trace.name(layer), outputs, share, [values])
 
@@ -174,8 +181,8 @@ def total(trace: Trace, layer: nn.Module, *tensors: Tensor) -> Tensor:
     constants = [fixed[i] for i in range(len(tensors)) if i not in carrying]
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, outputs)
-        ledger = {"epsilon": lost}
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
         if constants:
             added = constants[0]
             for constant in constants[1:]:
@@ -210,9 +217,10 @@ def dot(trace: Trace, layer: nn.Module, left: Tensor, right: Tensor) -> Tensor:
     carrying = [tensor for tensor in (left, right) if trace.tag_or_none(tensor) is not None]
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, outputs)
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
         each = terms * per_unit[:, None] / max(len(carrying), 1)
-        return Shares([each] * len(carrying), {"epsilon": lost})
+        return Shares([each] * len(carrying), ledger)
 
     return trace.step(trace.name(layer), outputs, share, carrying)
 
@@ -248,12 +256,15 @@ def scatter_linear(
     if tag is None:
         return outputs
     fixed = values.detach()
-    summed = fixed.new_zeros(outputs.shape).index_add_(0, index, fixed)
+    summed = outputs
+    if isinstance(layer, layers.ScatterMean):
+        summed = fixed.new_zeros(outputs.shape).index_add_(0, index, fixed)
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, summed)
-        to_rows = fixed * per_unit.index_select(0, index)
-        return Shares([trace.from_readout(to_rows, size)], {"epsilon": lost})
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, summed, ledger)
+        to_rows = per_unit.index_select(0, index).mul_(fixed)
+        return Shares([trace.from_readout(to_rows, size)], ledger)
 
     passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
@@ -270,9 +281,10 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
     winners = wins.new_zeros(outputs.shape).index_add_(0, index, wins)
 
     def share(relevance: Tensor) -> Shares:
-        per_winner, lost = ratio(relevance, winners)
-        to_rows = wins * per_winner.index_select(0, index)
-        return Shares([trace.from_readout(to_rows, size)], {"epsilon": lost})
+        ledger: dict[str, Tensor] = {}
+        per_winner = ratio(trace, relevance, winners, ledger)
+        to_rows = per_winner.index_select(0, index).mul_(wins)
+        return Shares([trace.from_readout(to_rows, size)], ledger)
 
     passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
@@ -301,9 +313,10 @@ def standardize(trace: Trace, layer: layers.Standardize, values: Tensor) -> Tens
     fixed = values.detach()
 
     def share(relevance: Tensor) -> Shares:
-        per_unit, lost = ratio(relevance, outputs)
-        to_values = (per_unit * layer.std * fixed).to(fixed.dtype)
-        return Shares([to_values], {"mean": per_unit * layer.mean, "epsilon": lost})
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
+        ledger["mean"] = per_unit * layer.mean
+        return Shares([(per_unit * layer.std * fixed).to(fixed.dtype)], ledger)
 
     return trace.step(trace.name(layer), outputs, share, [values])
 

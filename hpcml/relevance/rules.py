@@ -18,9 +18,9 @@ parts are weighted apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -68,6 +68,14 @@ class Rule(Protocol):
     def epsilon(self) -> float:
         """What stabilizes the sums that are divided by, >= 0."""
 
+    @property
+    def proportional(self) -> bool:
+        """Whether an output of zero hands on nothing, and an input of zero receives nothing.
+
+        If all rules of a network are proportional, relevance is never divided by a sum that
+        vanishes, because it vanishes with it.
+        """
+
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         """The weighted sums for weight (out, in) and bias (out,)."""
 
@@ -76,7 +84,8 @@ class Rule(Protocol):
 class Epsilon:
     """In proportion to a_i w_ij; with epsilon = 0 it is LRP-0."""
 
-    epsilon: float = 1e-9
+    epsilon: float = 0.0
+    proportional: ClassVar[bool] = True
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         return (WeightedSum((Addend(identity, weight, bias),)),)
@@ -87,7 +96,8 @@ class Gamma:
     """Contributions that have the sign of the output count 1 + gamma times."""
 
     gamma: float = 0.25
-    epsilon: float = 1e-9
+    epsilon: float = 0.0
+    proportional: ClassVar[bool] = True
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         more = weight + self.gamma * positive(weight)
@@ -115,7 +125,8 @@ class AlphaBeta:
     """alpha times the positive contributions, less beta = alpha - 1 times the negative ones."""
 
     alpha: float = 2.0
-    epsilon: float = 1e-9
+    epsilon: float = 0.0
+    proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         up, down = positive(weight), negative(weight)
@@ -126,7 +137,7 @@ class AlphaBeta:
         return WeightedSum(supporting, self.alpha), WeightedSum(opposing, 1.0 - self.alpha)
 
 
-def z_plus(epsilon: float = 1e-9) -> AlphaBeta:
+def z_plus(epsilon: float = 0.0) -> AlphaBeta:
     """In proportion to the positive contributions alone: alpha-beta with alpha = 1."""
     return AlphaBeta(alpha=1.0, epsilon=epsilon)
 
@@ -135,7 +146,8 @@ def z_plus(epsilon: float = 1e-9) -> AlphaBeta:
 class Flat:
     """The same to every input, whatever its value."""
 
-    epsilon: float = 1e-9
+    epsilon: float = 0.0
+    proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         return (WeightedSum((Addend(torch.ones_like, torch.ones_like(weight)),)),)
@@ -145,7 +157,8 @@ class Flat:
 class WSquare:
     """In proportion to w_ij^2, whatever the input's value; the bias takes none."""
 
-    epsilon: float = 1e-9
+    epsilon: float = 0.0
+    proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
         return (WeightedSum((Addend(torch.ones_like, weight * weight),)),)
@@ -168,33 +181,44 @@ def spread(
     The parts of the result, summed over their last axis, add up to relevance.sum(-1) to
     rounding.  Where a sum is zero and epsilon is zero too, epsilon's share takes all.
     """
-    to_inputs = torch.zeros_like(inputs)
-    to_bias = relevance.new_zeros(relevance.shape[:-1])
-    to_epsilon = torch.zeros_like(to_bias)
-    epsilon = relevance.new_tensor(rule.epsilon)
+    to_inputs: Tensor | None = None
+    to_bias, to_epsilon = relevance.new_zeros(()), relevance.new_zeros(())
     for weighted in rule.sums(weight, bias):
         parts = [addend.part(inputs) for addend in weighted.addends]
         factor = weighted.factor
-        share = relevance * (factor(outputs) if callable(factor) else factor)
-        if len(parts) == 1 and parts[0] is inputs and weighted.addends[0].weight is weight:
-            total = outputs
-        else:
-            total = outputs.new_zeros(())
-            for part, addend in zip(parts, weighted.addends, strict=True):
-                total = total + linear(part, addend.weight, addend.bias)
-        stabilizer = torch.copysign(epsilon, total)
-        scale = share / (total + stabilizer)
+        share = relevance
+        if callable(factor) or factor != 1.0:
+            share = relevance * (factor(outputs) if callable(factor) else factor)
+        own = weighted.addends[0].weight is weight  # the sum is the layer's output
+        total = outputs if own else _sum(parts, weighted.addends)
         if rule.epsilon == 0.0:
-            vanishes = total == 0
-            scale = scale.masked_fill(vanishes, 0.0)
-            to_epsilon = to_epsilon + (share * vanishes).sum(-1)
+            scale = (share / total).nan_to_num_(0.0, 0.0, 0.0)
+            if not rule.proportional:
+                to_epsilon = to_epsilon + (share * (scale == 0)).sum(-1)
         else:
+            stabilizer = torch.copysign(relevance.new_tensor(rule.epsilon), total)
+            scale = share / (total + stabilizer)
             to_epsilon = to_epsilon + (scale * stabilizer).sum(-1)
         for part, addend in zip(parts, weighted.addends, strict=True):
-            to_inputs = torch.addcmul(to_inputs, part, scale @ addend.weight)
+            received = scale @ addend.weight
+            if to_inputs is None:
+                to_inputs = received.mul_(part)
+            else:
+                to_inputs.addcmul_(part, received)
             if addend.bias is not None:
                 to_bias = to_bias + scale @ addend.bias
-    return Spread(to_inputs, to_bias, to_epsilon)
+    assert to_inputs is not None  # a rule has at least one sum
+    rows = relevance.shape[:-1]
+    return Spread(to_inputs, to_bias.expand(rows), to_epsilon.expand(rows))
+
+
+def _sum(parts: Sequence[Tensor], addends: Sequence[Addend]) -> Tensor:
+    """Sum of the addends' outputs for these parts of the inputs."""
+    outputs = [linear(part, a.weight, a.bias) for part, a in zip(parts, addends, strict=True)]
+    total = outputs[0]
+    for output in outputs[1:]:
+        total = total + output
+    return total
 
 
 @dataclass(frozen=True)
@@ -211,6 +235,11 @@ class Composite:
     above: Rule
     below: tuple[tuple[int, Rule], ...] = ()
     products: str = "weight"
+
+    @property
+    def proportional(self) -> bool:
+        """Whether all of its rules are."""
+        return all(rule.proportional for rule in (self.above, *(rule for _, rule in self.below)))
 
     def rule(self, depth: int) -> Rule:
         """The rule of an affine layer at this depth."""

@@ -32,7 +32,7 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     rule         a rule for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
                  composite by depth, "epsilon_gamma" (gamma in the lower layers, epsilon above)
                  or "epsilon_gamma_w_square" (w-square in the first layer as well); or a comparator
-    epsilon      stabilizer of the rules, in the units of the layers' outputs
+    epsilon      stabilizer of the rules, in the units of the layers' outputs; 0 is LRP-0
     gamma        weight of contributions with the output's sign, less one
     alpha        weight of the positive contributions of "alpha_beta"
     gamma_depth  affine layers counted from the inputs that a composite gives the gamma rule
@@ -46,7 +46,7 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     rule: RuleName = "epsilon"
-    epsilon: Annotated[float, msgspec.Meta(ge=0)] = 1e-9
+    epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     gamma: Annotated[float, msgspec.Meta(ge=0)] = 0.25
     alpha: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     gamma_depth: Positive = 3

@@ -86,13 +86,13 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> Any:
         shares = ctx.share(relevance)
+        if not shares.ledger:
+            return None, None, None, None, *shares.inputs
         shape, device = ctx.ledger
         ledger = torch.zeros(shape, dtype=torch.float64, device=device)
         for column, taken in shares.ledger.items():
-            rows = taken.double()
-            if rows.dim() > 1:
-                rows = rows.flatten(start_dim=1).sum(1)
-            ledger[:, LEDGER.index(column)].index_add_(0, ctx.owner, rows)
+            rows = taken.flatten(start_dim=1).sum(1) if taken.dim() > 1 else taken
+            ledger[:, LEDGER.index(column)].index_add_(0, ctx.owner, rows.double())
         return None, None, None, ledger, *shares.inputs
 
 

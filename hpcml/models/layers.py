@@ -18,6 +18,18 @@ from torch import Tensor, nn
 
 from hpcml.errors import InputError
 
+
+def watched(*layers: nn.Module) -> bool:
+    """Whether someone has hooked these layers, or put another forward in the place of theirs.
+
+    A network may compute several layers in one stroke only while nobody looks at them.
+    """
+    return any(
+        "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
+        for layer in layers
+    )
+
+
 # ------------------------------------------------------------------------------ affine
 
 

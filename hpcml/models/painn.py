@@ -26,7 +26,9 @@ from hpcml.models.layers import (
     ScatterSum,
     SiLU,
     Sum,
+    watched,
 )
+from hpcml.models.messages import MessageSum
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -48,16 +50,16 @@ class PaiNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class _Neighbours:
-    """Pairs within the cut-off; as in Batch, the second half is the first turned round."""
+    """Pairs within the cut-off, each once: H of them."""
 
     def __init__(self, batch: Batch, cutoff: float) -> None:
         half = batch.distances.shape[0] // 2
         self.near = (batch.distances[:half] < cutoff).nonzero().squeeze(1)
-        i, j = batch.pairs[:, self.near]
-        self.distances = batch.distances[self.near]
-        direction = (batch.positions[j] - batch.positions[i]) / self.distances[:, None]
-        self.i, self.j = torch.cat([i, j]), torch.cat([j, i])
-        self.directions = torch.cat([direction, -direction])  # from i to j, unit length
+        self.i, self.j = batch.pairs[:, :half].index_select(1, self.near)
+        self.distances = batch.distances.index_select(0, self.near)
+        x = batch.positions
+        separation = x.index_select(0, self.j) - x.index_select(0, self.i)
+        self.directions = separation / self.distances[:, None]  # from i to j, unit length
 
 
 class _Message(nn.Module):
@@ -68,7 +70,6 @@ class _Message(nn.Module):
 
     def __init__(self, features: int, *, has_vectors: bool) -> None:
         super().__init__()
-        self.has_vectors = has_vectors
         self.phi = nn.Sequential(
             Linear(features, features), SiLU(), Linear(features, (2 + has_vectors) * features)
         )
@@ -82,15 +83,27 @@ class _Message(nn.Module):
     def forward(
         self, s: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
     ) -> tuple[Tensor, Tensor]:
-        atoms, features = s.shape
-        messages = self.filter(self.gather(self.phi(s), near.j), filters)
-        ds = self.over_neighbours(messages[:, :features], near.i, atoms)
+        phi = self.phi(s)
+        steps = (self.gather, self.filter, self.point, self.scale, self.add, self.over_neighbours)
+        if near.directions.requires_grad or watched(*steps):
+            return self._step_by_step(phi, v, filters, near)
+        ds, dv = MessageSum.apply(phi, v, filters, near.directions, near.i, near.j)
+        return ds, dv
+
+    def _step_by_step(
+        self, phi: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
+    ) -> tuple[Tensor, Tensor]:
+        """The same, layer by layer, all messages at once: (2 H, 3, F)."""
+        atoms, features = phi.shape[0], filters.shape[1] // (2 if v is None else 3)
+        i, j = torch.cat([near.i, near.j]), torch.cat([near.j, near.i])
+        directions = torch.cat([near.directions, -near.directions])
+        messages = self.filter(self.gather(phi, j), filters.repeat(2, 1))
+        ds = self.over_neighbours(messages[:, :features], i, atoms)
         vs = messages[:, None, features : 2 * features].expand(-1, 3, -1)
-        dv = self.point(vs, near.directions[:, :, None])
+        dv = self.point(vs, directions[:, :, None])
         if v is not None:
-            vv = messages[:, None, 2 * features :]
-            dv = self.add(dv, self.scale(self.gather(v, near.j), vv))
-        return ds, self.over_neighbours(dv, near.i, atoms)
+            dv = self.add(dv, self.scale(self.gather(v, j), messages[:, None, 2 * features :]))
+        return ds, self.over_neighbours(dv, i, atoms)
 
 
 class _Update(nn.Module):
@@ -158,7 +171,7 @@ class PaiNN(nn.Module):
         for make_filter, message, update in zip(
             self.filters, self.messages, self.updates, strict=True
         ):
-            filters = self.cut(make_filter(waves), cut).repeat(2, 1)
+            filters = self.cut(make_filter(waves), cut)
             ds, dv = message(s, v, filters, near)
             s, v = self.add(s, ds), dv if v is None else self.add(v, dv)
             ds, dv = update(s, v)

@@ -1,12 +1,14 @@
 """PaiNN against the paper's equations written out pair by pair, and its vectors under rotation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
 from hpcml.errors import InputError
-from hpcml.models import Scaling, build
+from hpcml.models import Scaling, build, messages
 from hpcml.molecules import Molecule
 
 SETTINGS = {"features": 6, "interactions": 3, "radial": 5, "cutoff": 3.5}
@@ -71,6 +73,42 @@ def test_atomic_terms_equal_the_loop(make_model, make_batch, molecules, scaling)
         y = affine(w, "output", x / (1 + np.exp(-x)))
         rows.append(y * scaling.atom_std + scaling.atom_mean + scaling.references[z])
     np.testing.assert_allclose(model.atomic_terms(batch).detach(), rows, rtol=1e-8)
+
+
+def test_in_one_stroke_and_step_by_step_agree(make_model, make_batch, molecules, monkeypatch):
+    """Predictions and gradients, with parts that cut through molecules."""
+    monkeypatch.setattr(messages, "_PART", 7)
+    model = make_model("painn", SETTINGS)
+    batch = make_batch(model, molecules)
+    results = []
+    for look_on in (False, True):
+        calls = []
+        for message in model.messages if look_on else []:
+            message.gather.register_forward_hook(lambda *_, seen=calls: seen.append(1))
+        model.zero_grad()
+        prediction = model(batch)
+        prediction.square().sum().backward()
+        assert bool(calls) == look_on
+        results.append([prediction.detach(), *(p.grad.clone() for p in model.parameters())])
+    for one_stroke, stepwise in zip(*results, strict=True):
+        scale = float(stepwise.abs().max())
+        torch.testing.assert_close(one_stroke, stepwise, rtol=0.0, atol=1e-11 * scale)
+
+
+def test_positions_that_ask_for_a_gradient_get_it(make_model, make_batch, molecules):
+    """Directions enter the graph; distances come with the batch and stay fixed."""
+    model = make_model("painn", SETTINGS)
+    batch = make_batch(model, molecules[:1])
+    positions = batch.positions.clone().requires_grad_()
+    vectors = model.features(replace(batch, positions=positions))[1]
+    gradient = torch.autograd.grad(vectors[0, 0, 0], positions)[0][0, 0]
+    step = torch.zeros_like(positions)
+    step[0, 0] = 1e-6
+    up, down = (
+        model.features(replace(batch, positions=batch.positions + sign * step))[1][0, 0, 0].detach()
+        for sign in (1, -1)
+    )
+    assert float(gradient) == pytest.approx(float(up - down) / 2e-6, rel=1e-5)
 
 
 def test_vectors_turn_with_the_molecule(make_model, make_batch, molecules):

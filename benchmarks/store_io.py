@@ -246,10 +246,12 @@ def build_ase(data: Dataset, path: Path) -> Path:
 
     if path.exists():  # minutes of work
         return path
-    with connect(path) as connection:
+    growing = path.with_name("growing.db")
+    growing.unlink(missing_ok=True)
+    with connect(growing) as connection:
         for _, numbers, positions, alpha in rows_of(data):
             connection.write(Atoms(numbers=numbers, positions=positions), alpha_iso=alpha)
-    return path
+    return growing.rename(path)
 
 
 def training_feed(table: Table, folder: Path) -> None:

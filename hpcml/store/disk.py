@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from hpcml.errors import HpcmlError, InputError, PlatformError, ResourceError
@@ -79,6 +80,19 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise storage_error(error, f"cannot write {path}") from error
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """All of a plain file; InputError if it is none (a pipe would hang) or larger than allowed."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+            raise InputError(
+                f"{path}: not a plain file of at most {most_bytes >> 20} MB, as it has to be"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, f"cannot read {path}") from error
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -22,7 +22,14 @@ import numpy as np
 
 from hpcml.errors import InputError, PlatformError
 from hpcml.molecules import Molecule
-from hpcml.store.disk import lock_if_possible, make_folder, storage_error, sync_folder, write_all
+from hpcml.store.disk import (
+    lock_if_possible,
+    make_folder,
+    read_file,
+    storage_error,
+    sync_folder,
+    write_all,
+)
 from hpcml.store.rows import Row
 from hpcml.store.schema import Schema
 
@@ -31,7 +38,7 @@ SUFFIX = ".journal"
 _HEAD = struct.Struct("<4sIQI16s")  # magic, sequence number, shard's number, length, digest
 _MAGIC = b"hpJ1"
 _EXTENT = 1 << 18  # bytes by which the file grows
-_LONGEST = 1 << 28  # bytes of one record
+_LARGEST = 1 << 30  # bytes of a journal
 
 
 class _Begin(msgspec.Struct, frozen=True):
@@ -81,6 +88,11 @@ class Journal:
         self._end = 0
         self._sequence = 0
         self._number = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the rows appended since ``begin``."""
+        return self._end
 
     def pending(self) -> Pending | None:
         """The rows in the file, up to the first record that is not whole."""
@@ -139,10 +151,7 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def read_pending(path: Path) -> Pending | None:
     """The rows of a journal, up to the first record that is not whole; None if there is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise storage_error(error, f"cannot read {path}") from error
+    data = read_file(path, _LARGEST)
     begin: _Begin | None = None
     rows: list[Row] = []
     for payload in _payloads(data):
@@ -168,7 +177,6 @@ def _payloads(data: bytes) -> list[bytes]:
             magic != _MAGIC
             or number != first
             or sequence != len(payloads)
-            or length > _LONGEST
             or len(payload) != length
             or digest != _digest(sequence, number, payload)
         ):

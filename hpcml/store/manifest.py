@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from hpcml.errors import InputError
-from hpcml.store.disk import append_line, replace_file, storage_error
+from hpcml.store.disk import append_line, read_file, replace_file
 from hpcml.store.schema import SCHEMA_VERSION
 
 DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8")
@@ -27,6 +27,8 @@ DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", 
 
 LARGEST_SHARD = 1 << 33
 """Bytes; a sparse file of terabytes costs its maker nothing and its reader everything."""
+
+_LARGEST_MANIFEST = 1 << 32  # bytes; two million shards
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
@@ -159,10 +161,7 @@ class Manifest:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def _read(self, path: Path) -> None:
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise storage_error(error, f"cannot read {path}") from error
+        lines = read_file(path, _LARGEST_MANIFEST).split(b"\n")
         torn = lines.pop()
         for number, line in enumerate(lines, 1):
             if not line:

@@ -215,10 +215,12 @@ def as_markdown() -> str:
         "",
         "Written by `python -m hpcml.store`; do not edit.",
         "",
-        "A shard is one HDF5 file of flat, contiguous, uncompressed data sets. N rows, A atoms in",
-        "all; F frequencies and P (process, frequency) pairs are listed in the root attribute",
-        "`schema`. The atoms of row i are `atom_offsets[i]` to `atom_offsets[i + 1]`; a column X",
-        "of lists is cut in the same way by `X_offsets`.",
+        "## The table",
+        "",
+        "N rows, A atoms in all; F frequencies and P pairs of a process with its frequencies are",
+        "listed in the schema, a JSON text in the root attribute `schema` of every shard. The",
+        "atoms of row i are `atom_offsets[i]` to `atom_offsets[i + 1]`; a column X of lists is cut",
+        "in the same way by `X_offsets`. A value that does not exist is NaN.",
         "",
         "| column | shape | type | unit | meaning |",
         "|---|---|---|---|---|",
@@ -234,4 +236,28 @@ def as_markdown() -> str:
             f"| `{column.name}` | ({shape}) | `{column.dtype}` | {column.unit or '-'} "
             f"| {column.description.replace('|', chr(92) + '|')} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_LAYOUT]) + "\n"
+
+
+_LAYOUT = (
+    "",
+    "## The folder",
+    "",
+    "| file | what it is |",
+    "|---|---|",
+    "| `shards/NAME.h5` | some rows: an immutable HDF5 file of flat, contiguous, uncompressed data "
+    "sets |",
+    "| `manifest.jsonl`, `manifest.WRITER.jsonl` | one JSON line a shard; a shard without a line "
+    "does not exist |",
+    "| `journal/WRITER.journal` | rows committed and in no shard yet, overwritten in place |",
+    "| `dataset.h5` | all shards as one HDF5 virtual data set, for other programs |",
+    "",
+    "A line of a manifest has the shard's `name`, `rows`, `bytes`, `checksum` (sha256 of the whole",
+    "file), `schema_version`, `attributes`, and `columns`: for each its numpy type, its shape and",
+    "the byte of the file at which it begins. So a column is read by",
+    "`numpy.memmap(file, dtype, 'r', offset, shape)`, or by any HDF5 program under its name.",
+    "",
+    'A line `{"type": "replaces", "names": [...]}` is left by a compaction that was stopped:',
+    "those shards are in others now. A row's key comes from the molecule, the level of theory, the",
+    "request and the schema version; a key that comes twice counts once, the first time.",
+)

@@ -148,7 +148,11 @@ def _left_behind(folder: Path, manifest: Manifest) -> list[str]:
     if parts:
         notes.append(f"{len(parts)} temporary files of killed writers; the next compaction removes")
     for path in sorted((folder / journal.FOLDER).glob(f"*{journal.SUFFIX}")):
-        pending = journal.read_pending(path)
+        try:
+            pending = journal.read_pending(path)
+        except InputError as error:
+            notes.append(str(error))
+            continue
         if pending and pending.rows and not manifest.has(pending.shard):
             notes.append(f"{path.name}: {len(pending.rows)} rows wait to be recovered")
     return notes

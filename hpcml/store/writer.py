@@ -15,6 +15,8 @@ from hpcml.store.manifest import Manifest, is_name
 from hpcml.store.rows import Row, check_row, pack
 from hpcml.store.schema import Schema
 
+_MOST_BYTES = 1 << 26  # of a journal: large molecules make shards of fewer rows
+
 
 class ShardWriter:
     """Writes rows into a data set, one writer a process.
@@ -50,7 +52,7 @@ class ShardWriter:
         committed, the data set is as before, and the same row can be appended again.
         """
         check_row(row, self.schema)
-        if len(self._rows) >= self.rows_per_shard:
+        if len(self._rows) >= self.rows_per_shard or self._journal.bytes > _MOST_BYTES:
             self.flush()
         self._journal.append(row)
         self._rows.append(row)
@@ -99,7 +101,8 @@ class Recovered:
 def recover(folder: Path | str) -> Recovered:
     """Bring the rows of killed writers into shards and remove their journals.
 
-    Safe to call at any time and from any process: a writer that lives is left alone.
+    Safe to call at any time and from any process: a writer that lives is left alone, as its lock
+    shows.  On a file system without locks, call it only when no writer is at work.
     """
     folder = Path(folder)
     found = Recovered()

@@ -1,5 +1,7 @@
 """Any columns make a shard; HDF5 and the memory map see the same numbers."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -33,6 +35,16 @@ def test_h5py_and_the_map_agree(tmp_path):
             assert np.array_equal(shard.view(name), array)
             assert not shard.view(name).flags.writeable or not array.size
     assert shard.checksum() == entry.checksum
+
+
+def test_numpy_alone_reads_a_column_by_the_manifest(tmp_path):
+    columns = {"x": np.arange(12.0).reshape(4, 3), "y": np.arange(5, dtype=np.uint8)}
+    shards.write(tmp_path, "one", columns, {})
+    line = json.loads((tmp_path / "manifest.jsonl").read_text())
+    for name, (dtype, shape, offset) in line["columns"].items():
+        path = tmp_path / "shards" / f"{line['name']}.h5"
+        mapped = np.memmap(path, dtype, "r", offset, tuple(shape))
+        assert np.array_equal(mapped, columns[name])
 
 
 def test_rows_are_counted_by_the_key(tmp_path):

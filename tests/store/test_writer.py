@@ -5,6 +5,7 @@ import pytest
 
 from hpcml.errors import InputError, PlatformError
 from hpcml.store import Dataset, Row, ShardWriter, recover, verify
+from hpcml.store import writer as writing
 
 
 def test_a_writer_that_never_closed_is_recovered(tmp_path, schema, make_row, same_row):
@@ -28,6 +29,14 @@ def test_the_same_writer_goes_on_where_it_was_killed(tmp_path, schema, make_row)
     with ShardWriter(tmp_path, schema, "a") as second:
         second.append(make_row(1))
     assert list(Dataset.open(tmp_path).keys) == [make_row(0).key, make_row(1).key]
+
+
+def test_large_molecules_make_shards_of_fewer_rows(tmp_path, schema, make_row, monkeypatch):
+    monkeypatch.setattr(writing, "_MOST_BYTES", 1)
+    with ShardWriter(tmp_path, schema, "a") as writer:
+        for number in range(4):
+            writer.append(make_row(number))
+    assert [shard.rows for shard in Dataset.open(tmp_path).shards] == [1, 1, 1, 1]
 
 
 def test_two_processes_cannot_share_a_name(tmp_path, schema):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
@@ -30,6 +30,8 @@ class Relevance:
     layers       layer name -> (M, len(LEDGER)), the ledger by layer
     molecule     (A,) the molecule of each atom
     pairs        (2, E) the batch's ordered pairs
+    hidden       layer's name -> relevances of its outputs, one tensor for each call of the layer;
+                 only for the layers that were asked for
 
     prediction = atoms + molecule-wise inputs + ledger, molecule by molecule.
     """
@@ -41,6 +43,7 @@ class Relevance:
     layers: dict[str, Tensor]
     molecule: Tensor
     pairs: Tensor
+    hidden: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def _of_kind(self, kind: str, rows: int) -> Tensor:
         """(rows,) float64, features and inputs of one kind of rows summed."""
@@ -91,6 +94,7 @@ def explain(
     rule: str | Rule | Composite = "epsilon",
     *,
     target: int = 0,
+    hidden: Iterable[str] = (),
 ) -> Relevance:
     """Relevance of every input of every molecule of a batch, by one backward.
 
@@ -98,10 +102,12 @@ def explain(
              whose rows are explained one by one
     rule     a rule's or composite's name with its default settings, or one of one's own
     target   which of the model's T outputs
+    hidden   names of layers (as in model.named_modules()) whose outputs' relevance is wanted
 
     The model is left as it was found. Raises InputError for a layer without a rule.
     """
-    return propagate(model, batch, as_composite(rule), target=target)
+    keep = frozenset(hidden)
+    return propagate(model, batch, as_composite(rule), target=target, keep=keep)
 
 
 def as_composite(rule: str | Rule | Composite) -> Composite:
@@ -120,18 +126,22 @@ def propagate(
     seed: Callable[[Tensor], Tensor] | None = None,
     replace: Callable[[str, str, Tensor], Tensor] | None = None,
     readout: Tensor | None = None,
+    keep: frozenset[str] = frozenset(),
 ) -> Relevance:
     """One traced forward and one backward.
 
     seed       relevance (M,) to start from, made from the prediction (M,); the prediction itself
                by default
-    replace, readout    see ``Trace``
+    replace, readout, keep    see ``Trace``
     """
     if isinstance(batch, Tensor):
         owners = Owners.of_rows(batch.shape[0], batch.device)
     else:
         owners = Owners.of_batch(batch)
-    with torch.enable_grad(), Trace(model, owners, composite, replace, readout) as trace:
+    with (
+        torch.enable_grad(),
+        Trace(model, owners, composite, replace=replace, readout=readout, keep=keep) as trace,
+    ):
         # a plain network has no layer that marks its input
         inputs = trace.source("input", "molecule", batch) if isinstance(batch, Tensor) else batch
         output = model(inputs)
@@ -147,14 +157,19 @@ def propagate(
     prediction = output[:, target]
     start = prediction.detach() if seed is None else seed(prediction.detach())
     names, sources = list(trace.sources), [leaf for _, leaf in trace.sources.values()]
-    found = torch.autograd.grad(
-        prediction, [*sources, *trace.ledgers.values()], start, allow_unused=True
-    )
+    outputs = [(name, made) for name, several in trace.kept.items() for made in several]
+    asked = [*sources, *trace.ledgers.values(), *(made for _, made in outputs)]
     gradients = [
-        torch.zeros_like(leaf) if gradient is None else gradient
-        for leaf, gradient in zip([*sources, *trace.ledgers.values()], found, strict=True)
+        torch.zeros_like(tensor) if gradient is None else gradient
+        for tensor, gradient in zip(
+            asked, torch.autograd.grad(prediction, asked, start, allow_unused=True), strict=True
+        )
     ]
-    layers = dict(zip(trace.ledgers, gradients[len(sources) :], strict=True))
+    inner = gradients[len(sources) : len(sources) + len(trace.ledgers)]
+    layers = dict(zip(trace.ledgers, inner, strict=True))
+    kept: dict[str, list[Tensor]] = {name: [] for name in trace.kept}
+    for (name, _), gradient in zip(outputs, gradients[len(asked) - len(outputs) :], strict=True):
+        kept[name].append(gradient)
     none = torch.zeros(2, 0, dtype=torch.int64, device=prediction.device)
     return Relevance(
         prediction=start.double(),
@@ -164,4 +179,5 @@ def propagate(
         layers=layers,
         molecule=none[0] if isinstance(batch, Tensor) else batch.molecule,
         pairs=none if isinstance(batch, Tensor) else batch.pairs,
+        hidden=kept,
     )

@@ -76,11 +76,13 @@ class Trace(TorchFunctionMode):
     composite   the rule of each affine layer, and how products share
     replace     changes the value of each input before it enters: (name, kind, values) -> values
     readout     (A,) multiplies the relevance that each atom takes from its molecule
+    keep        names of layers whose outputs are to be kept
 
     sources     name -> (kind of rows, leaf): the network's inputs, whose gradients will be
                 their relevances
     ledgers     layer name -> (M, len(LEDGER)) float64 leaf, whose gradient will be the
                 relevance that the layer gave to no input
+    kept        layer name -> its outputs, one a call, whose gradients will be their relevances
     """
 
     def __init__(
@@ -88,13 +90,16 @@ class Trace(TorchFunctionMode):
         model: nn.Module,
         owners: Owners,
         composite: Composite,
+        *,
         replace: Callable[[str, str, Tensor], Tensor] | None = None,
         readout: Tensor | None = None,
+        keep: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.model, self.owners, self.composite = model, owners, composite
         self.sources: dict[str, tuple[str, Tensor]] = {}
         self.ledgers: dict[str, Tensor] = {}
+        self.kept: dict[str, list[Tensor]] = {name: [] for name in keep}
         self._replace, self._readout = replace, readout
         self._names = {module: name or "network" for name, module in model.named_modules()}
         self._originals: dict[nn.Module, Callable[..., Any]] = {}
@@ -233,7 +238,10 @@ class Trace(TorchFunctionMode):
             if not tags:
                 return outputs
             tag = Tag(tags[0].owner, max(one.depth for one in tags))
-        return step(outputs, share, self.ledger(name), inputs, tag)
+        made = step(outputs, share, self.ledger(name), inputs, tag)
+        if name in self.kept:
+            self.kept[name].append(made)
+        return made
 
     def refuse(self, module: nn.Module, why: str) -> NoReturn:
         """Raise InputError for a layer that cannot be explained as it is."""

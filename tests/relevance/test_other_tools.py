@@ -81,6 +81,6 @@ def test_captum(plain_network, plain_inputs, ours, name, arguments):
     for layer in model:
         if isinstance(layer, nn.Linear):
             layer.rule = getattr(lrp_rules, name)(**arguments)
-    expected = LRP(model).attribute(inputs.clone(), target=0)
+    expected = LRP(model).attribute(inputs.clone().requires_grad_(), target=0)
     found = explain(model, inputs, ours).features["input"]
     torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-8)

@@ -4,7 +4,8 @@
 
 prints one table and writes it with the raw figures to FOLDER/store_io.json.  Needs lmdb and ase
 beside hpcml, and about 6 GB in FOLDER.  Cold means that the kernel was told to forget the files
-(posix_fadvise) just before; the disk's own cache stays.
+(posix_fadvise) just before; the disk's own cache stays.  Warm figures are by processor time,
+the others by the clock on the wall.
 """
 
 from __future__ import annotations
@@ -79,9 +80,15 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def best(*actions: Callable[[], object]) -> list[float]:
-    """The best time of each action.  They take turns, so that whatever else the machine does
-    meets all of them alike."""
-    rounds = [[seconds(action) for action in actions] for _ in range(ROUNDS)]
+    """The least processor time of each action, which is the time it takes on an idle machine
+    when it waits for no disk.  They take turns, so that what else goes on meets all alike."""
+
+    def processor_seconds(action: Callable[[], object]) -> float:
+        begin = time.process_time()
+        action()
+        return time.process_time() - begin
+
+    rounds = [[processor_seconds(action) for action in actions] for _ in range(ROUNDS)]
     return [min(times) for times in zip(*rounds, strict=True)]
 
 

@@ -109,7 +109,7 @@ class Dataset:
             schema,
             entries,
             manifest.fingerprint,
-            rows=_distinct_rows([Shard(folder, entry) for entry in entries]),
+            rows=distinct_rows([Shard(folder, entry) for entry in entries]),
             problems=problems,
         )
 
@@ -374,18 +374,27 @@ def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.in
     return np.asarray(np.arange(total) + starts, np.int64)
 
 
-def _distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
-    """The first row of each key, or None if no key comes twice."""
+def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
+    """The first row of each key, over all shards; None if no key comes twice.
+
+    Half of a key tells nearly all keys apart; only rows whose halves agree are compared whole.
+    """
     if not shards:
         return None
-    # Half of a key tells nearly all keys apart; only where halves agree are whole keys compared.
     halves = np.concatenate([shard.column("key").view("<u8")[:, 0] for shard in shards])
-    halves.sort()
-    if not (halves[1:] == halves[:-1]).any():
+    ordered = np.sort(halves)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not twice.size:
         return None
-    keys = np.concatenate([shard.column("key") for shard in shards]).view("V16")[:, 0]
-    _, first = np.unique(keys, return_index=True)
-    return None if len(first) == len(keys) else np.sort(first)
+    alike = np.flatnonzero(np.isin(halves, twice))
+    starts = offsets_of([shard.entry.rows for shard in shards])
+    keys = [
+        shard.column("key")[alike[(alike >= start) & (alike < stop)] - start]
+        for shard, (start, stop) in zip(shards, pairwise(starts), strict=True)
+    ]
+    _, first = np.unique(np.concatenate(keys).view("V16")[:, 0], return_index=True)
+    again = np.setdiff1d(alike, alike[first])
+    return np.delete(np.arange(len(halves)), again) if again.size else None
 
 
 class _Molecules(Sequence[Molecule]):

@@ -5,7 +5,7 @@ import pytest
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
-from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.store import Dataset, Row, Schema, ShardWriter, verify
 from hpcml.store.rows import molecule_keys, pack, unpack_keys
 
 
@@ -143,6 +143,17 @@ def test_a_key_written_twice_is_there_once(folder, schema, make_row):
     assert len(data) == 11
     assert sorted(data.keys) == sorted(make_row(n).key for n in [*range(10), 42])
     assert len(data.column("energy")) == 11
+
+
+def test_keys_that_agree_in_one_half_are_different(tmp_path, make_row):
+    schema = Schema(columns=())
+    keys = ["1" * 16 + "a" * 16, "2" * 32, "1" * 16 + "b" * 16, "1" * 16 + "a" * 16, "2" * 32]
+    for name, part in (("a", keys[:3]), ("b", keys[3:])):
+        with ShardWriter(tmp_path, schema, name) as writer:
+            for key in part:
+                writer.append(Row(key, make_row(1).molecule, {}))
+    assert list(Dataset.open(tmp_path).keys) == keys[:3]
+    assert verify(tmp_path).duplicates == 2
 
 
 def test_no_data_set_is_an_error(tmp_path):

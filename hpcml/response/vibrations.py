@@ -6,7 +6,7 @@ business of a ``PotentialSurface`` (``surface.py`` makes one with Psi4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rdkit.Chem import GetPeriodicTable
 
 from hpcml.response import units
+from hpcml.response.spread import Communicator, Product, lead, on_root
 
 Array = NDArray[np.float64]
 
@@ -67,15 +68,19 @@ def vibrate(
     numbers: NDArray[np.int64],
     positions: Array,
     advance: Callable[[int], None] = lambda done: None,
+    communicator: Communicator | None = None,
 ) -> Vibrations:
     """Vibrations about a geometry: numbers (n,), positions (n, 3) in bohr.
 
     The Hessian is analytic where the surface has one, else a central difference of 6 n
-    gradients; ``advance`` hears how many of those are done.
+    gradients; ``advance`` hears how many of those are done.  With a communicator, every rank
+    makes this call with a surface of its own; they share the gradients, and all get the result.
     """
-    here = surface.point(positions)
-    hessian, dipole_derivatives = surface.analytic_hessian(positions) or finite_difference_hessian(
-        surface, positions, advance
+    here, analytic = on_root(
+        communicator, lambda: (surface.point(positions), surface.analytic_hessian(positions))
+    )
+    hessian, dipole_derivatives = analytic or finite_difference_hessian(
+        surface, positions, advance, communicator
     )
     return harmonic(hessian, dipole_derivatives, here.gradient, numbers, positions)
 
@@ -84,19 +89,28 @@ def finite_difference_hessian(
     surface: PotentialSurface,
     positions: Array,
     advance: Callable[[int], None] = lambda done: None,
+    communicator: Communicator | None = None,
 ) -> tuple[Array, Array]:
     """Hessian (3n, 3n) and dipole derivatives (3n, 3) by central differences of gradients."""
-    size = positions.size
-    hessian = np.empty((size, size))
-    dipole_derivatives = np.empty((size, 3))
-    for coordinate in range(size):
-        forward, backward = (
-            surface.point(_displaced(positions, coordinate, sign * _STEP)) for sign in (1, -1)
-        )
-        hessian[coordinate] = (forward.gradient - backward.gradient).ravel() / (2.0 * _STEP)
-        dipole_derivatives[coordinate] = (forward.dipole - backward.dipole) / (2.0 * _STEP)
-        advance(2 * (coordinate + 1))
-    return 0.5 * (hessian + hessian.T), dipole_derivatives
+    steps = _STEP * np.repeat(np.eye(positions.size), 2, axis=0)
+    steps[1::2] *= -1.0  # forward and backward in turn, so that each starts from near orbitals
+    batch = 2 if communicator is None else 2 * communicator.size
+
+    def points(geometries: Array) -> tuple[Array, Array]:
+        found = [surface.point(flat.reshape(-1, 3)) for flat in geometries]
+        gradients = np.array([point.gradient.ravel() for point in found])
+        return gradients, np.array([point.dipole for point in found])
+
+    def differences(shared: Mapping[str, Product]) -> tuple[Array, Array]:
+        gradients, dipoles = np.empty_like(steps), np.empty((len(steps), 3))
+        for start in range(0, len(steps), batch):
+            part = slice(start, min(start + batch, len(steps)))
+            gradients[part], dipoles[part] = shared["points"](positions.ravel() + steps[part])
+            advance(part.stop)
+        hessian = (gradients[::2] - gradients[1::2]) / (2.0 * _STEP)
+        return 0.5 * (hessian + hessian.T), (dipoles[::2] - dipoles[1::2]) / (2.0 * _STEP)
+
+    return lead({"points": points}, communicator, differences)
 
 
 def harmonic(
@@ -150,12 +164,6 @@ def internal_motions(positions: Array, root_mass: Array) -> Array:
     rigid = np.hstack([translations, rotations])
     complete, _ = np.linalg.qr(rigid, mode="complete")
     return np.asarray(complete[:, rigid.shape[1] :])
-
-
-def _displaced(positions: Array, coordinate: int, step: float) -> Array:
-    moved = positions.copy()
-    moved.flat[coordinate] += step
-    return moved
 
 
 def _warnings(frequencies: Array, gradient: Array) -> tuple[str, ...]:

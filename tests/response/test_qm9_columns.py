@@ -59,7 +59,7 @@ def test_zero_point_energy(entry: dict[str, Any], tmp_path: Path) -> None:
     with open_surface(molecule, LEVEL, Resources(scratch=tmp_path)) as surface:
         found = vibrations.vibrate(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
     assert found.zpve == pytest.approx(entry["zpve"], abs=1e-5)
-    np.testing.assert_allclose(found.frequencies, entry["frequencies"], atol=1.0)
+    np.testing.assert_allclose(found.frequencies, entry["frequencies"], atol=2.0)
     assert found.warnings == ()
 
 

@@ -104,8 +104,8 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         encrypted=True,
         max_workers_per_node=1,
         cores_per_worker=0.001,
-        heartbeat_period=10,
-        heartbeat_threshold=30,
+        heartbeat_period=5,
+        heartbeat_threshold=20,
         # A block near its end takes no further program.
         drain_period=int(site.seconds - 2 * site.margin) if remote else None,
         interchange_launch_cmd=tethered(

@@ -16,9 +16,9 @@ from types import FrameType
 
 import msgspec
 
-from hpcml.campaign import cost, failures
+from hpcml.campaign import failures
 from hpcml.campaign.launch import last_line
-from hpcml.campaign.planning import Plan, PlanRecord, done_keys, plan
+from hpcml.campaign.planning import Plan, PlanRecord, done_keys, survey
 from hpcml.campaign.run_folder import RunFolder
 from hpcml.campaign.service import process_start
 from hpcml.campaign.sharing import share_out
@@ -160,22 +160,15 @@ class _Campaign:
             folder.queue.unlink(missing_ok=True)
 
     def plan(self) -> Plan:
-        sizes, seconds = cost.read_timings(
-            folder.timings
-            for folder in task_folders(self.run_folder.work)
-            if folder.timings.exists()
-        )
-        known = failures.read(self.run_folder.failures)
-        result = plan(
+        result = survey(
+            self.run_folder,
             self.molecules,
-            self.level,
-            self.request,
-            done=done_keys(self.run_folder.dataset),
-            failed=known.keys(),
-            cost=cost.fit(self.level, self.request, sizes, seconds),
+            level=self.level,
+            request=self.request,
             hang_seconds=self.site.hang_seconds,
             suspects=self.suspects,
         )
+        known = failures.read(self.run_folder.failures)
         new = [defect for defect in result.defects if defect.key not in known]
         if new:
             failures.write(self.run_folder.failures, [*known.values(), *new])

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from hpcml.campaign import wire
-from hpcml.campaign.calculators import Calculator, Resources, calculator
+from hpcml.campaign.calculators import Calculator, Resources, calculator, prepare
 from hpcml.campaign.task import Orders
 from hpcml.campaign.tether import die_with_parent
 from hpcml.errors import HpcmlError
@@ -80,6 +80,7 @@ def main() -> None:
     orders = msgspec.json.decode(arguments.orders, type=Orders)
     schema = Schema.for_request(orders.request)
     compute = calculator(arguments.calculator)
+    prepare(arguments.calculator)
     wire.write(replies, {"ready": os.getpid()})
     while True:
         try:

@@ -253,9 +253,12 @@ class Histogram(nn.Module):
         self.register_buffer("widths", torch.tensor(widths), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        # softmax of the exponents is the normalized membership, and safe far from every bin
         exponents = -0.5 * ((values[..., None] - self.means) / self.widths) ** 2
-        return torch.softmax(exponents, dim=-1).flatten(start_dim=-2)
+        # the same factor for all bins of a feature keeps the sum from vanishing far from every
+        # bin; memberships end at exp(-40), before the subnormal numbers, which are slow
+        exponents = exponents - exponents.detach().amax(dim=-1, keepdim=True)
+        heights = torch.exp(exponents.clamp(min=-40.0))
+        return (heights / heights.sum(dim=-1, keepdim=True)).flatten(start_dim=-2)
 
 
 # ------------------------------------------------------------------- the target's scaling

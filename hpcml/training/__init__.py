@@ -1,10 +1,36 @@
-"""Training: networks learn from a data set, on any number of ranks, the same way."""
+"""Training: networks learn from a data set, on any number of ranks, the same way.
 
-from hpcml.training.ensemble import predict_ensemble
-from hpcml.training.model_file import ModelInfo, load_model
-from hpcml.training.predict import applicability, predict
+Names that need torch are imported when they are asked for: reading settings needs none.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hpcml.training.settings import Target, TrainSettings
-from hpcml.training.train import train
+
+if TYPE_CHECKING:
+    from hpcml.training.ensemble import predict_ensemble
+    from hpcml.training.model_file import ModelInfo, load_model
+    from hpcml.training.prediction import applicability, predict
+    from hpcml.training.stage import train
+
+_PLACES = {
+    "ModelInfo": "model_file",
+    "applicability": "prediction",
+    "load_model": "model_file",
+    "predict": "prediction",
+    "predict_ensemble": "ensemble",
+    "train": "stage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"hpcml.training.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ModelInfo",

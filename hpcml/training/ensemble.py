@@ -16,14 +16,13 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, spearmanr
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.store.disk import replace_file
 from hpcml.training.metrics import PREDICTIONS_FILE, errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
-from hpcml.training.predict import predict
+from hpcml.training.prediction import predict
 
 ENSEMBLE_CSV = "ensemble.csv"
 ENSEMBLE_JSON = "ensemble.json"
@@ -56,6 +55,8 @@ def calibration(errors: Array, uncertainties: Array) -> dict[str, Any]:
     rank        Spearman's correlation of uncertainty with absolute error
     nll         mean negative log-likelihood, in nats, of the errors
     """
+    from scipy.stats import norm, spearmanr  # takes a second: only where an ensemble is judged
+
     ratio = np.abs(errors) / _positive(uncertainties)
     levels = np.linspace(0.01, 0.99, 99)
     covered = np.array([(ratio <= norm.ppf(0.5 + level / 2)).mean() for level in levels])

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     from hpcml.store import Dataset
     from hpcml.training.fit import Stopped
     from hpcml.training.settings import read_settings
-    from hpcml.training.train import train
+    from hpcml.training.stage import train
     from hpcml.training.world import enter
 
     asked: list[int] = []

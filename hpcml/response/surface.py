@@ -17,7 +17,9 @@ from hpcml.response.vibrations import Point
 
 Array = NDArray[np.float64]
 
-_TIGHT = 1e-8  # SCF convergence, below the level's own: differences of gradients need it
+# SCF convergence, below the level's own: differences of gradients need it.  Functionals of open
+# shells can stall at 2e-8, the noise of their quadrature.
+_TIGHT_HARTREE_FOCK, _TIGHT_FUNCTIONAL = 1e-8, 5e-8
 _FIELD = 2e-3  # hartree / (e bohr), for dipole derivatives
 
 
@@ -98,6 +100,7 @@ def open_surface(
 
     Raises what ``reference.session`` raises, and ConvergenceError from any of its points.
     """
-    tight = msgspec.structs.replace(level, scf_convergence=min(level.scf_convergence, _TIGHT))
+    enough = _TIGHT_HARTREE_FOCK if level.is_hartree_fock else _TIGHT_FUNCTIONAL
+    tight = msgspec.structs.replace(level, scf_convergence=min(level.scf_convergence, enough))
     with session(molecule, tight, resources, attempt=attempt) as (psi4, psi4_molecule, _):
         yield Psi4Surface(psi4, psi4_molecule, tight)

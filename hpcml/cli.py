@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import hpcml
 from hpcml.errors import HpcmlError, InputError, SettingsError
@@ -254,8 +255,15 @@ def _numbers(text: str) -> tuple[float, ...]:
         ) from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers wrong usage with one line, as everything here does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hpcml",
         description="Response properties of many molecules, and networks asked for their reasons.",
     )

@@ -94,16 +94,14 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
     # A machine's own blocks talk over the loopback interface and nothing else; pilot jobs need
     # one address of this host, and reach no other.  The traffic is encrypted in both cases.
     remote = site.kind == "slurm"
-    address = (site.address or socket.gethostname()) if remote else _LOOPBACK
     pool = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
     executor = HighThroughputExecutor(
         label="blocks",
         provider=_provider(site),
-        address=socket.gethostbyname(address),
+        address=_address(site) if remote else _LOOPBACK,
         loopback_address=_LOOPBACK,
         encrypted=True,
         max_workers_per_node=1,
-        cores_per_worker=0.001,
         heartbeat_period=5,
         heartbeat_threshold=20,
         # A block near its end takes no further program.
@@ -124,6 +122,21 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         usage_tracking=0,
         monitoring=_monitoring(run_folder) if site.monitoring else None,
     )
+
+
+def _address(site: Site) -> str:
+    """The address under which pilot jobs reach this host."""
+    name = site.address or socket.gethostname()
+    try:
+        found = socket.gethostbyname(name)
+    except OSError as error:
+        raise SettingsError(f"site: address: {name} cannot be resolved ({error})") from None
+    if not site.address and found.startswith("127."):
+        raise SettingsError(
+            f"site: this host's name, {name}, stands for {found}, which no other host can reach: "
+            "give address, the login node's name or address in the nodes' network"
+        )
+    return found
 
 
 def _monitoring(run_folder: RunFolder) -> MonitoringHub:

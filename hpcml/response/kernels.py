@@ -16,7 +16,7 @@ Pure numpy: the blocks of the grid and the functional are handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ Functional = Callable[[Array], tuple[Array, Array]]
 DENSITY_CUTOFF = 1e-11
 """Points of lower density (bohr^-3) carry no kernel: moves alpha and beta by less than 1e-7."""
 
+_BATCH = 8192  # points
+
 _STEP = 1e-3  # of the central difference, relative to the density of the point
 
 
@@ -39,12 +41,36 @@ class Block:
 
     weights     (points,)
     functions   (n,): indices of the basis functions
-    values      (4, points, n): the functions and their gradients; (1, points, n) for an LDA
+    evaluate    gives the functions and their gradients, (4, points, n), or (1, points, n) for an
+                LDA; from memory, or anew at every call where memory does not suffice
     """
 
     weights: Array
     functions: NDArray[np.int64]
+    evaluate: Callable[[], Array]
+
+    @property
+    def values(self) -> Array:
+        return self.evaluate()
+
+    def where(self, keep: NDArray[np.bool_]) -> Block:
+        """These points only."""
+        if keep.all():
+            return self
+        if isinstance(self.evaluate, Stored):
+            kept = Stored(self.evaluate.values[:, keep])
+            return Block(self.weights[keep], self.functions, kept)
+        return Block(self.weights[keep], self.functions, lambda: self.evaluate()[:, keep])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Values of basis functions that stay in memory: an ``evaluate`` for ``Block``."""
+
     values: Array
+
+    def __call__(self) -> Array:
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -99,9 +125,9 @@ class Kernel:
         columns = _columns(first_order)
         matrices = [np.zeros((count, size, size)) for _ in first_order]
         for point in self._points:
-            densities = self._first_order_densities(point, columns, count)
-            scalar, vector = _potential(point, densities)
             values = point.block.values
+            densities = self._first_order_densities(point, columns, count, values)
+            scalar, vector = _potential(point, densities)
             rows, columns_of = np.ix_(point.block.functions, point.block.functions)
             for matrix, scalar_s, vector_s in zip(matrices, scalar, vector, strict=True):
                 weighted = (0.5 * scalar_s)[:, :, None] * values[0]
@@ -118,39 +144,46 @@ class Kernel:
 
         first_order   per channel (m, n, o), as for ``potentials``
         """
-        total = np.zeros(len(triples))
+        count = len(first_order[0])
         columns = _columns(first_order)
-        for point in self._points:
-            densities = self._first_order_densities(point, columns, len(first_order[0]))
+        tensor = np.zeros((count, count, count))
+        for points in _batches(self._points):
+            ground = np.concatenate([point.density for point in points], axis=-1)
+            weights = np.concatenate([point.block.weights for point in points])
+            densities = np.concatenate(
+                [self._first_order_densities(point, columns, count) for point in points], axis=-1
+            )
             for a in sorted({min(triple) for triple in triples}):
-                forward, backward, step = self._displaced(point, densities[:, :, a])
-                for index, triple in enumerate(triples):
-                    if min(triple) != a:
-                        continue
-                    rest = list(triple)
-                    rest.remove(a)
-                    b, c = densities[:, :, rest[0]], densities[:, :, rest[1]]
-                    difference = _second_variation(*forward, b, c) - _second_variation(
-                        *backward, b, c
-                    )
-                    total[index] += np.sum(point.block.weights * difference / (2.0 * step))
-        return total
+                forward, backward, step = self._displaced(ground, densities[:, :, a])
+                scale = weights / (2.0 * step)
+                tensor[a] += _second_variations(*forward, scale, densities)
+                tensor[a] -= _second_variations(*backward, scale, densities)
+        # the smallest index is the one that was differentiated along
+        return np.array([tensor[tuple(sorted(triple))] for triple in triples])
 
     def _ground_state(self, block: Block) -> _Point | None:
-        occupied = [block.values @ orbitals[block.functions] for orbitals in self._occupied]
+        values = block.values
+        occupied = [values @ orbitals[block.functions] for orbitals in self._occupied]
         density = np.array([_density(psi, psi[0], self._factor) for psi in occupied])
         keep = density[:, 0].sum(axis=0) > DENSITY_CUTOFF
         if not keep.any():
             return None
-        block = Block(block.weights[keep], block.functions, block.values[:, keep])
+        block = block.where(keep)
         occupied = [psi[:, keep] for psi in occupied]
         density = density[:, :, keep]
         first, second = self._functional(_variables(density))
         return _Point(block, occupied, density, block.weights * first, block.weights * second)
 
-    def _first_order_densities(self, point: _Point, columns: Sequence[Array], count: int) -> Array:
+    def _first_order_densities(
+        self,
+        point: _Point,
+        columns: Sequence[Array],
+        count: int,
+        values: Array | None = None,
+    ) -> Array:
         """(channels, 4 or 1, k, points): first-order densities and their gradients."""
-        components, points, _ = point.block.values.shape
+        values = point.block.values if values is None else values
+        components, points, _ = values.shape
         densities = np.empty((len(columns), components, count, points))
         for density, psi, orbitals in zip(densities, point.occupied, columns, strict=True):
             psi_1 = (
@@ -163,10 +196,9 @@ class Kernel:
         return self._factor * densities
 
     def _displaced(
-        self, point: _Point, direction: Array
+        self, density: Array, direction: Array
     ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array], Array]:
         """(density, f_z, f_zz') a step forward and a step backward along a density; the step."""
-        density = point.density
         total = np.abs(density[:, 0]).sum(axis=0)
         size = np.abs(direction[:, 0]).sum(axis=0)
         if density.shape[1] > 1:
@@ -248,11 +280,30 @@ def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
     return change[:channels], vector
 
 
-def _second_variation(density: Array, first: Array, second: Array, b: Array, c: Array) -> Array:
-    """The integrand of E2(b, c) at each point, about the ground density given."""
-    z_b, z_c = _first_order_variables(density, b), _first_order_variables(density, c)
-    value = np.einsum("yp,yp->p", np.einsum("yzp,zp->yp", second, z_c), z_b)
+def _second_variations(
+    density: Array, first: Array, second: Array, weights: Array, densities: Array
+) -> Array:
+    """E2(b, c), (k, k), of first-order densities (channels, 4 or 1, k, points)."""
+    variables = _first_order_variables(density, densities)
+    change = weights * np.einsum("yzp,zkp->ykp", second, variables)
+    result: Array = np.einsum("zbp,zcp->bc", change, variables, optimize=True)
     if density.shape[1] > 1:
+        gradients = densities[:, 1:]
         for index, (s, t) in enumerate(_pairs(len(density)), start=len(density)):
-            value += first[index] * np.sum(b[s, 1:] * c[t, 1:] + c[s, 1:] * b[t, 1:], axis=0)
-    return np.asarray(value)
+            product = np.einsum(
+                "xbp,xcp->bc", weights * first[index] * gradients[s], gradients[t], optimize=True
+            )
+            result += product + product.T
+    return result
+
+
+def _batches(points: Sequence[_Point]) -> Iterator[list[_Point]]:
+    """Blocks of the grid together, so many that calls cost little and memory is bounded."""
+    batch: list[_Point] = []
+    for point in points:
+        batch.append(point)
+        if sum(len(member.block.weights) for member in batch) > _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

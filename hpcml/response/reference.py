@@ -6,11 +6,16 @@ the input geometry.  What differs between Psi4 1.3.2 (Debian) and later versions
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,7 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
 from hpcml.response import stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
-from hpcml.response.kernels import Block, Kernel
+from hpcml.response.kernels import Block, Kernel, Stored
 from hpcml.response.level import Level
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.spread import Communicator, together
@@ -33,7 +38,12 @@ Array = NDArray[np.float64]
 _CLOSEST_NUCLEI = 0.35  # angstrom
 _FUNCTIONAL_POINTS = 4096
 _TRIALS_PER_EQUATION = 8
-_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS")
+_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS", "DFT_BLOCK_MAX_POINTS")
+_BLOCK_POINTS = 512
+_LEAST_MEMORY_MB = 250  # Psi4's own floor
+
+# Of the memory that the SCF's integrals leave: the rest is for trial vectors and work arrays.
+_INTEGRALS_MEMORY, _KERNEL_MEMORY = 0.5, 0.3
 
 # What the fallbacks of a failed SCF change, one after the other (``attempt``).
 _ATTEMPTS: tuple[dict[str, Any], ...] = (
@@ -123,7 +133,7 @@ class Reference:
         fitting = wavefunction.get_basisset("DF_BASIS_SCF").nbf()
         shapes = [channel.shape for channel in self.channels]
         held = 2.0 * sum(fitting * (o + v) ** 2 for o, v in shapes)  # Psi4's copy and ours
-        available = self._resources.memory_mb * 1e6 / 8.0 - jk.dfh().get_AO_size()
+        available = _INTEGRALS_MEMORY * self._memory / 8.0
         if held > available:
             return MatrixBuilder(self.channels, self.matrices)
         exchange = sum((o * v) ** 2 for o, v in shapes)
@@ -133,6 +143,13 @@ class Reference:
             functional.x_alpha() if functional.is_x_hybrid() else 0.0,
             store_exchange=few and held + exchange < available,
         )
+
+    @property
+    def _memory(self) -> float:
+        """Bytes that the SCF's integrals leave to the response."""
+        jk = self._wavefunction.jk()
+        held = 8.0 * jk.dfh().get_AO_size() if hasattr(jk, "dfh") else 0.0
+        return max(0.0, self._resources.memory_mb * 1e6 - held)
 
     def matrices(
         self, left: Array, rights: Sequence[Array]
@@ -178,13 +195,23 @@ class Reference:
         if not functional.needs_xc():
             return None
         return Kernel(
-            _grid_blocks(self._wavefunction.basisset(), self._level.method, grid),
+            _grid_blocks(
+                self._wavefunction.basisset(),
+                self._level.method,
+                grid,
+                _KERNEL_MEMORY * self._memory,
+            ),
             _functional(self._level.method, len(self.channels) == 1, functional.is_gga()),
             [channel.occupied for channel in self.channels],
         )
 
 
 def _psi4() -> Any:
+    if "psi4" in sys.modules:
+        return sys.modules["psi4"]
+    # What is registered last runs first: step into a folder of our own, let Psi4 end, remove it.
+    folder = tempfile.mkdtemp(prefix="hpcml-psi4-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         import psi4
     except ImportError as error:
@@ -192,7 +219,15 @@ def _psi4() -> Any:
             f"Psi4 cannot be imported ({error}): install it (Debian: apt install psi4; "
             "conda: conda install -c conda-forge psi4)"
         ) from error
+    atexit.register(_step_aside, folder)
     return psi4
+
+
+def _step_aside(folder: str) -> None:
+    """Keep the working folder clean of what Psi4 leaves at its exit: timer.dat, and the list of
+    its scratch files, which it would look for in the folder it ends in."""
+    Path(f"psi.{os.getpid()}.clean").unlink(missing_ok=True)
+    os.chdir(folder)
 
 
 @contextmanager
@@ -261,6 +296,11 @@ def session(
     Turns Psi4's exceptions inside the ``with`` into hpcml's, and leaves its options clean.
     """
     _check_molecule(molecule)
+    if resources.memory_mb < _LEAST_MEMORY_MB:
+        raise ResourceError(
+            f"{resources.memory_mb} MB of memory are too little for Psi4: give at least "
+            f"{_LEAST_MEMORY_MB}"
+        )
     psi4 = _psi4()
     core = psi4.core
     core.clean()
@@ -350,10 +390,16 @@ def _check_method(psi4: Any, level: Level) -> None:
     if level.is_hartree_fock:
         return
     known = psi4.driver.dft.functionals
-    if level.method.lower() not in known:
+    name = level.method.lower()
+    if name in known and "c_mp2" in known[name]:
+        raise SettingsError(
+            f"method {level.method!r} is a double hybrid: its perturbative correlation has no "
+            "response here; choose a functional without it"
+        )
+    if name not in known:
         import difflib
 
-        near = difflib.get_close_matches(level.method.lower(), known, n=3)
+        near = difflib.get_close_matches(name, known, n=3)
         raise SettingsError(
             f"method {level.method!r} is neither HF nor a functional of this Psi4"
             + (f"; near: {', '.join(near)}" if near else "")
@@ -373,6 +419,11 @@ def _named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Exc
         )
     if isinstance(error, MemoryError) or "memory" in text.lower() or "bad_alloc" in text:
         return ResourceError(f"{where}: not enough memory; raise memory_mb ({text[:200]})")
+    if "dftd3" in text:
+        return PlatformError(
+            f"{where}: the program dftd3 is not installed; leave the dispersion correction out of "
+            "the method's name, it changes neither dipole, alpha nor beta"
+        )
     return InputError(f"{where}: Psi4 refuses: {text[:300]}")
 
 
@@ -417,34 +468,41 @@ def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> t
     return origin, about_zero - molecule.charge * origin
 
 
-def _grid_blocks(functions: Any, method: str, grid: tuple[int, int]) -> Iterator[Block]:
-    """Quadrature of the kernel, with the basis functions on it."""
+def _grid_blocks(
+    functions: Any, method: str, grid: tuple[int, int], memory: float
+) -> Iterator[Block]:
+    """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
     psi4 = _psi4()
     core = psi4.core
     # only asked whether it needs gradients: that of a closed shell does for an open one too
     functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
     before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
     try:
-        for name, points in zip(_GRID_OPTIONS, grid, strict=True):
+        for name, points in zip(_GRID_OPTIONS, (*grid, _BLOCK_POINTS), strict=True):
             core.set_local_option("SCF", name, points)
         potential = core.VBase.build(functions, functional, "RV")
         potential.initialize()
     finally:
         for name, points in before.items():
             core.set_local_option("SCF", name, points)
-    evaluate = potential.properties()[0]
+    points = potential.properties()[0]
     names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
+
+    def values(block: Any, count: int) -> Array:
+        points.compute_functions(block)
+        part = slice(block.npoints()), slice(count)
+        found = points.basis_values()
+        return np.array([np.asarray(found[name])[part] for name in names])
+
     for index in range(potential.nblocks()):
         block = potential.get_block(index)
-        evaluate.compute_functions(block)
-        functions = np.array(block.functions_local_to_global(), dtype=np.int64)
-        shape = slice(block.npoints()), slice(len(functions))
-        values = evaluate.basis_values()
-        yield Block(
-            np.array(block.w()),
-            functions,
-            np.array([np.asarray(values[name])[shape] for name in names]),
+        functions_there = np.array(block.functions_local_to_global(), dtype=np.int64)
+        count = len(functions_there)
+        memory -= 8.0 * len(names) * block.npoints() * count
+        evaluate: Callable[[], Array] = (
+            Stored(values(block, count)) if memory > 0.0 else partial(values, block, count)
         )
+        yield Block(np.array(block.w()), functions_there, evaluate)
 
 
 def _functional(

@@ -147,7 +147,7 @@ def _known_potentials(fock: FockResponse, kernel: Kernel, parameters: list[Array
         known = _known_densities(point, moved, inside, fock.occupation)
         scalar, vector = kernels._potential(point, known)
         for b in range(3):
-            forward, backward, step = kernel._displaced(point, first[:, :, b])
+            forward, backward, step = kernel._displaced(point.density, first[:, :, b])
             later = [index for index, pair in enumerate(_PAIRS) if pair[0] == b]
             changes = first[:, :, [_PAIRS[index][1] for index in later]]
             for sign, (density, *derivatives) in ((0.5, forward), (-0.5, backward)):

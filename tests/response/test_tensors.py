@@ -1,0 +1,209 @@
+"""alpha and beta of small molecules against finite fields and against identities."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from hpcml.errors import ConvergenceError, InputError, SettingsError
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, compute, finite_field
+from hpcml.response.reference import Resources, ground_state
+from hpcml.response.tensors import Tensors, tensors
+
+# bent, unequal bonds, in no special frame: no component vanishes by symmetry
+POSITIONS = np.array([[0.05, 0.02, -0.06], [0.1, 0.76, 0.55], [-0.07, -0.72, 0.6]])
+WATER = Molecule([8, 1, 1], POSITIONS)
+CATION = Molecule([8, 1, 1], POSITIONS, charge=1, multiplicity=2)
+GRID = (35, 110)  # the same for the SCF and the kernel: then both are one functional
+
+
+def level(method: str, **settings) -> Level:
+    settings = {
+        "basis": "6-31G",
+        "scf_convergence": 1e-10,
+        "response_convergence": 1e-7,
+        "grid": GRID,
+        "kernel_grid": GRID,
+        **settings,
+    }
+    return Level(method=method, **settings)
+
+
+@cache
+def found(molecule: Molecule, which: Level, request: Request) -> Tensors:
+    with ground_state(molecule, which, Resources()) as reference:
+        return tensors(reference, which, request)
+
+
+ALL = Request(processes=("static", "shg", "eope", "or"), frequencies=(0.05,))
+
+
+@pytest.mark.parametrize(
+    ("method", "molecule"),
+    [
+        pytest.param("HF", WATER, id="RHF"),
+        pytest.param("B3LYP", WATER, id="RKS B3LYP"),
+        pytest.param("PBE", CATION, id="UKS PBE"),
+        pytest.param("HF", CATION, id="UHF", marks=pytest.mark.slow),
+        pytest.param("SVWN", CATION, id="UKS LDA", marks=pytest.mark.slow),
+        pytest.param("B3LYP", CATION, id="UKS B3LYP", marks=pytest.mark.slow),
+        pytest.param("CAM-B3LYP", WATER, id="RKS CAM-B3LYP", marks=pytest.mark.slow),
+        pytest.param("wB97X", WATER, id="RKS wB97X", marks=pytest.mark.slow),
+        pytest.param("CAM-B3LYP", CATION, id="UKS CAM-B3LYP", marks=pytest.mark.slow),
+    ],
+)
+def test_analytic_tensors_are_derivatives_in_finite_fields(method, molecule) -> None:
+    # fitted long-range exchange is symmetric to 1e-10 only
+    which = level(method)
+    with ground_state(molecule, which, Resources()) as reference:
+        analytic = tensors(reference, which, Request())
+        alpha, beta = finite_field.derivatives(reference.dipole_in_field)
+    np.testing.assert_allclose(
+        analytic.polarizability[0].tensor, alpha, atol=1e-6 * np.abs(alpha).max()
+    )
+    # 1e-5 of the largest component; for the cation the noise of the fields comes near it
+    tolerance = 1e-5 if molecule is WATER else 3e-5
+    np.testing.assert_allclose(
+        analytic.hyperpolarizability[0].tensor, beta, atol=tolerance * np.abs(beta).max()
+    )
+
+
+@pytest.mark.parametrize("method", ["HF", "PBE"])
+def test_symmetry_in_the_indices(method) -> None:
+    by_name = {b.process: b.tensor for b in found(WATER, level(method), ALL).hyperpolarizability}
+    static = by_name["static"]
+    for order in ((0, 2, 1), (1, 0, 2), (2, 1, 0)):
+        np.testing.assert_allclose(static, static.transpose(order), atol=1e-12)
+    # -w; w, 0 and 0; w, -w are one function of three frequencies
+    np.testing.assert_allclose(by_name["eope"], by_name["or"].transpose(2, 1, 0), atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["HF", "PBE"])
+def test_small_frequencies_lead_to_the_static_tensors(method) -> None:
+    """beta(-w_s; w_1, w_2) = beta(0) (1 + A (w_s^2 + w_1^2 + w_2^2) + ...)."""
+    low = 0.005
+    request = Request(processes=("static", "shg", "eope", "or"), frequencies=(low,))
+    near = found(WATER, level(method), request)
+    static = near.hyperpolarizability[0].tensor
+    scale = np.abs(static).max()
+    for beta in near.hyperpolarizability[1:]:
+        np.testing.assert_allclose(beta.tensor, static, atol=2e-3 * scale)
+    parallel = {
+        beta.process: np.einsum("iij->j", beta.tensor) for beta in near.hyperpolarizability
+    }
+    rise = {name: np.linalg.norm(value - parallel["static"]) for name, value in parallel.items()}
+    # 6 w^2 against 2 w^2
+    assert rise["shg"] / rise["eope"] == pytest.approx(3.0, rel=0.1)
+
+
+def test_any_pair_of_frequencies_generalizes_the_named_processes() -> None:
+    named = found(WATER, level("HF"), ALL)
+    pairs = Request(processes=(), frequencies=(0.05,), pairs=((0.05, 0.05), (0.0, 0.05)))
+    by_pair = found(WATER, level("HF"), pairs).hyperpolarizability
+    named_tensors = {beta.process: beta.tensor for beta in named.hyperpolarizability}
+    np.testing.assert_allclose(by_pair[0].tensor, named_tensors["shg"], atol=1e-6)
+    swapped = named_tensors["eope"].transpose(0, 2, 1)
+    np.testing.assert_allclose(by_pair[1].tensor, swapped, atol=1e-6)
+
+
+def test_rotation_covariance() -> None:
+    turn = Rotation.from_euler("xyz", [0.4, -1.1, 2.0]).as_matrix()
+    turned = Molecule(WATER.numbers, POSITIONS @ turn.T)
+    which = level("HF", scf_convergence=1e-11, response_convergence=1e-10)
+    here, there = (found(molecule, which, ALL) for molecule in (WATER, turned))
+    for a, b in zip(here.polarizability, there.polarizability, strict=True):
+        np.testing.assert_allclose(turn @ a.tensor @ turn.T, b.tensor, atol=1e-8)
+    for a, b in zip(here.hyperpolarizability, there.hyperpolarizability, strict=True):
+        expected = np.einsum("ai,bj,ck,ijk->abc", turn, turn, turn, a.tensor)
+        np.testing.assert_allclose(expected, b.tensor, atol=1e-8 * np.abs(b.tensor).max())
+
+
+@pytest.mark.parametrize("molecule", [WATER, CATION], ids=["RHF", "UHF"])
+def test_density_fitting_errs_by_little_and_both_ways_to_integrals_agree(molecule) -> None:
+    fitted = found(molecule, level("HF"), ALL)
+    exact = found(molecule, level("HF", exact=True), ALL)
+    for a, b in zip(fitted.polarizability, exact.polarizability, strict=True):
+        np.testing.assert_allclose(a.tensor, b.tensor, rtol=0.0, atol=2e-3)
+    for c, d in zip(fitted.hyperpolarizability, exact.hyperpolarizability, strict=True):
+        scale = np.abs(d.tensor).max()
+        np.testing.assert_allclose(c.tensor, d.tensor, rtol=0.0, atol=2e-3 * scale)
+
+
+def test_a_looser_kernel_grid_moves_beta_by_less_than_its_promise() -> None:
+    fine = found(WATER, level("B3LYP", grid=(75, 302), kernel_grid=(75, 302)), Request())
+    usual = found(WATER, level("B3LYP", grid=(75, 302), kernel_grid=(50, 194)), Request())
+    beta = fine.hyperpolarizability[0].tensor
+    np.testing.assert_allclose(
+        usual.hyperpolarizability[0].tensor, beta, atol=1e-4 * np.abs(beta).max()
+    )
+
+
+def test_a_meta_functional_is_done_in_finite_fields_and_says_so() -> None:
+    which = level("TPSS", basis="STO-3G", grid=(20, 50))
+    hydrogen = Molecule([1, 9], [[0.0, 0.0, 0.0], [0.3, 0.2, 0.85]])
+    result = found(hydrogen, which, Request())
+    assert "finite field" in result.provenance["response"]
+    alpha = result.polarizability[0].tensor
+    assert np.linalg.eigvalsh(alpha)[0] > -1e-6
+    with pytest.raises(SettingsError, match="only static"):
+        found(hydrogen, which, Request(frequencies=(0.1,)))
+
+
+def test_a_frequency_on_a_pole_is_named() -> None:
+    which = level("HF", basis="STO-3G")
+    with ground_state(WATER, which, Resources()) as reference:
+        pole = _first_pole(reference, which)
+        with pytest.raises(InputError, match="pole"):
+            tensors(reference, which, Request(properties=("alpha",), frequencies=(pole,)))
+
+
+def test_above_the_first_pole_alpha_is_that_of_the_whole_matrix_and_warned_of() -> None:
+    which = level("HF", basis="STO-3G")
+    with ground_state(WATER, which, Resources()) as reference:
+        above = _first_pole(reference, which) + 0.02
+        result = tensors(reference, which, Request(properties=("alpha",), frequencies=(above,)))
+        expected = _dense_polarizability(reference, above)
+    np.testing.assert_allclose(result.polarizability[1].tensor, expected, atol=1e-5)
+    assert any("above the first excitation" in text for text in result.provenance["warnings"])
+
+
+def test_a_response_that_cannot_converge_is_an_error_with_its_residual() -> None:
+    which = level("HF", response_convergence=1e-16)
+    with ground_state(WATER, which, Resources()) as reference:
+        with pytest.raises(ConvergenceError, match="response equations") as caught:
+            tensors(reference, which, Request(properties=("alpha",)))
+    assert 0.0 < caught.value.residual < 1e-8
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    one, two = (compute(WATER, level("B3LYP"), Request(), threads=n) for n in (1, 2))
+    np.testing.assert_allclose(
+        two.hyperpolarizability[0].tensor, one.hyperpolarizability[0].tensor, atol=1e-6
+    )
+
+
+def _matrices(reference):
+    """A + B, A - B and the operators' elements, from products with every unit vector."""
+    from hpcml.response.fock import FockResponse
+
+    fock = FockResponse(reference.channels, reference.two_electron(3), None)
+    plus, minus, _ = fock.plus_product(np.eye(fock.gaps.size))
+    return plus, minus, fock.gradients(-reference.dipole_integrals)
+
+
+def _first_pole(reference, which) -> float:
+    """The lowest excitation that the dipole reaches, by full diagonalization."""
+    plus, minus, gradients = _matrices(reference)
+    squares, vectors = np.linalg.eig(minus @ plus)
+    reached = np.linalg.norm(gradients @ vectors.real, axis=0) > 1e-3
+    return float(np.sqrt(squares.real[reached].min()))
+
+
+def _dense_polarizability(reference, frequency: float) -> np.ndarray:
+    plus, minus, gradients = _matrices(reference)
+    matrix = plus - frequency**2 * np.linalg.inv(minus)
+    return 4.0 * gradients @ np.linalg.solve(matrix, gradients.T)

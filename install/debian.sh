@@ -98,6 +98,7 @@ environment() {
     pip_install pip setuptools wheel
     pip_install -r install/psi4-needs.txt torch
     pip_install --no-build-isolation -e '.[export,test]'
+    pip_install --no-deps -r install/test-tools.txt
     pip_install --no-deps "$(horovod_wheel)"
     printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
     say "done"

@@ -82,7 +82,9 @@ class AEV(nn.Module):
         self.register_buffer("pair_of_elements", pair, persistent=False)
 
     def forward(self, batch: Batch, element: Tensor) -> Tensor:
-        return torch.cat([self._radial(batch, element), self._angular(batch, element)], dim=1)
+        # geometry is not a matter of the network's precision
+        with torch.autocast(batch.distances.device.type, enabled=False):
+            return torch.cat([self._radial(batch, element), self._angular(batch, element)], dim=1)
 
     def _radial(self, batch: Batch, element: Tensor) -> Tensor:
         """G_R: sum over neighbours of exp(-EtaR (R_ij - ShfR)^2) f_c(R_ij), by element."""

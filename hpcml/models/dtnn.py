@@ -25,7 +25,9 @@ from hpcml.models.layers import (
     ScatterSum,
     Sum,
     Tanh,
+    watched,
 )
+from hpcml.models.messages import DTNNInteractions
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -89,16 +91,28 @@ class DTNN(nn.Module):
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' refined vectors c, (A, B); InputError for an element too heavy."""
         check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
-        i, j = batch.pairs
-        # d_ij = d_ji: the first half of the pairs gives the factors of both
-        once = self.distance_input(self.expansion(batch.distances[: len(i) // 2]))
-        distance_factors = self.distance_factors(once).repeat(2, 1)
+        # d_ij = d_ji: each pair once gives the factors of both directions
+        once = batch.distances[: batch.distances.shape[0] // 2]
+        distance_factors = self.distance_factors(self.distance_input(self.expansion(once)))
         c: Tensor = self.embedding(batch.numbers)
         for _ in range(self.passes):
-            factors = self.multiply(self.gather(self.atom_factors(c), j), distance_factors)
-            v = self.tanh(self.interaction(factors))
-            c = self.refine(c, self.over_neighbours(v, i, batch.atoms))
+            c = self.refine(c, self._interactions(self.atom_factors(c), distance_factors, batch))
         return c
+
+    def _interactions(self, atom_factors: Tensor, distance_factors: Tensor, batch: Batch) -> Tensor:
+        """sum_j v_ij: (A, F), (E / 2, F) -> (A, B)."""
+        i, j = batch.pairs
+        steps = (self.gather, self.multiply, self.interaction, self.tanh, self.over_neighbours)
+        if not watched(*steps):
+            half = len(distance_factors)
+            total: Tensor = DTNNInteractions.apply(
+                atom_factors, distance_factors, self.interaction.weight, i[:half], j[:half]
+            )
+            return total
+        factors = self.multiply(self.gather(atom_factors, j), distance_factors.repeat(2, 1))
+        v = self.tanh(self.interaction(factors))
+        summed: Tensor = self.over_neighbours(v, i, batch.atoms)
+        return summed
 
     def _outputs(self, batch: Batch) -> Tensor:
         hidden = self.hidden_tanh(self.hidden(self.representation(batch)))

@@ -20,13 +20,19 @@ from hpcml.errors import InputError
 
 
 def watched(*layers: nn.Module) -> bool:
-    """Whether someone has hooked these layers, or put another forward in the place of theirs.
+    """Whether each of these layers must be called by itself.
 
-    A network may compute several layers in one stroke only while nobody looks at them.
+    It must where someone has hooked it or put another forward in the place of its own, and
+    under autocast, which chooses a precision for each layer.  Only otherwise may a network
+    compute several in one stroke.
     """
-    return any(
-        "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
-        for layer in layers
+    return (
+        torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or any(
+            "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
+            for layer in layers
+        )
     )
 
 

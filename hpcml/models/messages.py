@@ -1,8 +1,9 @@
-"""PaiNN's messages summed part by part within the processor's cache.
+"""Messages between atoms summed part by part within the processor's cache.
 
-The messages of a batch, (E, 3, F) numbers for each interaction, do not fit into any cache, and
-a network that writes them all to memory and reads them back mostly waits.  Here they are made,
-summed, and forgotten a few hundred pairs at a time, and made again in the backward.
+The messages of a batch, PaiNN's (E, 3, F) numbers for each interaction before all, do not fit
+into any cache, and a network that writes them all to memory and reads them back mostly waits.
+Here they are made, summed, and forgotten a few hundred pairs at a time; the backward makes them
+again.  The networks hold the same computation layer by layer, for when somebody looks on.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_PART = 512  # pairs, both ways
+_CACHED = 200_000  # numbers of a part's widest tensor: most of a megabyte
 
 
-class MessageSum(torch.autograd.Function):
+class PaiNNMessages(torch.autograd.Function):
     """sum_j phi_s W_s  and  sum_j r_ij phi_vs W_vs + v_j phi_vv W_vv, for each atom i.
 
     phi           (A, 2 F or 3 F) of the neighbours: s, vs, vv side by side
@@ -34,7 +35,8 @@ class MessageSum(torch.autograd.Function):
         ctx.save_for_backward(phi, v, filters, directions, i, j)
         atoms, F = phi.shape[0], phi.shape[1] // (2 if v is None else 3)
         ds, dv = phi.new_zeros(atoms, F), phi.new_zeros(atoms, 3, F)
-        for _, W, r, to, source in _parts(filters, directions, i, j):
+        for way, rows, to, source in _parts(i, j, filters.shape[1]):
+            W, r = filters[rows], directions[rows] if way == 0 else -directions[rows]
             m = phi.index_select(0, source).mul_(W)
             ds.index_add_(0, to, m[:, :F])
             vectors = m[:, None, F : 2 * F] * r[:, :, None]
@@ -50,7 +52,8 @@ class MessageSum(torch.autograd.Function):
         F = to_ds.shape[1]
         to_phi, to_filters = torch.zeros_like(phi), torch.zeros_like(filters)
         to_v = None if v is None else torch.zeros_like(v)
-        for rows, W, r, to, source in _parts(filters, directions, i, j):
+        for way, rows, to, source in _parts(i, j, filters.shape[1]):
+            W, r = filters[rows], directions[rows] if way == 0 else -directions[rows]
             to_vectors = to_dv.index_select(0, to)
             to_m = torch.empty_like(W)
             to_m[:, :F] = to_ds.index_select(0, to)
@@ -65,12 +68,48 @@ class MessageSum(torch.autograd.Function):
         return to_phi, to_v, to_filters, None, None, None
 
 
-def _parts(
-    filters: Tensor, directions: Tensor, i: Tensor, j: Tensor
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
-    """Rows of filters, filters, directions, receiving and sending atoms; each part both ways."""
-    for start in range(0, filters.shape[0], _PART):
-        rows = slice(start, start + _PART)
-        W, r = filters[rows], directions[rows]
-        yield rows, W, r, i[rows], j[rows]
-        yield rows, W, -r, j[rows], i[rows]
+class DTNNInteractions(torch.autograd.Function):
+    """sum_j tanh(W (f_j * g_ij)) for each atom i.
+
+    f       (A, F), factors of the atoms
+    g       (E / 2, F), factors of the distances, the same for both directions of a pair
+    W       (B, F)
+    i, j    (E / 2,)
+
+    Returns (A, B).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        f, g, W, i, j = inputs
+        total: Tensor = f.new_zeros(f.shape[0], W.shape[0])
+        tanh = f.new_empty(2, g.shape[0], W.shape[0])  # narrow, and dear to make again
+        for way, rows, to, source in _parts(i, j, g.shape[1]):
+            v = torch.mm(f.index_select(0, source).mul_(g[rows]), W.T, out=tanh[way, rows]).tanh_()
+            total.index_add_(0, to, v)
+        ctx.save_for_backward(f, g, W, i, j, tanh)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        f, g, W, i, j, tanh = ctx.saved_tensors
+        to_f, to_g, to_W = torch.zeros_like(f), torch.zeros_like(g), torch.zeros_like(W)
+        for way, rows, to, source in _parts(i, j, g.shape[1]):
+            v = tanh[way, rows]
+            to_v = gradients[0].index_select(0, to)
+            to_argument = torch.addcmul(to_v, to_v * v, v, value=-1.0)
+            factors = f.index_select(0, source)
+            to_product = to_argument @ W
+            to_W.addmm_(to_argument.T, factors * g[rows])
+            to_g[rows].addcmul_(to_product, factors)
+            to_f.index_add_(0, source, to_product.mul_(g[rows]))
+        return to_f, to_g, to_W, None, None
+
+
+def _parts(i: Tensor, j: Tensor, width: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:
+    """Way 0 or 1, rows, receiving atoms, sending atoms: each part from i to j and from j to i."""
+    part = max(1, _CACHED // width if i.device.type == "cpu" else i.shape[0])
+    for start in range(0, i.shape[0], part):
+        rows = slice(start, start + part)
+        yield 0, rows, i[rows], j[rows]
+        yield 1, rows, j[rows], i[rows]

@@ -28,7 +28,7 @@ from hpcml.models.layers import (
     Sum,
     watched,
 )
-from hpcml.models.messages import MessageSum
+from hpcml.models.messages import PaiNNMessages
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -87,7 +87,7 @@ class _Message(nn.Module):
         steps = (self.gather, self.filter, self.point, self.scale, self.add, self.over_neighbours)
         if near.directions.requires_grad or watched(*steps):
             return self._step_by_step(phi, v, filters, near)
-        ds, dv = MessageSum.apply(phi, v, filters, near.directions, near.i, near.j)
+        ds, dv = PaiNNMessages.apply(phi, v, filters, near.directions, near.i, near.j)
         return ds, dv
 
     def _step_by_step(

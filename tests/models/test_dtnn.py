@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hpcml.errors import InputError
-from hpcml.models import Scaling, build
+from hpcml.models import Scaling, build, messages
 from hpcml.molecules import Molecule
 
 
@@ -59,3 +60,23 @@ def test_an_element_beyond_the_embedding_is_named(make_model, make_batch):
     model = make_model("dtnn")
     with pytest.raises(InputError, match="does not know Br, only up to Ca"):
         model(make_batch(model, [Molecule([1, 35], [[0, 0, 0], [0, 0, 1.4]])]))
+
+
+def test_in_one_stroke_and_step_by_step_agree(make_model, make_batch, molecules, monkeypatch):
+    """Predictions and gradients, with parts that cut through molecules."""
+    monkeypatch.setattr(messages, "_CACHED", 7 * 60)
+    model = make_model("dtnn")
+    batch = make_batch(model, molecules)
+    results = []
+    for look_on in (False, True):
+        calls = []
+        if look_on:
+            model.tanh.register_forward_hook(lambda *_, seen=calls: seen.append(1))
+        model.zero_grad()
+        prediction = model(batch)
+        prediction.square().sum().backward()
+        assert len(calls) == (3 if look_on else 0)
+        results.append([prediction.detach(), *(p.grad.clone() for p in model.parameters())])
+    for one_stroke, stepwise in zip(*results, strict=True):
+        scale = float(stepwise.abs().max())
+        torch.testing.assert_close(one_stroke, stepwise, rtol=0.0, atol=1e-11 * scale)

@@ -77,7 +77,7 @@ def test_atomic_terms_equal_the_loop(make_model, make_batch, molecules, scaling)
 
 def test_in_one_stroke_and_step_by_step_agree(make_model, make_batch, molecules, monkeypatch):
     """Predictions and gradients, with parts that cut through molecules."""
-    monkeypatch.setattr(messages, "_PART", 7)
+    monkeypatch.setattr(messages, "_CACHED", 7 * 3 * 6)
     model = make_model("painn", SETTINGS)
     batch = make_batch(model, molecules)
     results = []

@@ -97,6 +97,17 @@ def test_float32_agrees_with_float64(model, fresh, make_batch, molecules):
     )
 
 
+def test_bfloat16_by_autocast_is_near(model, fresh, make_batch, molecules):
+    fresh.load_state_dict(model.state_dict())
+    batch = make_batch(fresh, molecules, torch.float32)
+    exact = fresh(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = fresh(batch)
+    prediction.sum().backward()
+    assert prediction.dtype == torch.float64
+    assert (prediction - exact).abs().mean().item() < 0.05 * exact.abs().mean().item()
+
+
 def test_weights_saved_and_loaded_without_pickle_give_the_same(
     model, fresh, make_batch, molecules, tmp_path
 ):

@@ -85,6 +85,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
     train_sizes      learning curve: a network is trained on the first so many training rows for
                      each, in the same number of steps, before the one on all of them
+    baselines        names in hpcml.models.baselines that are fitted to the same split
+    baseline_rows    most training rows for those with a kernel
     members          networks of the ensemble, differing by their seed alone
     ranks, threads   processes, and threads of each
     backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
@@ -117,6 +119,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     patience: Count = 0
     seed: Count = 1
     members: Positive = 1
+    baselines: tuple[str, ...] = ()
+    baseline_rows: Positive = 2000
 
     split: Literal["random", "scaffold", "size", "file"] = "random"
     split_file: str = ""

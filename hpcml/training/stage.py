@@ -14,6 +14,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.models import build
 from hpcml.store import Dataset
 from hpcml.store.disk import make_folder, replace_file
+from hpcml.training.baselines import BASELINES_FILE, check_names, write_baselines
 from hpcml.training.data import TrainingData, find_candidates, read_data
 from hpcml.training.ensemble import ENSEMBLE_JSON, member_folder, write_ensemble
 from hpcml.training.metrics import (
@@ -29,6 +30,7 @@ from hpcml.training.splits import (
     check_same_data,
     check_size,
     make_split,
+    rows_of,
     without,
     write_split,
 )
@@ -39,7 +41,7 @@ SPLIT_FILE = "split.json"
 LEARNING_CURVE_FILE = "learning_curve.csv"
 
 _FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard",
-         "members", "train_sizes"}  # fmt: skip
+         "members", "train_sizes", "baselines", "baseline_rows"}  # fmt: skip
 """Settings that a run may change when it goes on: they do not decide what is learned."""
 
 
@@ -54,7 +56,8 @@ def train(
     """Train, or go on training, into ``folder``; the final numbers (as in metrics.json).
 
     With ``train_sizes`` a network for each size is trained first (learning_curve.csv); with
-    ``members`` the other members of the ensemble afterwards (ensemble.csv, ensemble.json).
+    ``members`` the other members of the ensemble afterwards (ensemble.csv, ensemble.json), and
+    with ``baselines`` what the network must beat (baselines.csv).
 
     Every rank calls it with the same arguments.  A finished run is left as it is.  Raises
     InputError where the data set or the settings are no longer those of the run in the folder,
@@ -71,6 +74,7 @@ def train(
             write_learning_curve(folder, [*sizes.values(), metrics])
         if members and (runs.worked or not (folder / ENSEMBLE_JSON).exists()):
             write_ensemble(folder, settings.members, list(metrics["errors"]))
+    runs.judge_baselines()
     return metrics
 
 
@@ -98,6 +102,7 @@ class _Runs:
     def check_folder(self) -> None:
         """The settings make a network, and what is in the folder was made from this data set."""
         build(self._settings.model, self._settings.hyperparameters)
+        check_names(self._settings.baselines)
         make_folder(self._folder)
         if self._saved_split is not None:
             path = self._folder / SPLIT_FILE
@@ -124,6 +129,25 @@ class _Runs:
         settings = self._settings
         other = msgspec.structs.replace(settings, seed=settings.seed + number, train_sizes=())
         return self.run(member_folder(self._folder, number), other)
+
+    def judge_baselines(self) -> None:
+        """Fit what the network must beat; every rank calls it, rank 0 does it."""
+        path = self._folder / BASELINES_FILE
+        done = from_rank_0(self._world, lambda: b"done" if path.exists() else b"")
+        if done or not self._settings.baselines:
+            return
+        split, data = self._split_and_data
+        if self._world.rank:
+            return
+        row_of_key = {key: row for row, key in enumerate(data.keys)}
+        write_baselines(
+            self._folder,
+            self._settings.baselines,
+            data,
+            train=rows_of(split, "train", row_of_key),
+            test=rows_of(split, "test", row_of_key),
+            most_rows=self._settings.baseline_rows,
+        )
 
     def run(self, folder: Path, settings: TrainSettings, rows: int | None = None) -> dict[str, Any]:
         """Train one network into a folder, as far as it is not done; on the first rows or all."""

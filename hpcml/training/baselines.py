@@ -1,0 +1,63 @@
+"""What the network must beat, on the same split: baselines.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.errors import InputError, SettingsError
+from hpcml.training.data import TrainingData
+from hpcml.training.metrics import per_target, write_csv
+
+BASELINES_FILE = "baselines.csv"
+
+
+def check_names(names: Sequence[str]) -> None:
+    """SettingsError where one is no baseline."""
+    if not names:
+        return
+    from hpcml.models.baselines import BASELINES  # scikit-learn, only where it is asked for
+
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise SettingsError(f"no baseline {unknown[0]!r}; there are {', '.join(BASELINES)}")
+
+
+def write_baselines(
+    folder: Path,
+    names: Sequence[str],
+    data: TrainingData,
+    *,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    most_rows: int,
+) -> None:
+    """Fit each baseline to the training rows and write its test error into ``folder``.
+
+    most_rows    kernel methods are fitted to no more than the first so many training rows:
+                 their cost grows with the cube of it
+
+    A test molecule that a representation has no room for (larger than any training molecule)
+    is counted in not_predicted, and no part of the error.
+    """
+    from hpcml.models.baselines import Baseline
+
+    rows = []
+    for name in names:
+        learned = train[:most_rows] if "kernel" in name else train
+        baseline = Baseline(name, [data.molecules[row] for row in learned], data.values[learned])
+        errors = []
+        for row in test:
+            with suppress(InputError):
+                errors.append(np.abs(baseline.predict([data.molecules[row]])[0] - data.values[row]))
+        mae = np.mean(errors, axis=0).tolist() if errors else [""] * len(data.labels)
+        missing = len(test) - len(errors)
+        rows.append([name, len(learned), len(test), missing, *mae, " ".join(data.units)])
+    header = ["baseline", "train_rows", "test_rows", "not_predicted"]
+    write_csv(
+        folder / BASELINES_FILE, [*header, *per_target("test_mae", data.labels), "unit"], rows
+    )

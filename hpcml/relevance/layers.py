@@ -78,6 +78,7 @@ def affine(trace: Trace, name: str, source: Affine) -> Tensor:
             inputs=source.inputs.detach(),
             outputs=outputs,
             relevance=relevance,
+            proportional=trace.composite.proportional,
         )
         return Shares([taken.inputs], {"bias": taken.bias, "epsilon": taken.epsilon})
 
@@ -276,8 +277,8 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
     if tag is None:
         return outputs
     # atoms that are equal by symmetry differ by rounding
-    most, resolution = outputs.index_select(0, index), torch.finfo(outputs.dtype).eps
-    wins = ((most - values.detach()) <= 64 * resolution * most.abs()).to(outputs.dtype)
+    enough = outputs - 64 * torch.finfo(outputs.dtype).eps * outputs.abs()
+    wins = (values.detach() >= enough.index_select(0, index)).to(outputs.dtype)
     winners = wins.new_zeros(outputs.shape).index_add_(0, index, wins)
 
     def share(relevance: Tensor) -> Shares:

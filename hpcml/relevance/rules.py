@@ -174,32 +174,42 @@ class Spread:
 
 
 def spread(
-    rule: Rule, weight: Tensor, bias: Tensor, *, inputs: Tensor, outputs: Tensor, relevance: Tensor
+    rule: Rule,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    inputs: Tensor,
+    outputs: Tensor,
+    relevance: Tensor,
+    proportional: bool = False,
 ) -> Spread:
     """Share relevance (..., out) of outputs z (..., out) among inputs (..., in) by ``rule``.
 
-    The parts of the result, summed over their last axis, add up to relevance.sum(-1) to
-    rounding.  Where a sum is zero and epsilon is zero too, epsilon's share takes all.
+    The parts of the result add up to relevance.sum(-1) to rounding.  Where a sum is zero and
+    epsilon is zero too, epsilon's share takes all; ``proportional`` says that the relevance is
+    surely zero there.
     """
     to_inputs: Tensor | None = None
     to_bias, to_epsilon = relevance.new_zeros(()), relevance.new_zeros(())
     for weighted in rule.sums(weight, bias):
-        parts = [addend.part(inputs) for addend in weighted.addends]
         factor = weighted.factor
         share = relevance
         if callable(factor) or factor != 1.0:
             share = relevance * (factor(outputs) if callable(factor) else factor)
-        own = weighted.addends[0].weight is weight  # the sum is the layer's output
-        total = outputs if own else _sum(parts, weighted.addends)
+            if not share.any():
+                continue  # behind a ReLU no output below zero has relevance
+        addends, parts = _present(weighted.addends, inputs)
+        own = addends[0].weight is weight  # the sum is the layer's output
+        total = outputs if own else _sum(parts, addends)
         if rule.epsilon == 0.0:
             scale = (share / total).nan_to_num_(0.0, 0.0, 0.0)
-            if not rule.proportional:
+            if not proportional:
                 to_epsilon = to_epsilon + (share * (scale == 0)).sum(-1)
         else:
             stabilizer = torch.copysign(relevance.new_tensor(rule.epsilon), total)
             scale = share / (total + stabilizer)
             to_epsilon = to_epsilon + (scale * stabilizer).sum(-1)
-        for part, addend in zip(parts, weighted.addends, strict=True):
+        for part, addend in zip(parts, addends, strict=True):
             received = scale @ addend.weight
             if to_inputs is None:
                 to_inputs = received.mul_(part)
@@ -207,9 +217,23 @@ def spread(
                 to_inputs.addcmul_(part, received)
             if addend.bias is not None:
                 to_bias = to_bias + scale @ addend.bias
-    assert to_inputs is not None  # a rule has at least one sum
+    if to_inputs is None:
+        to_inputs = torch.zeros_like(inputs)
     rows = relevance.shape[:-1]
     return Spread(to_inputs, to_bias.expand(rows), to_epsilon.expand(rows))
+
+
+def _present(addends: tuple[Addend, ...], inputs: Tensor) -> tuple[list[Addend], list[Tensor]]:
+    """The addends that add something, and their parts: inputs behind a ReLU are not negative."""
+    parts = [addend.part(inputs) for addend in addends]
+    if len(addends) == 1:
+        return list(addends), parts
+    present = [
+        (addend, part)
+        for addend, part in zip(addends, parts, strict=True)
+        if addend.bias is not None or bool(part.any())
+    ]
+    return [addend for addend, _ in present], [part for _, part in present]
 
 
 def _sum(parts: Sequence[Tensor], addends: Sequence[Addend]) -> Tensor:

@@ -68,6 +68,8 @@ def _linearized(model):
                 setattr(module, name, _Gate())
             elif hasattr(child, "zero_at_zero"):
                 setattr(module, name, _Slope(child))
+    for module in linear.modules():  # a hook keeps a network from computing layers in one stroke
+        module.register_forward_hook(lambda *_: None)
     return linear
 
 

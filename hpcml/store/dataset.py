@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -16,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
+from hpcml.store.distinct import distinct_rows
 from hpcml.store.manifest import Entry, Manifest, Problem
-from hpcml.store.reader import ShardReader, check_entry
+from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
@@ -48,6 +47,7 @@ class Dataset:
         *,
         rows: NDArray[np.int64] | None = None,
         problems: Sequence[Problem] = (),
+        pool: ReaderPool | None = None,
     ) -> None:
         """Use ``Dataset.open``.  rows: numbers of the rows to show, over all shards; None: all."""
         self.folder = folder
@@ -59,7 +59,7 @@ class Dataset:
         self._first_rows: list[int] = self._starts.tolist()
         self._rows = rows
         self._length = self._first_rows[-1] if rows is None else len(rows)
-        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
+        self._pool = pool or ReaderPool(folder, self._entries, schema)
 
     @classmethod
     def open(cls, path: Path | str, *, salvage: bool = False) -> Dataset:
@@ -160,6 +160,7 @@ class Dataset:
             self.fingerprint,
             rows=rows,
             problems=self.problems,
+            pool=self._pool,
         )
 
     @property
@@ -205,7 +206,7 @@ class Dataset:
             raise InputError(f"column {name!r} is not ragged")
         lengths = np.empty(len(self), np.int64)
         for index, places, rows in self._by_shard():
-            lengths[places] = np.diff(self._reader(index).offsets(name))[rows]
+            lengths[places] = np.diff(self._pool[index].offsets(name))[rows]
         return offsets_of(lengths)
 
     @property
@@ -270,8 +271,8 @@ class Dataset:
         parts: dict[int, list[tuple[NDArray[Any], memoryview | None]]] = {}
 
         def shard_parts(shard: int) -> list[tuple[NDArray[Any], memoryview | None]]:
-            reader = self._reader(shard)
-            if len(parts) >= self._most_readers:
+            reader = self._pool[shard]
+            if len(parts) >= self._pool.most:
                 parts.clear()
             parts[shard] = [
                 (reader.view(n), None if CATALOGUE[n].per == "molecule" else reader.offsets(n).data)
@@ -301,21 +302,7 @@ class Dataset:
             index += self._length
         row = index if self._rows is None else int(self._rows[index])
         shard = bisect_right(self._first_rows, row) - 1
-        return self._reader(shard), row - self._first_rows[shard]
-
-    def _reader(self, index: int) -> ShardReader:
-        """The reader of a shard; so many are kept that the open-file limit is far away."""
-        reader = self._readers.get(index)
-        if reader is None:
-            reader = ShardReader(Shard(self.folder, self._entries[index]), self.schema)
-            self._readers[index] = reader
-            if len(self._readers) > self._most_readers:
-                self._readers.popitem(last=False)
-        return reader
-
-    @cached_property
-    def _most_readers(self) -> int:
-        return max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        return self._pool[shard], row - self._first_rows[shard]
 
     def _require(self, name: str) -> None:
         if name not in self.columns:
@@ -325,16 +312,21 @@ class Dataset:
 
     def _by_shard(self) -> Iterator[tuple[int, Any, Any]]:
         """(shard, places in the result, rows in the shard) for every shard with chosen rows."""
-        if self._rows is None:
-            for index in range(len(self._entries)):
-                yield index, slice(*self._starts[index : index + 2]), slice(None)
+        if self._rows is not None:
+            yield from self._chosen_by_shard
             return
+        for index in range(len(self._entries)):
+            yield index, slice(*self._starts[index : index + 2]), slice(None)
+
+    @cached_property
+    def _chosen_by_shard(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
         shard, row = self.places
         order = np.argsort(shard, kind="stable")
-        bounds = np.searchsorted(shard[order], np.arange(len(self._entries) + 1))
-        for index in np.flatnonzero(np.diff(bounds)):
-            places = order[bounds[index] : bounds[index + 1]]
-            yield int(index), places, row[places]
+        bounds = np.flatnonzero(np.diff(shard[order], prepend=-1, append=len(self._entries)))
+        return [
+            (int(shard[order[start]]), order[start:stop], row[order[start:stop]])
+            for start, stop in pairwise(bounds.tolist())
+        ]
 
     def _whole_column(self, name: str) -> NDArray[Any]:
         extents = [entry.columns[name] for entry in self._entries]
@@ -344,7 +336,7 @@ class Dataset:
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.
-            values[start : start + extent.shape[0]] = self._reader(index).view(name)
+            values[start : start + extent.shape[0]] = self._pool[index].view(name)
             start += extent.shape[0]
         return values
 
@@ -352,14 +344,14 @@ class Dataset:
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         values = np.empty((len(self), *tail), CATALOGUE[name].dtype)
         for index, places, rows in self._by_shard():
-            values[places] = self._reader(index).view(name)[rows]
+            values[places] = self._pool[index].view(name)[rows]
         return values
 
     def _picked_ragged(self, name: str) -> NDArray[Any]:
         target = self.offsets(name)
         values = np.empty((int(target[-1]), *self.schema.shape(name)), CATALOGUE[name].dtype)
         for index, places, rows in self._by_shard():
-            reader = self._reader(index)
+            reader = self._pool[index]
             cuts = reader.offsets(name)
             values[ranges(target, places)] = reader.view(name)[ranges(cuts, rows)]
         return values
@@ -372,29 +364,6 @@ def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.in
     total = int(ends[-1]) if len(ends) else 0
     starts = np.repeat(offsets[rows] - (ends - lengths), lengths)
     return np.asarray(np.arange(total) + starts, np.int64)
-
-
-def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
-    """The first row of each key, over all shards; None if no key comes twice.
-
-    Half of a key tells nearly all keys apart; only rows whose halves agree are compared whole.
-    """
-    if not shards:
-        return None
-    halves = np.concatenate([shard.column("key").view("<u8")[:, 0] for shard in shards])
-    ordered = np.sort(halves)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not twice.size:
-        return None
-    alike = np.flatnonzero(np.isin(halves, twice))
-    starts = offsets_of([shard.entry.rows for shard in shards])
-    keys = [
-        shard.column("key")[alike[(alike >= start) & (alike < stop)] - start]
-        for shard, (start, stop) in zip(shards, pairwise(starts), strict=True)
-    ]
-    _, first = np.unique(np.concatenate(keys).view("V16")[:, 0], return_index=True)
-    again = np.setdiff1d(alike, alike[first])
-    return np.delete(np.arange(len(halves)), again) if again.size else None
 
 
 class _Molecules(Sequence[Molecule]):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,3 +128,24 @@ class ShardReader:
             {name: self.value(name, row) for name in self.schema.columns},
             self.provenance(row),
         )
+
+
+class ReaderPool:
+    """The readers of a data set's shards, shared by its subsets; so many are kept that the
+    open-file limit is far away."""
+
+    def __init__(self, folder: Path, entries: Sequence[Entry], schema: Schema) -> None:
+        self._folder = folder
+        self._entries = entries
+        self._schema = schema
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
+        self.most = max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+    def __getitem__(self, index: int) -> ShardReader:
+        reader = self._open.get(index)
+        if reader is None:
+            reader = ShardReader(Shard(self._folder, self._entries[index]), self._schema)
+            self._open[index] = reader
+            if len(self._open) > self.most:
+                self._open.popitem(last=False)
+        return reader

@@ -11,8 +11,8 @@ import numpy as np
 from hpcml.errors import HpcmlError, InputError
 from hpcml.progress import progress
 from hpcml.store import journal
-from hpcml.store.dataset import distinct_rows
 from hpcml.store.disk import TEMPORARY_SUFFIX
+from hpcml.store.distinct import distinct_rows
 from hpcml.store.manifest import Manifest, Problem
 from hpcml.store.reader import ShardReader, check_entry, offset_columns
 from hpcml.store.rows import molecule_keys

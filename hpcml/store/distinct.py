@@ -1,0 +1,35 @@
+"""Which rows count when a key comes more than once: the first of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.store.rows import offsets_of
+from hpcml.store.shards import Shard
+
+
+def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
+    """The first row of each key, over all shards; None if no key comes twice.
+
+    Half of a key tells nearly all keys apart; only rows whose halves agree are compared whole.
+    """
+    if not shards:
+        return None
+    halves = np.concatenate([shard.column("key").view("<u8")[:, 0] for shard in shards])
+    ordered = np.sort(halves)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not twice.size:
+        return None
+    alike = np.flatnonzero(np.isin(halves, twice))
+    starts = offsets_of([shard.entry.rows for shard in shards])
+    keys = [
+        shard.column("key")[alike[(alike >= start) & (alike < stop)] - start]
+        for shard, (start, stop) in zip(shards, pairwise(starts), strict=True)
+    ]
+    _, first = np.unique(np.concatenate(keys).view("V16")[:, 0], return_index=True)
+    again = np.setdiff1d(alike, alike[first])
+    return np.delete(np.arange(len(halves)), again) if again.size else None

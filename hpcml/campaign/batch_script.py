@@ -126,7 +126,9 @@ if [ "$status" -eq 1 ] && grep -q '"missing":0[,}]' "$run/work/plan.json"; then 
 
 _ENDING = {
     True: r"""
-if [ "$status" -eq 85 ]; then scontrol requeue "$SLURM_JOB_ID"; fi  # work is left: go on later
+# 85: work is left, go on later; but a job that was cancelled (scancel) stays so.
+if [ "$status" -eq 85 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]
+then scontrol requeue "$SLURM_JOB_ID"; fi
 if [ "$status" -ne 0 ]; then exit "$status"; fi
 """,
     False: r"""

@@ -103,7 +103,7 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
         encrypted=True,
         max_workers_per_node=1,
         heartbeat_period=5,
-        heartbeat_threshold=20,
+        heartbeat_threshold=30,
         # A block near its end takes no further program.
         drain_period=int(site.seconds - 2 * site.margin) if remote else None,
         interchange_launch_cmd=tethered(
@@ -146,7 +146,6 @@ def _monitoring(run_folder: RunFolder) -> MonitoringHub:
             "site: monitoring = true needs Parsl's extra packages: pip install 'parsl[monitoring]'"
         )
     return MonitoringHub(
-        hub_address=_LOOPBACK,
         logging_endpoint=f"sqlite:///{run_folder.logs}/monitoring.db",
         resource_monitoring_enabled=False,
     )

@@ -52,21 +52,27 @@ class Desk:
         self.report()
 
     def stop(self, at: float) -> None:
-        """Hand out nothing that would not end by ``at`` (epoch seconds)."""
+        """Hand out nothing more, and drop at ``at`` (epoch seconds) what has not ended."""
         self.stop_at = at if self.stop_at is None else min(at, self.stop_at)
 
     def seconds_left(self) -> float:
-        """Seconds for calculations before the deadline's margin or the time of the stop."""
+        """Seconds in which a molecule that is started now must be expected to end."""
+        if self.stop_at is not None:
+            return -1.0  # asked to stop, a rank takes nothing new, however short
+        if self.task.deadline is None:
+            return float("inf")
+        return self.task.deadline - self.task.margin - time.time()
+
+    def over(self) -> bool:
+        """Whether what is still computed must be dropped: it had half of the margin to end."""
         ends = [self.stop_at] if self.stop_at is not None else []
         if self.task.deadline is not None:
-            ends.append(self.task.deadline - self.task.margin)
-        return min(ends) - time.time() if ends else float("inf")
+            ends.append(self.task.deadline - 0.5 * self.task.margin)
+        return bool(ends) and time.time() >= min(ends)
 
     def next_for(self, rank: int) -> Entry | None:
         """A molecule for this rank, or None."""
-        left = self.seconds_left()
-        # Asked to stop, a rank takes nothing new, however short.
-        entry = self.queue.take(left if self.stop_at is None else -1.0)
+        entry = self.queue.take(self.seconds_left())
         if entry is not None:
             self.held[rank] = (entry, time.time())
         return entry

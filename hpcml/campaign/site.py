@@ -25,7 +25,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     threads         cores of one rank's calculations
     memory_mb       of one rank; a calculation that holds more is ended
     walltime        of a job, hh:mm:ss; empty: no end (local)
-    margin          seconds before the walltime's end in which no calculation runs any more
+    margin          seconds before the walltime's end by which every calculation that is begun
+                    must be expected to end; what takes longer is dropped at half of it
     partition, account, qos, constraint   as sbatch knows them; empty: the cluster's default
     gpus_per_node   for training and explaining; Psi4 uses none
     hint            sbatch --hint; empty: none

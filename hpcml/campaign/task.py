@@ -47,7 +47,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One start of the MPI program.
 
     deadline    seconds since the epoch by which it must have ended, None: no end
-    margin      seconds before the deadline in which no calculation runs any more
+    margin      seconds before the deadline by which every calculation must be expected to end;
+                what takes longer is dropped at half of it
     launcher    who started it (host, process id, its start time); it ends with them
     """
 

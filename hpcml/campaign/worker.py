@@ -291,7 +291,7 @@ class Rank:
             self.mail.comm.Abort(1)
         if self.stop_file.exists():
             desk.stop(float(self.stop_file.read_text() or 0.0))
-        if desk.seconds_left() <= 0.0:
+        if desk.over():
             desk.stop(time.time())
             for rank in range(self.size):
                 self._post(rank, {"stop": True})

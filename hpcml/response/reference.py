@@ -53,7 +53,7 @@ _ATTEMPTS: tuple[dict[str, Any], ...] = (
     {"soscf": True, "basis_guess": "3-21G", "damping_percentage": 20.0, "maxiter": 400},
 )
 ATTEMPTS = len(_ATTEMPTS)
-"""Number of SCF recipes: ``attempt`` runs from 0 to one less than this."""
+"""Number of SCF recipes: ``attempt`` runs from 0 to one less; beyond, the last one serves."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,12 @@ def ground_state(
         if communicator is not None:
             channels = communicator.bcast(channels)
         origin, dipole = _dipole(molecule, wavefunction, dipole_integrals)
+        warnings = list(basis.warnings)
+        if wavefunction.nmo() < wavefunction.nso():
+            warnings.append(
+                f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "
+                "functions are linearly dependent and were left out"
+            )
         provenance = {
             "program": "Psi4",
             "program_version": psi4.__version__,
@@ -271,7 +277,7 @@ def ground_state(
             "scf_seconds": round(time.perf_counter() - started, 3),
             "scf_iterations": int(wavefunction.iteration_),
             "dipole_origin": origin.tolist(),
-            "warnings": list(basis.warnings),
+            "warnings": warnings,
         }
         yield Reference(
             energy=float(energy),
@@ -332,7 +338,7 @@ def session(
         "dft_radial_points": level.grid[0],
         "dft_spherical_points": level.grid[1],
         "maxiter": 100,
-        **_ATTEMPTS[attempt],
+        **_ATTEMPTS[min(attempt, ATTEMPTS - 1)],
     }
     if basis.text is None:
         options["basis"] = level.basis
@@ -488,7 +494,9 @@ def _grid_blocks(
     points = potential.properties()[0]
     names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
 
-    def values(block: Any, count: int) -> Array:
+    def values(index: int, count: int) -> Array:
+        # by index: Psi4's blocks live no longer than the potential that owns them
+        block = potential.get_block(index)
         points.compute_functions(block)
         part = slice(block.npoints()), slice(count)
         found = points.basis_values()
@@ -500,7 +508,7 @@ def _grid_blocks(
         count = len(functions_there)
         memory -= 8.0 * len(names) * block.npoints() * count
         evaluate: Callable[[], Array] = (
-            Stored(values(block, count)) if memory > 0.0 else partial(values, block, count)
+            Stored(values(index, count)) if memory > 0.0 else partial(values, index, count)
         )
         yield Block(np.array(block.w()), functions_there, evaluate)
 

@@ -10,37 +10,37 @@ import pytest
 from hpcml.response import quadratic
 from hpcml.response.quadratic import FirstOrder
 
-O, V = 3, 5
+OCCUPIED, VIRTUAL = 3, 5
 
 
 def random_first_order(seed: int) -> FirstOrder:
     random = np.random.default_rng(seed)
     return FirstOrder(
-        random.standard_normal((O, V)),
-        random.standard_normal((O, V)),
-        random.standard_normal((O, O)),
-        random.standard_normal((V, V)),
+        random.standard_normal((OCCUPIED, VIRTUAL)),
+        random.standard_normal((OCCUPIED, VIRTUAL)),
+        random.standard_normal((OCCUPIED, OCCUPIED)),
+        random.standard_normal((VIRTUAL, VIRTUAL)),
     )
 
 
 def whole_density(a: FirstOrder) -> np.ndarray:
     """D_1 with its virtual-occupied block X^T and its occupied-virtual block Y."""
-    density = np.zeros((O + V, O + V))
-    density[O:, :O] = a.x.T
-    density[:O, O:] = a.y
+    density = np.zeros((OCCUPIED + VIRTUAL, OCCUPIED + VIRTUAL))
+    density[OCCUPIED:, :OCCUPIED] = a.x.T
+    density[:OCCUPIED, OCCUPIED:] = a.y
     return density
 
 
 def test_fock_terms_are_traces_with_the_idempotent_second_order_density() -> None:
     a, b, c = (random_first_order(seed) for seed in range(3))
     total = 0.0
-    occupation = np.diag([1.0] * O + [-1.0] * V)
+    occupation = np.diag([1.0] * OCCUPIED + [-1.0] * VIRTUAL)
     for first, second, third in permutations((a, b, c)):
         product = whole_density(second) @ whole_density(third)
         # second order of D D = D: the oo block is minus, the vv block plus the product's
         blocks = -occupation @ product
-        fock = np.zeros((O + V, O + V))
-        fock[:O, :O], fock[O:, O:] = first.occupied, first.virtual
+        fock = np.zeros((OCCUPIED + VIRTUAL, OCCUPIED + VIRTUAL))
+        fock[:OCCUPIED, :OCCUPIED], fock[OCCUPIED:, OCCUPIED:] = first.occupied, first.virtual
         total += np.trace(fock @ blocks)
     assert quadratic.fock_terms(a, b, c) == pytest.approx(total, rel=1e-12)
 
@@ -67,7 +67,8 @@ def test_fock_terms_do_not_depend_on_the_order_or_the_sign_of_all_frequencies() 
 def test_unique_components_cover_the_tensor_once(frequencies, count) -> None:
     groups = quadratic.unique_components(frequencies)
     assert len(groups) == count
-    assert sorted(sum(groups.values(), [])) == sorted(np.ndindex(3, 3, 3))
+    everything = [component for members in groups.values() for component in members]
+    assert sorted(everything) == sorted(np.ndindex(3, 3, 3))
     tensor = quadratic.fill({c: float(n) for n, c in enumerate(groups)}, frequencies)
     if frequencies[1] == frequencies[2]:
         np.testing.assert_array_equal(tensor, tensor.transpose(0, 2, 1))

@@ -92,9 +92,7 @@ def test_small_frequencies_lead_to_the_static_tensors(method) -> None:
     scale = np.abs(static).max()
     for beta in near.hyperpolarizability[1:]:
         np.testing.assert_allclose(beta.tensor, static, atol=2e-3 * scale)
-    parallel = {
-        beta.process: np.einsum("iij->j", beta.tensor) for beta in near.hyperpolarizability
-    }
+    parallel = {beta.process: np.einsum("iij->j", beta.tensor) for beta in near.hyperpolarizability}
     rise = {name: np.linalg.norm(value - parallel["static"]) for name, value in parallel.items()}
     # 6 w^2 against 2 w^2
     assert rise["shg"] / rise["eope"] == pytest.approx(3.0, rel=0.1)
@@ -173,9 +171,11 @@ def test_above_the_first_pole_alpha_is_that_of_the_whole_matrix_and_warned_of() 
 
 def test_a_response_that_cannot_converge_is_an_error_with_its_residual() -> None:
     which = level("HF", response_convergence=1e-16)
-    with ground_state(WATER, which, Resources()) as reference:
-        with pytest.raises(ConvergenceError, match="response equations") as caught:
-            tensors(reference, which, Request(properties=("alpha",)))
+    with (
+        ground_state(WATER, which, Resources()) as reference,
+        pytest.raises(ConvergenceError, match="response equations") as caught,
+    ):
+        tensors(reference, which, Request(properties=("alpha",)))
     assert 0.0 < caught.value.residual < 1e-8
 
 

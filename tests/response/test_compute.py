@@ -1,0 +1,119 @@
+"""The front door: what comes back, and one molecule over several ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, ResponseProperties, compute
+
+WATER = Molecule([8, 1, 1], [[0.0, 0.1, 0.06], [0.0, 0.86, -0.53], [0.0, -0.66, -0.53]])
+HF = Level(method="HF", basis="STO-3G")
+
+
+def test_only_what_was_asked_for() -> None:
+    found = compute(WATER, HF, Request(properties=("dipole",)))
+    assert found.polarizability == [] and found.hyperpolarizability == []
+    assert found.zpve is None and found.vibrational_frequencies is None and not found.shares
+    assert found.energy == pytest.approx(-74.96, abs=0.01)
+    assert np.linalg.norm(found.dipole) == pytest.approx(0.68, abs=0.02)
+
+
+def test_everything_at_once_and_through_json() -> None:
+    request = Request(
+        properties=("dipole", "alpha", "beta", "zpve", "shares"),
+        processes=("static", "shg"),
+        frequencies=(0.05,),
+        optimize=True,
+    )
+    found = compute(WATER, HF, request)
+    assert [alpha.frequency for alpha in found.polarizability] == [0.0, 0.05]
+    assert [beta.process for beta in found.hyperpolarizability] == ["static", "shg"]
+    assert found.zpve is not None and found.vibrational_frequencies is not None
+    sums = {
+        "alpha_iso": found.polarizability[0].isotropic,
+        "beta_parallel": found.hyperpolarizability[0].parallel(found.dipole),
+        "zpve": found.zpve,
+    }
+    assert found.shares.keys() == sums.keys()
+    for name, total in sums.items():
+        assert found.shares[name].sum() == pytest.approx(total, rel=1e-8)
+        assert found.shares[name][1] == pytest.approx(found.shares[name][2], rel=1e-2)
+    optimized = np.array(found.provenance["optimized_positions"])
+    assert np.linalg.norm(optimized[0] - optimized[1]) == pytest.approx(0.989, abs=2e-3)
+    assert not found.provenance["warnings"]
+    document = json.loads(json.dumps(found.to_json()))
+    again = ResponseProperties.from_json(document)
+    np.testing.assert_array_equal(
+        again.hyperpolarizability[1].tensor, found.hyperpolarizability[1].tensor
+    )
+
+
+def test_an_open_shell_atom_has_an_isotropic_polarizability() -> None:
+    found = compute(
+        Molecule([7], [[0.0, 0.0, 0.0]], multiplicity=4),
+        Level(method="PBE", basis="6-31G", grid=(50, 194)),
+        Request(properties=("alpha",)),
+    )
+    alpha = found.polarizability[0]
+    assert alpha.isotropic > 0.5
+    np.testing.assert_allclose(alpha.tensor, alpha.isotropic * np.eye(3), atol=1e-4)
+
+
+PROGRAM = """
+import json
+from mpi4py import MPI
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, compute
+
+world = MPI.COMM_WORLD
+molecule = Molecule({numbers}, {positions})
+level = Level(method="B3LYP", basis="6-31G", grid=(20, 50), kernel_grid=(20, 50), exact={exact})
+request = Request(processes=("static", "shg"), frequencies=(0.05,))
+found = compute(molecule, level, request, communicator=world)
+try:
+    compute(molecule, level, request, communicator=world, memory_mb=1)
+except Exception as error:
+    refused = type(error).__name__
+betas = [beta.tensor.tolist() for beta in found.hyperpolarizability]
+with open(f"rank{{world.rank}}.json", "w") as file:
+    json.dump({{"betas": betas, "refused": refused}}, file)
+"""
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["fitted", "exact"])
+def test_the_number_of_ranks_changes_nothing(tmp_path, exact) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        PROGRAM.format(
+            numbers=WATER.numbers.tolist(), positions=WATER.positions.tolist(), exact=exact
+        )
+    )
+    results = {}
+    for ranks in (1, 3):
+        finished = subprocess.run(
+            ["mpiexec", "-n", str(ranks), "--oversubscribe", sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "OMPI_ALLOW_RUN_AS_ROOT": "1",
+                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                "OMP_NUM_THREADS": "1",
+            },
+            timeout=300,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr[-2000:]
+        found = [json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(ranks)]
+        assert {rank["refused"] for rank in found} == {"ResourceError"}
+        results[ranks] = [np.array(rank["betas"]) for rank in found]
+    for betas in results[3]:
+        np.testing.assert_allclose(betas, results[1][0], atol=1e-8 * np.abs(betas).max())

@@ -1,0 +1,62 @@
+"""Levels and requests: what is refused, and what a request unfolds to."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcml.errors import InputError, SettingsError
+from hpcml.response import Level, Request
+
+
+def test_label() -> None:
+    assert Level(method="B3LYP", basis="6-31+G(d)").label == "B3LYP/6-31+G(d)"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": " "}, "method is empty"),
+        ({"grid": (75, 300)}, "nearest Lebedev grid has 302"),
+        ({"kernel_grid": (5, 302)}, "fewer than 10"),
+        ({"scf_convergence": 0.0}, "scf_convergence"),
+        ({"response_convergence": 0.5}, "response_convergence"),
+    ],
+)
+def test_impossible_levels_are_named(settings, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Level(**{"method": "HF", "basis": "STO-3G", **settings})
+
+
+def test_negative_frequency_is_named() -> None:
+    with pytest.raises(InputError, match=r"-0\.1 hartree"):
+        Request(frequencies=(-0.1,))
+
+
+def test_dynamic_process_without_a_frequency_is_named() -> None:
+    with pytest.raises(SettingsError, match="shg needs a frequency above 0"):
+        Request(processes=("static", "shg"))
+
+
+def test_alpha_is_wanted_at_zero_and_at_each_frequency_once() -> None:
+    request = Request(frequencies=(0.1, 0.05, 0.1))
+    assert request.polarizability_frequencies == (0.0, 0.05, 0.1)
+
+
+def test_beta_by_process_and_frequency_with_the_signs_of_the_literature() -> None:
+    request = Request(
+        processes=("static", "shg", "eope", "or"), frequencies=(0.1, 0.05), pairs=((0.1, -0.05),)
+    )
+    assert request.hyperpolarizabilities == (
+        ("static", (0.0, 0.0, 0.0)),
+        ("shg", (-0.1, 0.05, 0.05)),
+        ("shg", (-0.2, 0.1, 0.1)),
+        ("eope", (-0.05, 0.05, 0.0)),
+        ("eope", (-0.1, 0.1, 0.0)),
+        ("or", (0.0, 0.05, -0.05)),
+        ("or", (0.0, 0.1, -0.1)),
+        ("pair", (-0.05, 0.1, -0.05)),
+    )
+
+
+def test_no_beta_without_asking() -> None:
+    assert Request(properties=("alpha",)).hyperpolarizabilities == ()

@@ -117,14 +117,14 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
     elif facts.explanation:
         five.append(
             {
-                "label": "relevance adds up to",
+                "label": "ledger closes to",
                 "value": number(facts.explanation.closure),
                 "note": f"of the prediction, {facts.explanation.molecules:,} molecules",
             }
         )
     else:
         five.append(
-            {"label": "relevance adds up to", "value": "–", "note": "nothing explained yet"}
+            {"label": "ledger closes to", "value": "–", "note": "nothing explained yet"}
         )
     total = sum(facts.seconds.values())
     five.append(

@@ -102,8 +102,13 @@ class DTNN(nn.Module):
     def _interactions(self, atom_factors: Tensor, distance_factors: Tensor, batch: Batch) -> Tensor:
         """sum_j v_ij: (A, F), (E / 2, F) -> (A, B)."""
         i, j = batch.pairs
-        steps = (self.gather, self.multiply, self.interaction, self.tanh, self.over_neighbours)
-        if not watched(*steps):
+        if not watched(
+            (self.gather, Gather),
+            (self.multiply, Product),
+            (self.interaction, Linear),
+            (self.tanh, Tanh),
+            (self.over_neighbours, ScatterSum),
+        ):
             half = len(distance_factors)
             total: Tensor = DTNNInteractions.apply(
                 atom_factors, distance_factors, self.interaction.weight, i[:half], j[:half]

@@ -19,19 +19,22 @@ from torch import Tensor, nn
 from hpcml.errors import InputError
 
 
-def watched(*layers: nn.Module) -> bool:
-    """Whether each of these layers must be called by itself.
+def watched(*layers: tuple[nn.Module, type[nn.Module]]) -> bool:
+    """Whether each of these layers, given with its type, must be called by itself.
 
-    It must where someone has hooked it or put another forward in the place of its own, and
-    under autocast, which chooses a precision for each layer.  Only otherwise may a network
-    compute several in one stroke.
+    It must where someone has hooked it, exchanged it, or put another forward in the place of
+    its own, and under autocast, which chooses a precision for each layer.  Only otherwise may a
+    network compute several in one stroke.
     """
     return (
         torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
         or any(
-            "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
-            for layer in layers
+            type(layer) is not kind
+            or "forward" in vars(layer)
+            or layer._forward_hooks
+            or layer._forward_pre_hooks
+            for layer, kind in layers
         )
     )
 

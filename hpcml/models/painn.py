@@ -84,8 +84,14 @@ class _Message(nn.Module):
         self, s: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
     ) -> tuple[Tensor, Tensor]:
         phi = self.phi(s)
-        steps = (self.gather, self.filter, self.point, self.scale, self.add, self.over_neighbours)
-        if near.directions.requires_grad or watched(*steps):
+        if near.directions.requires_grad or watched(
+            (self.gather, Gather),
+            (self.filter, Product),
+            (self.point, Product),
+            (self.scale, Product),
+            (self.add, Sum),
+            (self.over_neighbours, ScatterSum),
+        ):
             return self._step_by_step(phi, v, filters, near)
         ds, dv = PaiNNMessages.apply(phi, v, filters, near.directions, near.i, near.j)
         return ds, dv

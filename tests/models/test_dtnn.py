@@ -80,3 +80,11 @@ def test_in_one_stroke_and_step_by_step_agree(make_model, make_batch, molecules,
     for one_stroke, stepwise in zip(*results, strict=True):
         scale = float(stepwise.abs().max())
         torch.testing.assert_close(one_stroke, stepwise, rtol=0.0, atol=1e-11 * scale)
+
+
+def test_an_exchanged_layer_is_used(make_model, make_batch, molecules):
+    model = make_model("dtnn")
+    batch = make_batch(model, molecules)
+    before = model(batch)
+    model.tanh = torch.nn.Identity()
+    assert not torch.allclose(model(batch), before)

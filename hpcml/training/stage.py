@@ -170,10 +170,10 @@ class _Runs:
         run.go(fit, self._stop)
         return run.finish(fit)
 
-    @cached_property
+    @property
     def split(self) -> Split:
         """The saved split, or a new one; in it no row that cannot be learned from."""
-        return self._split_and_data[0]
+        return self._saved_split or self._split_and_data[0]
 
     @cached_property
     def _split_and_data(self) -> tuple[Split, TrainingData]:

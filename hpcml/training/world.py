@@ -7,8 +7,8 @@ module knows the names of the first two.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -17,19 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from hpcml.errors import PlatformError
+from hpcml.training.gradients import (
+    Gradients,
+    GradientsAlone,
+    GradientsByHorovod,
+    GradientsInBuckets,
+    others_present,
+)
 from hpcml.training.settings import TrainSettings
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
-
-
-class Gradients(Protocol):
-    """The gradients of one network on all ranks."""
-
-    def reduce(self) -> None:
-        """After backward: make every ``parameter.grad`` its sum over the ranks.
-
-        A parameter that this rank's molecules did not touch counts as zero here.
-        """
 
 
 class World(Protocol):
@@ -68,26 +65,10 @@ class Alone:
         return message
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
-        return _GradientsAlone(list(parameters))
+        return GradientsAlone(list(parameters))
 
     def close(self) -> None:
         pass
-
-
-class _GradientsAlone:
-    def __init__(self, parameters: list[tuple[str, nn.Parameter]]) -> None:
-        self._parameters = parameters
-
-    def reduce(self) -> None:
-        for _, parameter in self._parameters:
-            _gradient(parameter)
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """The parameter's gradient, zero where backward did not reach it."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
 
 
 # --------------------------------------------------------------------------- Horovod
@@ -132,7 +113,7 @@ class Horovod:
 
     def sum(self, values: Tensor) -> Tensor:
         """By MPI where Horovod uses it: Horovod itself answers only once a cycle (1 ms)."""
-        with _others_present():
+        with others_present():
             if self._mpi is not None:
                 here = values.detach().to("cpu", copy=True).contiguous()
                 self._mpi.Allreduce(_in_place(), here.numpy())
@@ -147,51 +128,14 @@ class Horovod:
             received: Tensor = self._hvd.broadcast(values, root_rank=root)
             return received
 
-        with _others_present():
+        with others_present():
             return _broadcast_bytes(send, message if self.rank == root else None)
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
-        return _GradientsByHorovod(self._hvd, self._compression, list(parameters))
+        return GradientsByHorovod(self._hvd, self._compression, list(parameters))
 
     def close(self) -> None:
         self._hvd.shutdown()
-
-
-class _GradientsByHorovod:
-    """Each gradient leaves as soon as backward has made it; Horovod fuses what is waiting.
-
-    Horovod's own DistributedOptimizer does the same, but replaces the optimizer's class and
-    steps by itself; here clipping and averages of weights stand between reduction and step.
-    """
-
-    def __init__(
-        self, hvd: ModuleType, compression: Any, parameters: list[tuple[str, nn.Parameter]]
-    ) -> None:
-        self._hvd = hvd
-        self._compression = compression
-        self._parameters = parameters
-        self._under_way: dict[nn.Parameter, tuple[int, Any]] = {}
-        self._names = {parameter: name for name, parameter in parameters}
-        for _, parameter in parameters:
-            parameter.register_post_accumulate_grad_hook(self._send)
-
-    def _send(self, parameter: Tensor) -> None:
-        assert isinstance(parameter, nn.Parameter)
-        packed, context = self._compression.compress(_gradient(parameter))
-        handle = self._hvd.allreduce_async_(
-            packed, name=f"gradient {self._names[parameter]}", op=self._hvd.Sum
-        )
-        self._under_way[parameter] = (handle, context)
-
-    def reduce(self) -> None:
-        for _, parameter in self._parameters:
-            if parameter not in self._under_way:
-                self._send(parameter)
-        with _others_present():
-            for parameter, (handle, context) in self._under_way.items():
-                packed = self._hvd.synchronize(handle)
-                parameter.grad = self._compression.decompress(packed, context)
-        self._under_way.clear()
 
 
 def _mpi_for_two_threads() -> Any:
@@ -268,7 +212,7 @@ class TorchDistributed:
 
     def sum(self, values: Tensor) -> Tensor:
         total = values.detach().to(self._device or values.device, copy=True)
-        with _others_present():
+        with others_present():
             self._distributed.all_reduce(total)
         return total.to(values.device)
 
@@ -278,64 +222,17 @@ class TorchDistributed:
             self._distributed.broadcast(values, src=root)
             return values.cpu()
 
-        with _others_present():
+        with others_present():
             return _broadcast_bytes(send, message if self.rank == root else None)
 
     def gradients(self, parameters: NamedParameters) -> Gradients:
-        return _GradientsInBuckets(self, list(parameters), self._fusion_bytes, self._compression)
+        return GradientsInBuckets(self.sum, list(parameters), self._fusion_bytes, self._compression)
 
     def close(self) -> None:
         self._distributed.destroy_process_group()
 
 
-class _GradientsInBuckets:
-    """Gradients laid end to end in buckets of a given size, one message a bucket."""
-
-    def __init__(
-        self,
-        world: TorchDistributed,
-        parameters: list[tuple[str, nn.Parameter]],
-        bucket_bytes: int,
-        compression: str,
-    ) -> None:
-        self._world = world
-        self._half = compression == "fp16"
-        self._buckets: list[list[nn.Parameter]] = [[]]
-        filled = 0
-        for _, parameter in parameters:
-            size = parameter.numel() * parameter.element_size()
-            if self._buckets[-1] and filled + size > bucket_bytes:
-                self._buckets.append([])
-                filled = 0
-            self._buckets[-1].append(parameter)
-            filled += size
-
-    def reduce(self) -> None:
-        for bucket in self._buckets:
-            flat = torch.cat([_gradient(parameter).reshape(-1) for parameter in bucket])
-            total = self._world.sum(flat.half() if self._half else flat).to(flat.dtype)
-            pieces = total.split([parameter.numel() for parameter in bucket])
-            for parameter, piece in zip(bucket, pieces, strict=True):
-                parameter.grad = piece.reshape(parameter.shape)
-
-
 # ------------------------------------------------------------------------ common ground
-
-
-@contextmanager
-def _others_present() -> Iterator[None]:
-    """PlatformError where a message fails, which it does when a rank has ended.
-
-    The failures of Horovod, gloo and NCCL are all RuntimeErrors, and those of mpi4py too.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise PlatformError(
-            "another rank has ended: its own message, or the launcher's, says which and why; "
-            f"start again to go on from the checkpoint ({reason})"
-        ) from error
 
 
 def _broadcast_bytes(send: Callable[[Tensor], Tensor], message: bytes | None) -> bytes:

@@ -26,8 +26,10 @@ class GaussianExpansion(nn.Module):
     def forward(self, distances: Tensor) -> Tensor:
         scale = 1.0 / (math.sqrt(2.0) * self.width)
         centres = (self.centres * scale).to(distances.dtype)
-        exponents = ((distances * scale)[:, None] - centres) ** 2
-        return torch.exp(-exponents.clamp(max=LARGEST_EXPONENT))
+        offsets = (distances * scale)[:, None] - centres
+        if offsets.requires_grad:
+            return torch.exp(-(offsets**2).clamp(max=LARGEST_EXPONENT))
+        return offsets.square_().clamp_(max=LARGEST_EXPONENT).neg_().exp_()
 
 
 class SincExpansion(nn.Module):

@@ -50,7 +50,7 @@ class PaiNNMessages(torch.autograd.Function):
         phi, v, filters, directions, i, j = ctx.saved_tensors
         to_ds, to_dv = gradients[0].contiguous(), gradients[1].contiguous()
         F = to_ds.shape[1]
-        to_phi, to_filters = torch.zeros_like(phi), torch.zeros_like(filters)
+        to_phi, to_filters = torch.zeros_like(phi), torch.empty_like(filters)
         to_v = None if v is None else torch.zeros_like(v)
         for way, rows, to, source in _parts(i, j, filters.shape[1]):
             W, r = filters[rows], directions[rows] if way == 0 else -directions[rows]
@@ -63,7 +63,7 @@ class PaiNNMessages(torch.autograd.Function):
                 torch.sum(to_vectors * v.index_select(0, source), dim=1, out=to_m[:, 2 * F :])
                 scale = factors[:, 2 * F :] * W[:, 2 * F :]
                 to_v.index_add_(0, source, to_vectors.mul_(scale[:, None, :]))
-            to_filters[rows].addcmul_(to_m, factors)
+            _add_product(to_filters[rows], to_m, factors, first=way == 0)
             to_phi.index_add_(0, source, to_m.mul_(W))
         return to_phi, to_v, to_filters, None, None, None
 
@@ -93,7 +93,7 @@ class DTNNInteractions(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         f, g, W, i, j, tanh = ctx.saved_tensors
-        to_f, to_g, to_W = torch.zeros_like(f), torch.zeros_like(g), torch.zeros_like(W)
+        to_f, to_g, to_W = torch.zeros_like(f), torch.empty_like(g), torch.zeros_like(W)
         for way, rows, to, source in _parts(i, j, g.shape[1]):
             v = tanh[way, rows]
             to_v = gradients[0].index_select(0, to)
@@ -101,9 +101,17 @@ class DTNNInteractions(torch.autograd.Function):
             factors = f.index_select(0, source)
             to_product = to_argument @ W
             to_W.addmm_(to_argument.T, factors * g[rows])
-            to_g[rows].addcmul_(to_product, factors)
+            _add_product(to_g[rows], to_product, factors, first=way == 0)
             to_f.index_add_(0, source, to_product.mul_(g[rows]))
         return to_f, to_g, to_W, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
+    """total += left * right; the first product is put where nothing has been yet."""
+    if first:
+        torch.mul(left, right, out=total)
+    else:
+        total.addcmul_(left, right)
 
 
 def _parts(i: Tensor, j: Tensor, width: int) -> Iterator[tuple[int, slice, Tensor, Tensor]]:

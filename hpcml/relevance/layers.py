@@ -37,7 +37,7 @@ from hpcml.relevance.tape import Affine, Shares, Tag, put_tag
 if TYPE_CHECKING:
     from hpcml.relevance.trace import Trace
 
-Handler = Callable[..., Tensor]
+Handler = Callable[..., Any]
 
 
 def ratio(

@@ -19,6 +19,7 @@ from hpcml.errors import InputError
 from hpcml.models.batch import Batch
 from hpcml.relevance.between import interpret, tensors_in
 from hpcml.relevance.layers import Handler, handler_for, structural
+from hpcml.relevance.messages import painn_message
 from hpcml.relevance.rows import LEDGER
 from hpcml.relevance.rules import Composite
 from hpcml.relevance.tape import Share, Tag, put_tag, step, tag_of
@@ -137,8 +138,8 @@ class Trace(TorchFunctionMode):
         self._originals[module] = module.forward
         module.forward = forward
 
-    def _call(self, handler: Handler, module: nn.Module, *arguments: Any) -> Tensor:
-        if handler is structural:
+    def _call(self, handler: Handler, module: nn.Module, *arguments: Any) -> Any:
+        if handler in (structural, painn_message):  # what they call is to be watched
             return handler(self, module, *arguments)
         with self.unwatched():
             return handler(self, module, *arguments)

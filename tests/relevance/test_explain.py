@@ -100,6 +100,19 @@ def test_vanishing_epsilon_is_input_times_gradient_of_the_linearized_network(
         torch.testing.assert_close(found.features[names[module]], expected, rtol=1e-7, atol=1e-9)
 
 
+def test_messages_in_one_stroke_are_their_steps(trained, molecules, batch_of, monkeypatch):
+    """PaiNN's fused messages against the same layers one by one, each with its own rule."""
+    model, _ = trained("painn")
+    batch = batch_of(model, molecules[:30])
+    fused = explain(model, batch, "gamma", hidden=["messages.1"])
+    monkeypatch.delitem(HANDLERS, type(model.messages[1]))
+    stepwise = explain(model, batch, "gamma", hidden=["messages.1"])
+    assert fused.hidden["messages.1"]
+    assert not stepwise.hidden["messages.1"]
+    torch.testing.assert_close(fused.atoms, stepwise.atoms)
+    torch.testing.assert_close(fused.ledger, stepwise.ledger)
+
+
 def test_linear_network_is_explained_exactly(trained, molecules, batch_of):
     """R_i = std w x_i, and the bias takes std b for each atom: nothing is left to a rule."""
     model, info = trained("linear")

@@ -28,6 +28,7 @@ import numpy as np
 
 from hpcml.molecules import Molecule
 from hpcml.store import Dataset, Feed, Row, Schema, ShardWriter, import_qm9
+from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.manifest import manifest_file, write_manifest
 from hpcml.store.rows import molecule_keys, offsets_of, pack_texts
 from hpcml.store.shards import put_file
@@ -334,16 +335,20 @@ def many_rows(table: Table, folder: Path, rows: int) -> None:
     """Synthetic rows of two atoms; opening and verifying in processes of their own."""
     if not manifest_file(folder).exists():
         table.add(f"write {rows:,} rows in bulk", seconds(lambda: build_many(folder, rows)), "s")
-    limits = {"open": ("< 1 s", "< 500 MB"), "verify": ("", "streaming")}
-    for state in ("warm", "cold"):
-        for what in ("open", "verify"):
-            if what == "verify" and state == "cold":
-                continue
-            if state == "cold":
-                forget(folder)
-            took, resident = in_process(what, folder)
-            table.add(f"{what} {rows:,} rows, {state}", took, "s", limits[what][0])
-            table.add("  memory above the import of hpcml", resident, "MB", limits[what][1])
+    jobs = (
+        ("open", "warm", "open {} rows", "< 1 s", "< 500 MB"),
+        ("keys", "warm", "open {} rows of many writers", "", "< 500 MB"),
+        ("open", "cold", "open {} rows", "< 1 s", "< 500 MB"),
+        ("keys", "cold", "open {} rows of many writers", "", "< 500 MB"),
+        ("verify", "warm", "verify {} rows", "", "streaming"),
+    )
+    for what, state, label, time_limit, memory_limit in jobs:
+        if state == "cold":
+            forget(folder)
+        wall, processor, resident = in_process(what, folder)
+        table.add(f"{label.format(f'{rows:,}')}, {state}", wall, "s", time_limit)
+        table.add("  processor time", processor, "s", time_limit)
+        table.add("  memory above the import of hpcml", resident, "MB", memory_limit)
 
 
 def build_many(folder: Path, rows: int) -> None:
@@ -366,25 +371,32 @@ def build_many(folder: Path, rows: int) -> None:
             columns[name], columns[f"{name}_offsets"] = pack_texts([""] * n)
         columns["atom_offsets"] = offsets_of(np.full(n, 2))
         name = f"synthetic-{start:08d}"
-        entries.append(put_file(folder, name, columns, {"schema": schema.to_json()}))
+        attributes = {"schema": schema.to_json(), WRITTEN_TOGETHER: "random keys"}
+        entries.append(put_file(folder, name, columns, attributes))
     write_manifest(manifest_file(folder), [*entries])
 
 
-def in_process(what: str, folder: Path) -> tuple[float, float]:
-    """Seconds, and megabytes by which the peak resident memory grew."""
+def in_process(what: str, folder: Path) -> list[float]:
+    """Wall time and processor time in seconds, and megabytes by which the peak of the resident
+    memory grew.  "keys" opens and compares all keys, as for shards of many writers."""
     program = (
-        "import resource, sys, time\n"
-        "from hpcml.store import Dataset, verify\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before, begin = peak(), time.perf_counter()\n"
-        "result = Dataset.open(sys.argv[2]) if sys.argv[1] == 'open' else verify(sys.argv[2])\n"
-        "print(time.perf_counter() - begin, (peak() - before) / 1e3)\n"
-        "assert sys.argv[1] == 'open' or result.ok, result"
+        "import sys, time\n"
+        "from hpcml.store import Dataset, Manifest, Shard, verify\n"
+        "from hpcml.store.distinct import distinct_rows\n"
+        "what, folder = sys.argv[1:]\n"
+        "def peak():\n"
+        "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "before, wall, processor = peak(), time.perf_counter(), time.process_time()\n"
+        "result = verify(folder) if what == 'verify' else Dataset.open(folder)\n"
+        "if what == 'keys':\n"
+        "    assert distinct_rows([Shard(folder, e) for e in result.entries]) is None\n"
+        "print(time.perf_counter() - wall, time.process_time() - processor)\n"
+        "print((peak() - before) / 1e3)\n"
+        "assert what != 'verify' or result.ok, result"
     )
     run = subprocess.run([sys.executable, "-c", program, what, str(folder)], check=True, text=True,
                          capture_output=True)  # fmt: skip
-    took, resident = run.stdout.split()
-    return float(took), float(resident)
+    return [float(word) for word in run.stdout.split()]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from hpcml.errors import InputError, PlatformError
 from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
 from hpcml.store.disk import TEMPORARY_SUFFIX, storage_error
+from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.journal import Journal
 from hpcml.store.manifest import Entry, Manifest, Replaces, manifest_file, write_manifest
 from hpcml.store.reader import offset_columns
@@ -92,7 +93,7 @@ def _sound_dataset(folder: Path) -> Dataset:
 def _rewrite(datasets: Sequence[Dataset], folder: Path, rows_per_shard: int) -> list[Entry]:
     """Shards with the rows of the data sets, not yet in any manifest."""
     token = secrets.token_hex(4)
-    attributes = {"schema": datasets[0].schema.to_json()}
+    attributes = {"schema": datasets[0].schema.to_json(), WRITTEN_TOGETHER: token}
     entries: list[Entry] = []
     total = sum(map(len, datasets))
     done = 0

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
-from hpcml.store.distinct import distinct_rows
+from hpcml.store.distinct import distinct_rows, known_distinct
 from hpcml.store.manifest import Entry, Manifest, Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
@@ -35,7 +35,8 @@ class Dataset:
     shards     (name, rows, checksum) of each shard
     problems   what ``salvage`` left out
 
-    Opening reads the manifest and the keys; everything else is read when it is asked for.
+    Opening reads the manifest, and the keys unless the shards were written together; everything
+    else is read when it is asked for.
     """
 
     def __init__(
@@ -104,12 +105,15 @@ class Dataset:
                 f"({', '.join(map(str, found))}); give each request a data set of its own"
             )
         schema = schemas[str(next(iter(found)))] if found else Schema(columns=())
+        rows = None
+        if not known_distinct(entries):
+            rows = distinct_rows([Shard(folder, entry) for entry in entries])
         return cls(
             folder,
             schema,
             entries,
             manifest.fingerprint,
-            rows=distinct_rows([Shard(folder, entry) for entry in entries]),
+            rows=rows,
             problems=problems,
         )
 

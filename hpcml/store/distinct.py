@@ -8,8 +8,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.store.manifest import Entry
 from hpcml.store.rows import offsets_of
 from hpcml.store.shards import Shard
+
+WRITTEN_TOGETHER = "distinct"
+"""Attribute of shards that were written in one go by something that saw every key (an import, a
+compaction): those with the same value have no key in common, and opening them reads no key."""
+
+
+def known_distinct(entries: Sequence[Entry]) -> bool:
+    """Whether the manifest alone says that no key comes twice."""
+    marks = {entry.attributes.get(WRITTEN_TOGETHER) for entry in entries}
+    return len(marks) == 1 and None not in marks
 
 
 def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:

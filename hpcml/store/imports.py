@@ -16,6 +16,7 @@ from hpcml.molecules import Defect
 from hpcml.molecules.qm9 import Qm9Record, read_qm9
 from hpcml.progress import progress
 from hpcml.response import invariants, units
+from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.manifest import Entry, Manifest, Replaces, manifest_file, write_manifest
 from hpcml.store.rows import Row, check_row, pack
 from hpcml.store.schema import SCHEMA_VERSION, Schema
@@ -56,7 +57,7 @@ def import_qm9(source: Path | str, destination: Path | str) -> Imported:
     if first is None:
         raise InputError(f"{source}: no molecule of QM9 could be read from it")
     schema = _schema(first)
-    attributes = {"schema": schema.to_json(), "source": "QM9"}
+    attributes = {"schema": schema.to_json(), "source": "QM9", WRITTEN_TOGETHER: "QM9"}
     entries: list[Entry | Replaces] = []
     records = chain([first], records)
     with progress("import", _QM9_MOLECULES) as advance:
@@ -73,10 +74,15 @@ def import_qm9(source: Path | str, destination: Path | str) -> Imported:
 
 
 def _sound_records(source: Path | str, report: Imported) -> Iterator[Qm9Record]:
+    seen: set[str] = set()
     for record in read_qm9(source):
         if isinstance(record, Defect):
             report.defects.append(record)
+        elif record.molecule.key in seen:
+            message = "has the nuclei and positions of an earlier record"
+            report.defects.append(Defect(str(source), record.molecule.name, "", message))
         else:
+            seen.add(record.molecule.key)
             yield record
 
 

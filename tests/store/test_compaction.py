@@ -38,6 +38,8 @@ def test_writers_go_on_afterwards(folder, schema, make_row):
     compact(folder)
     with ShardWriter(folder, schema, "a") as writer:
         writer.append(make_row(50))
+        writer.append(make_row(3))
+    assert len(Dataset.open(folder)) == 13  # a key of the compacted shards does not count again
     compact(folder)
     assert len(Dataset.open(folder)) == 13
 

@@ -145,6 +145,15 @@ def test_a_key_written_twice_is_there_once(folder, schema, make_row):
     assert len(data.column("energy")) == 11
 
 
+def test_a_key_twice_in_one_shard_is_there_once(tmp_path, schema, make_row):
+    with ShardWriter(tmp_path, schema, "a") as writer:
+        for number in (1, 2, 1):
+            writer.append(make_row(number))
+    data = Dataset.open(tmp_path)
+    assert list(data.keys) == [make_row(1).key, make_row(2).key]
+    assert len(data.shard(data.shards[0].name)) == 3  # the file as it is
+
+
 def test_keys_that_agree_in_one_half_are_different(tmp_path, make_row):
     schema = Schema(columns=())
     keys = ["1" * 16 + "a" * 16, "2" * 32, "1" * 16 + "b" * 16, "1" * 16 + "a" * 16, "2" * 32]

@@ -1,5 +1,6 @@
 """QM9 as a data set: values, units, invariants, and nothing half-imported."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,17 @@ def test_importing_twice_is_the_same(data, tmp_path):
     again = Dataset.open(tmp_path / "again")
     assert again.fingerprint == data.fingerprint
     assert list(again.keys) == list(data.keys)
+
+
+def test_a_record_that_comes_twice_is_named(tmp_path):
+    for name in ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv", "qm9_polarizability.csv"):
+        shutil.copy(DATA / name, tmp_path)
+    lines = (tmp_path / "qm9_part1.csv").read_text().splitlines()
+    (tmp_path / "qm9_part1.csv").write_text("\n".join([*lines, lines[2]]) + "\n")
+    report = import_qm9(tmp_path, tmp_path / "out")
+    assert report.rows == len(Dataset.open(tmp_path / "out")) == 8
+    assert "gdb_3" in str(report)
+    assert "8 rows imported, 1 left out" in str(report)
 
 
 def test_an_import_that_fails_shows_nothing(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     grid: Grid = (75, 302)
     kernel_grid: Grid = (50, 194)
     scf_convergence: float = 1e-7
-    response_convergence: float = 1e-5
+    response_convergence: float = 5e-5
 
     def __post_init__(self) -> None:
         for name in ("method", "basis"):

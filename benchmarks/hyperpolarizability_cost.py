@@ -1,0 +1,214 @@
+"""What a hyperpolarizability costs beside the SCF that it needs, and where the time goes.
+
+    python benchmarks/hyperpolarizability_cost.py [--molecules glycine,aniline] [--methods HF,B3LYP]
+        [--bases aug-cc-pVDZ,6-31+G(d)] [--rivals] [--accuracy] [--json FILE]
+
+One thread.  Seconds are those of the processor, so that other load on the machine counts little;
+compare ratios within one run.  Columns:
+
+    plain     Psi4's SCF with its own defaults, density-fitted, (75, 302) grid: the yardstick
+    ours      SCF, alpha and static beta by hpcml.response
+    ratio     ours / plain
+    SHG       beta(-2w; w, w) over static alpha and beta, without the SCF
+    python    share of the response's time outside BLAS-heavy products, kernels and Psi4
+    error     largest error of beta over its largest component, against converged settings
+    PySCF     SCF and analytic beta of pyscf-properties, density-fitted or not, whichever is
+              faster (its DFT beta lacks the third functional derivative), over ours
+    fields    thirteen of Psi4's SCFs in a field, from one that is timed, over ours
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request
+from hpcml.response.kernels import Kernel
+from hpcml.response.reference import Reference, Resources, ground_state, session
+from hpcml.response.tensors import tensors
+from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
+
+MOLECULES = {"glycine": "NCC(=O)O", "aniline": "Nc1ccccc1", "valine": "CC(C)C(N)C(=O)O"}
+MEMORY_MB = 6000
+FREQUENCY = 0.0656
+TIGHT = {"scf_convergence": 1e-9, "response_convergence": 1e-8, "kernel_grid": (75, 302)}
+
+
+def molecule(name: str) -> Molecule:
+    """The MMFF geometry of one of the molecules, from a fixed seed."""
+    system = Chem.AddHs(Chem.MolFromSmiles(MOLECULES[name]))
+    AllChem.EmbedMolecule(system, randomSeed=7)
+    AllChem.MMFFOptimizeMolecule(system)
+    numbers = np.array([atom.GetAtomicNum() for atom in system.GetAtoms()])
+    return Molecule(numbers, system.GetConformer().GetPositions(), name=name)
+
+
+class Stages:
+    """Processor seconds spent in some functions, without those nested inside one another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._inside = False
+
+    def watch(self, owner: Any, name: str, stage: str) -> None:
+        plain: Callable[..., Any] = getattr(owner, name)
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            if self._inside:
+                return plain(*arguments, **keywords)
+            self._inside, started = True, time.process_time()
+            try:
+                return plain(*arguments, **keywords)
+            finally:
+                spent = time.process_time() - started
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+                self._inside = False
+
+        setattr(owner, name, timed)
+
+
+STAGES = Stages()
+STAGES.watch(Reference, "two_electron", "fitted integrals")
+STAGES.watch(Reference, "kernel", "kernel setup")
+STAGES.watch(Kernel, "potentials", "kernel products")
+STAGES.watch(Kernel, "third_order", "third derivatives")
+for implementation in (FittedIntegrals, MatrixBuilder):
+    STAGES.watch(implementation, "occupied_virtual", "J/K products")
+    STAGES.watch(implementation, "diagonal_blocks", "J/K blocks")
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = work()
+    return time.process_time() - started, result
+
+
+def plain_scf(system: Molecule, level: Level) -> tuple[float, float]:
+    """Psi4's SCF at its defaults, and one more in a field from its orbitals."""
+    with session(system, level, Resources(memory_mb=MEMORY_MB)) as (psi4, psi4_molecule, _):
+        # Psi4's own thresholds, with which its users run
+        psi4.set_options({"e_convergence": 1e-6, "d_convergence": 1e-6, "save_jk": False})
+        name = level.method.lower()
+        psi4.energy(name, molecule=psi4_molecule)  # the first one in a process reads libraries
+        plain, _ = seconds(lambda: psi4.energy(name, molecule=psi4_molecule))
+        psi4.set_options(
+            {
+                "perturb_h": True,
+                "perturb_with": "dipole",
+                "perturb_dipole": [0.0, 0.0, 2e-3],
+                "guess": "read",
+                "d_convergence": 1e-8,  # what second differences need
+                "e_convergence": 1e-9,
+            }
+        )
+        in_field, _ = seconds(lambda: psi4.energy(name, molecule=psi4_molecule))
+    return plain, in_field
+
+
+def ours(system: Molecule, level: Level, request: Request) -> tuple[float, float, dict, Any]:
+    """Seconds of the SCF and of the response, the latter's stages, and the tensors."""
+    STAGES.seconds = {}
+    started = time.process_time()
+    with ground_state(system, level, Resources(memory_mb=MEMORY_MB)) as reference:
+        scf = time.process_time() - started
+        response, found = seconds(lambda: tensors(reference, level, request))
+    return scf, response, dict(STAGES.seconds), found
+
+
+def pyscf_seconds(system: Molecule, level: Level) -> float:
+    """SCF and analytic beta of PySCF: the better of its exact and density-fitted modes."""
+    from pyscf import dft, gto, lib, scf
+    from pyscf.prop.polarizability.rhf import hyper_polarizability
+
+    lib.num_threads(1)
+    atoms = list(zip(system.symbols, system.positions.tolist(), strict=True))
+    found = []
+    for fitted in (False, True):
+        mol = gto.M(atom=atoms, basis=level.basis, verbose=0, max_memory=MEMORY_MB)
+        mean_field = scf.RHF(mol) if level.method == "HF" else dft.RKS(mol, xc="b3lypg")
+        if fitted:
+            mean_field = mean_field.density_fit()
+
+        def work(mean_field: Any = mean_field) -> None:
+            mean_field.kernel()
+            polarizability = mean_field.Polarizability()
+            hyper_polarizability(polarizability)
+
+        found.append(seconds(work)[0])
+    return min(found)
+
+
+def row(
+    name: str, method: str, basis: str, arguments: argparse.Namespace
+) -> dict[str, float | str | dict]:
+    system, level = molecule(name), Level(method=method, basis=basis)
+    plain, in_field = plain_scf(system, level)
+    scf, response, stages, found = ours(system, level, Request())
+    shg = Request(properties=("beta",), processes=("shg",), frequencies=(FREQUENCY,))
+    _, dynamic, _, _ = ours(system, level, shg)
+    total = scf + response
+    result: dict[str, float | str | dict] = {
+        "molecule": name,
+        "method": method,
+        "basis": basis,
+        "plain": plain,
+        "ours": total,
+        "scf": scf,
+        "response": response,
+        "ratio": total / plain,
+        "shg": dynamic / response,
+        "python": 1.0 - sum(stages.values()) / response,
+        "stages": stages,
+        "fields": (plain + 12 * in_field) / total,
+    }
+    if arguments.accuracy:
+        tight = Level(method=method, basis=basis, **TIGHT)
+        exact = ours(system, tight, Request())[3].hyperpolarizability[0].tensor
+        error = np.abs(found.hyperpolarizability[0].tensor - exact).max() / np.abs(exact).max()
+        result["error"] = float(error)
+    if arguments.rivals:
+        result["pyscf"] = pyscf_seconds(system, level) / total
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--molecules", default="glycine,aniline,valine")
+    parser.add_argument("--methods", default="HF,B3LYP")
+    parser.add_argument("--bases", nargs="+", default=["aug-cc-pVDZ", "6-31+G(d)"])
+    parser.add_argument("--rivals", action="store_true", help="time PySCF too (slow)")
+    parser.add_argument("--accuracy", action="store_true", help="compare with tight settings")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    columns = ("plain", "ours", "scf", "response", "ratio", "shg", "python", "fields")
+    extra = ("error",) * arguments.accuracy + ("pyscf",) * arguments.rivals
+    print(f"{'':32s}" + "".join(f"{column:>10}" for column in (*columns, *extra)))
+    rows = []
+    for basis in arguments.bases:
+        for name in arguments.molecules.split(","):
+            for method in arguments.methods.split(","):
+                found = row(name, method, basis, arguments)
+                rows.append(found)
+                cells = "".join(f"{found[column]:10.3g}" for column in (*columns, *extra))
+                print(f"{name:9s}{method:7s}{basis:16s}{cells}")
+                stages = found["stages"]
+                assert isinstance(stages, dict)
+                print("    " + ", ".join(f"{k} {v:.2f}" for k, v in stages.items()), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

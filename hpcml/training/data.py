@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.models import Example
 from hpcml.molecules import Molecule
 from hpcml.progress import progress
 from hpcml.store import Dataset
-from hpcml.training.examples import make_examples
+from hpcml.training.examples import PackedExamples, make_examples
 from hpcml.training.settings import Target
 from hpcml.training.world import World
 
@@ -53,7 +52,7 @@ class TrainingData:
 
     keys: list[str]
     molecules: list[Molecule]
-    examples: Sequence[Example]
+    examples: PackedExamples
     values: NDArray[np.float64]
     labels: tuple[str, ...]
     units: tuple[str, ...]
@@ -114,7 +113,7 @@ def read_data(
 
 def _examples(
     molecules: Sequence[Molecule], inputs: frozenset[str], world: World
-) -> tuple[list[int], Sequence[Example]]:
+) -> tuple[list[int], PackedExamples]:
     """``make_examples`` with its progress on rank 0, where it takes time to tell of."""
     if world.rank or not inputs - {"pairs"}:
         return make_examples(molecules, inputs, world)

@@ -1,7 +1,8 @@
 """The examples of a whole data set, made once by all ranks together and kept small.
 
 QM9's 130,831 molecules with Weave's features take 1.3 GB as float32 objects and a third of a
-gigabyte here: whole numbers up to 255 are kept as bytes.
+gigabyte here: whole numbers up to 255 are kept as bytes.  Batches are cut out of the packed
+arrays at once, without an object for each molecule.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hpcml.errors import InputError
-from hpcml.models import Example, example
-from hpcml.molecules import Molecule
+from hpcml.models import Batch, Example, example
+from hpcml.molecules import ATOM_FEATURES, PAIR_FEATURES, Molecule
 from hpcml.training.world import World
+
+_WIDTHS = {"atom_features": len(ATOM_FEATURES), "pair_features": len(PAIR_FEATURES)}
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,39 +37,27 @@ class _Table:
     other: NDArray[np.float32]
 
     @classmethod
-    def of(cls, rows: NDArray[np.float32]) -> _Table:
+    def of(cls, rows: NDArray[np.float32], world: World) -> _Table:
+        """A column is small where it is so on every rank."""
         whole = ((rows == np.rint(rows)) & (rows >= 0) & (rows <= 255)).all(axis=0)
-        small, other = np.flatnonzero(whole), np.flatnonzero(~whole)
+        broken = world.sum(torch.from_numpy((~whole).astype(np.float32))).numpy()
+        small, other = np.flatnonzero(broken == 0), np.flatnonzero(broken)
         return cls(small, rows[:, small].astype(np.uint8), other, rows[:, other])
 
-    def __getitem__(self, cut: slice) -> NDArray[np.float32]:
-        small, other = self._places
-        if other is None:
-            return self.small[cut].astype(np.float32)
-        width = len(self.small_columns) + len(self.other_columns)
-        rows = np.empty((cut.stop - cut.start, width), dtype=np.float32)
-        rows[:, small] = self.small[cut]
-        rows[:, other] = self.other[cut]
-        return rows
-
-    @cached_property
-    def _places(self) -> tuple[Any, Any]:
-        """The columns as slices where they stand together, which copies several times faster."""
-        places = []
-        for columns in (self.small_columns, self.other_columns):
-            together = len(columns) and columns[-1] - columns[0] + 1 == len(columns)
-            places.append(slice(int(columns[0]), int(columns[-1]) + 1) if together else columns)
-        return places[0], places[1] if len(self.other_columns) else None
+    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Some rows into ``out``, (len(rows), F)."""
+        for columns, values in ((self.small_columns, self.small), (self.other_columns, self.other)):
+            out[:, _together(columns)] = values[rows]
 
 
-class PackedExamples(Sequence[Example]):
-    """Examples of the same inputs, end to end in a few arrays.
+class PackedExamples:
+    """The examples of N molecules, for the same inputs, end to end in a few arrays.
 
     inputs    what they were made for
     arrays    what ``pack`` made of them
     """
 
-    def __init__(self, inputs: frozenset[str], arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, inputs: frozenset[str], arrays: Arrays) -> None:
         self.inputs = inputs
         self._numbers = arrays["numbers"]
         self._positions = arrays["positions"]
@@ -73,59 +67,75 @@ class PackedExamples(Sequence[Example]):
         self._bond_ends = arrays["bonds"]
         self._tables = {
             name: _Table(*(arrays[f"{name}.{field.name}"] for field in fields(_Table)))
-            for name in ("atom_features", "pair_features")
+            for name in _WIDTHS
             if name in inputs
         }
 
     def __len__(self) -> int:
         return len(self._atoms) - 1
 
-    def __getitem__(self, row: int) -> Example:  # type: ignore[override]
-        atoms = slice(self._atoms[row], self._atoms[row + 1])
-        pairs = slice(self._pairs[row], self._pairs[row + 1])
-        bonds = slice(self._bonds[row], self._bonds[row + 1])
-        tables = self._tables
-        return Example(
-            numbers=self._numbers[atoms].astype(np.int64),
-            positions=self._positions[atoms],
-            inputs=self.inputs,
-            atom_features=tables["atom_features"][atoms] if "atom_features" in tables else None,
-            pair_features=tables["pair_features"][pairs] if "pair_features" in tables else None,
-            bonds=self._bond_ends[bonds].astype(np.int64) if "bonds" in self.inputs else None,
+    def batch(self, rows: NDArray[np.int64], dtype: torch.dtype = torch.float32) -> Batch:
+        """What ``hpcml.models.collate`` makes of the examples of these rows."""
+        sizes = self._atoms[rows + 1] - self._atoms[rows]
+        starts = np.cumsum(sizes) - sizes
+        atoms = _ranges(self._atoms, rows)
+        positions = self._positions[atoms]
+        half = np.empty((2, 0), dtype=np.int64)
+        if self.inputs & {"pairs", "pair_features"}:
+            upper = [_upper_triangle(n) + start for n, start in zip(sizes, starts, strict=True)]
+            half = np.concatenate(upper, axis=1)
+        difference = positions[half[0]] - positions[half[1]]
+        distances = np.sqrt((difference * difference) @ np.ones(3))
+        bonds = None
+        if "bonds" in self.inputs:
+            counts = self._bonds[rows + 1] - self._bonds[rows]
+            ends = self._bond_ends[_ranges(self._bonds, rows)].astype(np.int64)
+            bonds = _both_ways((ends + np.repeat(starts, counts)[:, None]).T)
+        return Batch(
+            numbers=torch.from_numpy(self._numbers[atoms].astype(np.int64)),
+            positions=torch.from_numpy(positions).to(dtype),
+            molecule=torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)),
+            size=len(rows),
+            pairs=_both_ways(half),
+            distances=torch.from_numpy(np.concatenate([distances, distances])).to(dtype),
+            atom_features=self._features("atom_features", atoms, dtype),
+            pair_features=self._features(
+                "pair_features", _ranges(self._pairs, rows), dtype, twice=True
+            ),
+            bonds=bonds,
         )
 
+    def _features(
+        self, name: str, rows: NDArray[np.int64], dtype: torch.dtype, *, twice: bool = False
+    ) -> Tensor | None:
+        """Rows of a table, once or once again below themselves; None where not asked for."""
+        if name not in self._tables:
+            return None
+        count = len(rows)
+        out = np.empty((2 * count if twice else count, _WIDTHS[name]), dtype=np.float32)
+        self._tables[name].read(rows, out[:count])
+        if twice:
+            out[count:] = out[:count]
+        return torch.from_numpy(out).to(dtype)
 
-def pack(examples: Sequence[Example], inputs: frozenset[str]) -> dict[str, NDArray[Any]]:
+
+def pack(examples: Sequence[Example], inputs: frozenset[str], world: World) -> Arrays:
     """The arrays of PackedExamples: flat numbers, positions, bonds and features, and counts."""
     counts = [0 if one.bonds is None else len(one.bonds) for one in examples]
     bonds = [one.bonds for one in examples if one.bonds is not None]
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "atoms": np.array([len(one.numbers) for one in examples], dtype=np.int64),
         "numbers": _joined([one.numbers for one in examples], (0,)).astype(np.uint8),
         "positions": _joined([one.positions for one in examples], (0, 3)),
         "bond_counts": np.array(counts, dtype=np.int64),
         "bonds": _joined(bonds, (0, 2)).astype(np.uint16),
     }
-    for name in ("atom_features", "pair_features"):
+    for name, width in _WIDTHS.items():
         if name in inputs:
-            table = _Table.of(_joined([getattr(one, name) for one in examples], (0, 0)))
+            rows = _joined([getattr(one, name) for one in examples], (0, width))
+            table = _Table.of(rows, world)
             arrays |= {f"{name}.{item.name}": getattr(table, item.name) for item in fields(table)}
     return arrays
-
-
-class _Chunks(Sequence[Example]):
-    """One sequence after the other."""
-
-    def __init__(self, chunks: Sequence[Sequence[Example]]) -> None:
-        self._chunks = chunks
-        self._cuts = _cuts(np.array([len(chunk) for chunk in chunks]))
-
-    def __len__(self) -> int:
-        return int(self._cuts[-1])
-
-    def __getitem__(self, row: int) -> Example:  # type: ignore[override]
-        chunk = int(np.searchsorted(self._cuts, row, side="right")) - 1
-        return self._chunks[chunk][int(row - self._cuts[chunk])]
 
 
 def make_examples(
@@ -133,7 +143,7 @@ def make_examples(
     inputs: frozenset[str],
     world: World,
     tell: Callable[[int], None] = lambda done: None,
-) -> tuple[list[int], Sequence[Example]]:
+) -> tuple[list[int], PackedExamples]:
     """Numbers of the molecules that an example can be made of, and their examples, in order.
 
     Each rank makes its part and sends it to the others; ``tell`` hears how many molecules this
@@ -149,19 +159,22 @@ def make_examples(
         finally:
             tell(done * len(molecules) // len(part))
         rows.append(int(row))
-    arrays = pack(made, inputs) | {"rows": np.array(rows, dtype=np.int64)}
-    everyones = [arrays] if world.size == 1 else _exchange(arrays, world)
-    chunks = [PackedExamples(inputs, one) for one in everyones]
-    found = np.concatenate([one["rows"] for one in everyones]).tolist()
-    return found, _Chunks(chunks) if len(chunks) > 1 else chunks[0]
+    arrays = pack(made, inputs, world) | {"rows": np.array(rows, dtype=np.int64)}
+    if world.size > 1:
+        arrays = _exchange(arrays, world)
+    return arrays.pop("rows").tolist(), PackedExamples(inputs, arrays)
 
 
-def _exchange(arrays: dict[str, NDArray[Any]], world: World) -> list[dict[str, NDArray[Any]]]:
-    """Every rank's arrays, in the order of the ranks."""
+def _exchange(arrays: Arrays, world: World) -> Arrays:
+    """Every rank's arrays joined, in the order of the ranks."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     received = [world.broadcast(buffer.getvalue(), root) for root in range(world.size)]
-    return [dict(np.load(io.BytesIO(one), allow_pickle=False)) for one in received]
+    parts = [dict(np.load(io.BytesIO(one), allow_pickle=False)) for one in received]
+    return {
+        name: values if name.endswith("_columns") else np.concatenate([one[name] for one in parts])
+        for name, values in arrays.items()
+    }
 
 
 def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
@@ -170,3 +183,27 @@ def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[A
 
 def _cuts(lengths: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def _ranges(cuts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all entries of these rows, end to end."""
+    lengths = cuts[rows + 1] - cuts[rows]
+    ends = np.cumsum(lengths)
+    return np.asarray(np.arange(lengths.sum()) + np.repeat(cuts[rows] - ends + lengths, lengths))
+
+
+def _together(columns: NDArray[np.int64]) -> Any:
+    """Columns that stand side by side as a slice, which copies several times faster."""
+    side_by_side = len(columns) and columns[-1] - columns[0] + 1 == len(columns)
+    return slice(int(columns[0]), int(columns[-1]) + 1) if side_by_side else columns
+
+
+@lru_cache(maxsize=512)
+def _upper_triangle(atoms: int) -> NDArray[np.int64]:
+    """(2, n (n - 1) / 2): the pairs i < j of one molecule of n atoms."""
+    return np.stack(np.triu_indices(atoms, 1))
+
+
+def _both_ways(columns: NDArray[np.int64]) -> Tensor:
+    """(2, h) -> (2, 2 h): the columns, then the same turned round."""
+    return torch.from_numpy(np.concatenate([columns, columns[::-1]], axis=1))

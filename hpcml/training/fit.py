@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpcml.models import collate
 from hpcml.training.checkpoint import Progress, State
 from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
 from hpcml.training.optimization import (
@@ -225,8 +224,7 @@ class Predictor:
     def forward(self, model: nn.Module, rows: NDArray[np.int64]) -> Tensor:
         """(len(rows), T) in the targets' units, double precision, on the settings' device."""
         begun = time.perf_counter()
-        batch = collate([self.data.examples[row] for row in rows], self._dtype)
-        batch = batch.to(self.settings.device)
+        batch = self.data.examples.batch(rows, self._dtype).to(self.settings.device)
         self.loading_seconds += time.perf_counter() - begun
         arithmetic: AbstractContextManager[object] = nullcontext()
         if self.settings.precision == "bfloat16":

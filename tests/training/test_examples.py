@@ -1,4 +1,4 @@
-"""Packed examples against the examples themselves."""
+"""Batches cut out of packed examples against those joined of the examples themselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 
-from hpcml.models import Example, example
+from hpcml.models import Batch, collate, example
 from hpcml.molecules import Molecule
 from hpcml.training.examples import PackedExamples, make_examples, pack
 from hpcml.training.world import Alone
@@ -15,28 +16,32 @@ from hpcml.training.world import Alone
 EVERYTHING = frozenset({"pairs", "atom_features", "pair_features", "bonds"})
 
 
-def assert_same(found: Example, expected: Example) -> None:
-    for field in fields(Example):
+def assert_same(found: Batch, expected: Batch) -> None:
+    for field in fields(Batch):
         one, other = getattr(found, field.name), getattr(expected, field.name)
-        if isinstance(other, np.ndarray):
-            assert one.dtype == other.dtype
-            np.testing.assert_array_equal(one, other)
+        if isinstance(other, torch.Tensor):
+            torch.testing.assert_close(one, other, rtol=1e-15, atol=0.0)
         else:
             assert one == other
 
 
-@pytest.mark.parametrize("inputs", [EVERYTHING, frozenset({"pairs"}), frozenset()])
-def test_packed_examples_are_the_examples(molecules, inputs) -> None:
+@pytest.mark.parametrize(
+    "inputs",
+    [EVERYTHING, *(frozenset({one}) for one in sorted(EVERYTHING)), frozenset()],
+)
+def test_batches_are_those_of_collate(molecules, inputs) -> None:
     examples = [example(molecule, inputs) for molecule in molecules]
-    packed = PackedExamples(inputs, pack(examples, inputs))
+    packed = PackedExamples(inputs, pack(examples, inputs, Alone()))
     assert len(packed) == len(examples)
-    for found, expected in zip(packed, examples, strict=True):
-        assert_same(found, expected)
+    for rows in ([3], [79, 0, 41, 41, 7], range(80)):
+        chosen = np.array(rows)
+        found = packed.batch(chosen, torch.float64)
+        assert_same(found, collate([examples[row] for row in chosen], torch.float64))
 
 
 def test_packing_is_small(molecules) -> None:
     examples = [example(molecule, EVERYTHING) for molecule in molecules]
-    packed = sum(array.nbytes for array in pack(examples, EVERYTHING).values())
+    packed = sum(array.nbytes for array in pack(examples, EVERYTHING, Alone()).values())
     plain = sum(
         value.nbytes
         for one in examples
@@ -71,5 +76,5 @@ def test_ranks_share_the_work_and_leave_out_the_same(molecules) -> None:
     for rank in range(3):  # the last one has heard of all
         rows, shared = make_examples(mixed, inputs, OneOfSeveral(rank, messages))
     assert rows == alone_rows
-    for found, expected in zip(shared, alone, strict=True):
-        assert_same(found, expected)
+    everyone = np.arange(len(rows))
+    assert_same(shared.batch(everyone), alone.batch(everyone))

@@ -106,11 +106,13 @@ def _exports(site: Site) -> list[str]:
 _FUNCTION = r"""
 # Runs a command in the background, so that the shell can pass SLURM's signals on to it.
 stage() {
-    trap 'caught=yes; kill -USR1 "$child" 2>/dev/null' USR1
-    trap 'caught=yes; kill -TERM "$child" 2>/dev/null' TERM
+    caught= child=
+    trap 'caught=USR1; kill -USR1 "$child" 2>/dev/null' USR1
+    trap 'caught=TERM; kill -TERM "$child" 2>/dev/null' TERM
     "$@" &
     child=$!
-    caught=yes
+    if [ -n "$caught" ]; then kill -"$caught" "$child"; fi  # it came before the number was known
+    caught=none
     while [ -n "$caught" ]; do  # a signal ends the wait, but not the command
         caught=
         wait "$child"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -202,7 +201,7 @@ def over_a_data_set(molecules: list[Molecule], ranks: tuple[int, ...]) -> None:
 
 
 def _program(dataset: Path, model: Path, target: Path, ranks: int) -> tuple[float, float]:
-    """Wall seconds, and the largest resident memory of a process in GB."""
+    """Wall seconds, and the largest resident memory of a rank in GB."""
     settings = target.with_suffix(".json")
     settings.write_bytes(msgspec.json.encode(ExplainSettings()))
     command = [sys.executable, "-m", "hpcml.relevance.program", "--dataset", str(dataset)]
@@ -210,12 +209,32 @@ def _program(dataset: Path, model: Path, target: Path, ranks: int) -> tuple[floa
     if ranks > 1:
         command = ["mpiexec", "-n", str(ranks), "--bind-to", "none", *command]
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    start = time.monotonic()
-    with subprocess.Popen(command, env={**os.environ, **root, "OMP_NUM_THREADS": "1"}) as running:
-        if running.wait() != 0:
-            raise SystemExit(f"hpcml explain failed: exit code {running.returncode}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    environment = {**os.environ, **root, "OMP_NUM_THREADS": "1"}
+    start, peak = time.monotonic(), 0.0
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as running:
+        while running.poll() is None:
+            peak = max(peak, _largest_rank(str(target)))
+            time.sleep(0.2)
+        if running.returncode != 0:
+            said = running.stderr.read().decode() if running.stderr else ""
+            raise SystemExit(f"hpcml explain failed: {said}")
     return time.monotonic() - start, peak
+
+
+def _largest_rank(argument: str) -> float:
+    """Peak resident memory, in GB, of the processes that were given this argument."""
+    largest = 0.0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            if argument not in words or "mpiexec" in words[0]:
+                continue
+            for line in (process / "status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    largest = max(largest, int(line.split()[1]) * 1024 / 1e9)
+        except OSError:
+            continue  # it has ended
+    return largest
 
 
 def main() -> None:

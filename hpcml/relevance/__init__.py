@@ -13,15 +13,15 @@ from hpcml.relevance.settings import ExplainSettings
 
 if TYPE_CHECKING:
     from hpcml.relevance.comparators import explain_by
-    from hpcml.relevance.layers import declare
     from hpcml.relevance.propagation import Relevance, explain
+    from hpcml.relevance.registry import declare
     from hpcml.relevance.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, z_plus
 
 _PLACES = {
     "explain_by": "comparators",
     "Relevance": "propagation",
     "explain": "propagation",
-    "declare": "layers",
+    "declare": "registry",
     "AlphaBeta": "rules",
     "Composite": "rules",
     "Epsilon": "rules",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hpcml.models.messages import PaiNNMessages
 from hpcml.models.painn import _Message
-from hpcml.relevance.layers import HANDLERS, ratio
+from hpcml.relevance.layers import ratio
 from hpcml.relevance.tape import Shares
 
 if TYPE_CHECKING:
@@ -59,6 +59,3 @@ def painn_message(trace: Trace, layer: _Message, *arguments: Any) -> tuple[Tenso
         inputs = [phi] if v is None else [phi, v]
         told = trace.step(trace.name(layer), outputs, share, inputs)
     return told[:, 0], told[:, 1:]
-
-
-HANDLERS[_Message] = painn_message

@@ -18,8 +18,9 @@ from torch.overrides import TorchFunctionMode
 from hpcml.errors import InputError
 from hpcml.models.batch import Batch
 from hpcml.relevance.between import interpret, tensors_in
-from hpcml.relevance.layers import Handler, handler_for, structural
+from hpcml.relevance.layers import Handler, structural
 from hpcml.relevance.messages import painn_message
+from hpcml.relevance.registry import handler_for
 from hpcml.relevance.rows import LEDGER
 from hpcml.relevance.rules import Composite
 from hpcml.relevance.tape import Share, Tag, put_tag, step, tag_of

@@ -12,7 +12,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.models import layers
 from hpcml.molecules import Molecule
 from hpcml.relevance import Composite, Epsilon, ExplainSettings, Gamma, explain, explain_by
-from hpcml.relevance.layers import HANDLERS, declare
+from hpcml.relevance.registry import HANDLERS, declare
 
 RULES = ["epsilon", "gamma", "z_plus", "alpha_beta", "flat", "w_square"]
 COMPOSITES = ["epsilon_gamma", "epsilon_gamma_w_square"]

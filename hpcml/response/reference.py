@@ -12,10 +12,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from numpy.typing import NDArray
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import stockholder, units
+from hpcml.response import quadrature, stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
-from hpcml.response.kernels import Block, Kernel, Stored
+from hpcml.response.kernels import Kernel
 from hpcml.response.level import Level
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.spread import Communicator, together
@@ -36,10 +35,7 @@ from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBu
 Array = NDArray[np.float64]
 
 _CLOSEST_NUCLEI = 0.35  # angstrom
-_FUNCTIONAL_POINTS = 4096
 _TRIALS_PER_EQUATION = 8
-_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS", "DFT_BLOCK_MAX_POINTS")
-_BLOCK_POINTS = 512
 _LEAST_MEMORY_MB = 250  # Psi4's own floor
 
 # Of the memory that the SCF's integrals leave: the rest is for trial vectors and work arrays.
@@ -195,13 +191,16 @@ class Reference:
         if not functional.needs_xc():
             return None
         return Kernel(
-            _grid_blocks(
+            quadrature.blocks(
+                _psi4(),
                 self._wavefunction.basisset(),
                 self._level.method,
                 grid,
                 _KERNEL_MEMORY * self._memory,
             ),
-            _functional(self._level.method, len(self.channels) == 1, functional.is_gga()),
+            quadrature.functional(
+                _psi4(), self._level.method, len(self.channels) == 1, functional.is_gga()
+            ),
             [channel.occupied for channel in self.channels],
         )
 
@@ -345,6 +344,9 @@ def session(
     psi4.set_options(options)
     if basis.text is not None:
         psi4.basis_helper(basis.text, name="hpcml_basis")
+    if level.exact and _count_functions(core, psi4_molecule) ** 4 > resources.memory_mb * 1e6:
+        # the eighth of n^4 that is unique, 8 bytes each, does not fit
+        psi4.set_options({"scf_type": "DIRECT"})
     try:
         yield psi4, psi4_molecule, basis
     except (InputError, SettingsError, ConvergenceError, ResourceError, PlatformError):
@@ -353,6 +355,11 @@ def session(
         raise _named(psi4, error, molecule, level) from error
     finally:
         core.clean_options()
+
+
+def _count_functions(core: Any, psi4_molecule: Any) -> int:
+    name = core.get_global_option("BASIS")
+    return int(core.BasisSet.build(psi4_molecule, "ORBITAL", name, quiet=True).nbf())
 
 
 def library_folder() -> Path:
@@ -472,78 +479,3 @@ def _dipole(molecule: Molecule, wavefunction: Any, dipole_integrals: Array) -> t
     density = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
     about_zero = charges @ positions + np.einsum("xmn,mn->x", dipole_integrals, density)
     return origin, about_zero - molecule.charge * origin
-
-
-def _grid_blocks(
-    functions: Any, method: str, grid: tuple[int, int], memory: float
-) -> Iterator[Block]:
-    """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
-    psi4 = _psi4()
-    core = psi4.core
-    # only asked whether it needs gradients: that of a closed shell does for an open one too
-    functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
-    before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
-    try:
-        for name, points in zip(_GRID_OPTIONS, (*grid, _BLOCK_POINTS), strict=True):
-            core.set_local_option("SCF", name, points)
-        potential = core.VBase.build(functions, functional, "RV")
-        potential.initialize()
-    finally:
-        for name, points in before.items():
-            core.set_local_option("SCF", name, points)
-    points = potential.properties()[0]
-    names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
-
-    def values(index: int, count: int) -> Array:
-        # by index: Psi4's blocks live no longer than the potential that owns them
-        block = potential.get_block(index)
-        points.compute_functions(block)
-        part = slice(block.npoints()), slice(count)
-        found = points.basis_values()
-        return np.array([np.asarray(found[name])[part] for name in names])
-
-    for index in range(potential.nblocks()):
-        block = potential.get_block(index)
-        functions_there = np.array(block.functions_local_to_global(), dtype=np.int64)
-        count = len(functions_there)
-        memory -= 8.0 * len(names) * block.npoints() * count
-        evaluate: Callable[[], Array] = (
-            Stored(values(index, count)) if memory > 0.0 else partial(values, index, count)
-        )
-        yield Block(np.array(block.w()), functions_there, evaluate)
-
-
-def _functional(
-    name: str, closed_shell: bool, is_gga: bool
-) -> Callable[[Array], tuple[Array, Array]]:
-    """First and second derivatives of a functional at points (see ``kernels.Functional``)."""
-    psi4 = _psi4()
-    functional = psi4.driver.dft.build_superfunctional(name.lower(), closed_shell)[0]
-    functional.set_max_points(_FUNCTIONAL_POINTS)
-    functional.set_deriv(2)
-    functional.allocate()
-    names = ["RHO_A"] if closed_shell else ["RHO_A", "RHO_B"]
-    if is_gga:
-        names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
-
-    def evaluate(variables: Array) -> tuple[Array, Array]:
-        size, points = variables.shape
-        first, second = np.empty((size, points)), np.empty((size, size, points))
-        for start in range(0, points, _FUNCTIONAL_POINTS):
-            part = slice(start, min(start + _FUNCTIONAL_POINTS, points))
-            count = part.stop - part.start
-            values = functional.compute_functional(
-                {
-                    variable: psi4.core.Vector.from_array(np.ascontiguousarray(row[part]))
-                    for variable, row in zip(names, variables, strict=True)
-                },
-                count,
-            )
-            for i, row in enumerate(names):
-                first[i, part] = np.asarray(values[f"V_{row}"])[:count]
-                for j, column in enumerate(names[i:], start=i):
-                    second[i, j, part] = np.asarray(values[f"V_{row}_{column}"])[:count]
-                    second[j, i, part] = second[i, j, part]
-        return first, second
-
-    return evaluate

@@ -156,9 +156,7 @@ def test_third_order_is_a_second_difference_of_potentials(functional, channels, 
     triples = [(0, 0, 0), (1, 0, 0), (0, 2, 0)]
     found = model.kernel.third_order(model.changes, triples)
     step = 1e-3
-    forward, middle, backward = (
-        model.potential(model.density(sign * step)) for sign in (1, 0, -1)
-    )
+    forward, middle, backward = (model.potential(model.density(sign * step)) for sign in (1, 0, -1))
     factor = 2.0 if channels == 1 else 1.0
     for value, triple in zip(found, triples, strict=True):
         (other,) = [d for d in triple if d != 0] or [0]

@@ -115,3 +115,17 @@ def test_dipole_of_an_ion_is_about_the_centre_of_nuclear_charge() -> None:
     np.testing.assert_allclose(there.dipole, here.dipole, atol=1e-6)
     # oxygen's 8 of 9 nuclear charges
     assert here.provenance["dipole_origin"][2] == pytest.approx(0.97 / 9 / 0.529177210903)
+
+
+def test_exact_integrals_that_do_not_fit_into_memory_are_made_when_needed(monkeypatch) -> None:
+    level = Level(method="HF", basis="6-31G", exact=True)
+    stored = compute(WATER, level, Request())
+    monkeypatch.setattr(reference, "_count_functions", lambda *_: 1000)
+    direct = compute(WATER, level, Request())
+    assert (stored.provenance["integrals"], direct.provenance["integrals"]) == (
+        "PKJK",
+        "DirectJK",
+    )
+    np.testing.assert_allclose(
+        direct.hyperpolarizability[0].tensor, stored.hyperpolarizability[0].tensor, atol=1e-4
+    )

@@ -1,0 +1,89 @@
+"""The kernel's quadrature: Psi4's grid, its basis functions there, and its functionals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.response.kernels import Block, Functional, Stored
+
+Array = NDArray[np.float64]
+
+_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS", "DFT_BLOCK_MAX_POINTS")
+_BLOCK_POINTS = 512
+_FUNCTIONAL_POINTS = 4096
+
+
+def blocks(
+    psi4: Any, functions: Any, method: str, grid: tuple[int, int], memory: float
+) -> Iterator[Block]:
+    """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
+    core = psi4.core
+    # only asked whether it needs gradients: that of a closed shell does for an open one too
+    functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
+    before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
+    try:
+        for name, points in zip(_GRID_OPTIONS, (*grid, _BLOCK_POINTS), strict=True):
+            core.set_local_option("SCF", name, points)
+        potential = core.VBase.build(functions, functional, "RV")
+        potential.initialize()
+    finally:
+        for name, points in before.items():
+            core.set_local_option("SCF", name, points)
+    points = potential.properties()[0]
+    names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
+
+    def values(index: int, count: int) -> Array:
+        # by index: Psi4's blocks live no longer than the potential that owns them
+        block = potential.get_block(index)
+        points.compute_functions(block)
+        part = slice(block.npoints()), slice(count)
+        found = points.basis_values()
+        return np.array([np.asarray(found[name])[part] for name in names])
+
+    for index in range(potential.nblocks()):
+        block = potential.get_block(index)
+        functions_there = np.array(block.functions_local_to_global(), dtype=np.int64)
+        count = len(functions_there)
+        memory -= 8.0 * len(names) * block.npoints() * count
+        evaluate: Callable[[], Array] = (
+            Stored(values(index, count)) if memory > 0.0 else partial(values, index, count)
+        )
+        yield Block(np.array(block.w()), functions_there, evaluate)
+
+
+def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functional:
+    """First and second derivatives of a functional at points (see ``kernels.Functional``)."""
+    evaluator = psi4.driver.dft.build_superfunctional(name.lower(), closed_shell)[0]
+    evaluator.set_max_points(_FUNCTIONAL_POINTS)
+    evaluator.set_deriv(2)
+    evaluator.allocate()
+    names = ["RHO_A"] if closed_shell else ["RHO_A", "RHO_B"]
+    if is_gga:
+        names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
+
+    def evaluate(variables: Array) -> tuple[Array, Array]:
+        size, points = variables.shape
+        first, second = np.empty((size, points)), np.empty((size, size, points))
+        for start in range(0, points, _FUNCTIONAL_POINTS):
+            part = slice(start, min(start + _FUNCTIONAL_POINTS, points))
+            count = part.stop - part.start
+            values = evaluator.compute_functional(
+                {
+                    variable: psi4.core.Vector.from_array(np.ascontiguousarray(row[part]))
+                    for variable, row in zip(names, variables, strict=True)
+                },
+                count,
+            )
+            for i, row in enumerate(names):
+                first[i, part] = np.asarray(values[f"V_{row}"])[:count]
+                for j, column in enumerate(names[i:], start=i):
+                    second[i, j, part] = np.asarray(values[f"V_{row}_{column}"])[:count]
+                    second[j, i, part] = second[i, j, part]
+        return first, second
+
+    return evaluate

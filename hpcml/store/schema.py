@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
 from hpcml.response.level import Level, Request
 
@@ -196,16 +198,26 @@ class Schema(msgspec.Struct, frozen=True):
 def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     """32 hexadecimal digits: what this result is, wherever and whenever it is computed.
 
-    The order in which the request names properties, processes and frequencies does not matter.
+    The order in which the request names properties, processes and frequencies does not matter,
+    and a basis set from a file is known by the file's contents, wherever it lies.
     """
+    level_as_said = msgspec.to_builtins(level)
+    if level.basis.lower().endswith(".gbs"):
+        level_as_said["basis"] = _digest_of_file(level.basis)
     asked = msgspec.to_builtins(request)
     for name, value in asked.items():
         if isinstance(value, list | tuple):
             asked[name] = sorted(value)
-    meaning = json.dumps(
-        [SCHEMA_VERSION, molecule.key, msgspec.to_builtins(level), asked], sort_keys=True
-    )
+    meaning = json.dumps([SCHEMA_VERSION, molecule.key, level_as_said, asked], sort_keys=True)
     return hashlib.sha256(b"hpcml result\0" + meaning.encode()).hexdigest()[:32]
+
+
+@cache
+def _digest_of_file(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(f"basis set {path}: {error.strerror}") from None
 
 
 def as_markdown() -> str:

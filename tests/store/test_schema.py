@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability, ResponseProperties
@@ -124,3 +124,17 @@ def test_every_column_is_documented_once():
         assert column.description
     page = Path(__file__).parents[2] / "docs" / "schema.md"
     assert page.read_text() == as_markdown(), "run: python -m hpcml.store > docs/schema.md"
+
+
+def test_a_basis_set_from_a_file_is_known_by_its_contents(tmp_path):
+    """The same file elsewhere gives the same key; other contents another."""
+    molecule = Molecule(numbers=np.array([1, 1]), positions=np.array([[0, 0, 0], [0, 0, 0.74]]))
+    keys = []
+    for place, text in (("one", "a"), ("two", "a"), ("three", "b")):
+        (tmp_path / place).mkdir()
+        path = tmp_path / place / "own.gbs"
+        path.write_text(text)
+        keys.append(result_key(molecule, Level(method="HF", basis=str(path)), Request()))
+    assert keys[0] == keys[1] != keys[2]
+    with pytest.raises(SettingsError, match="nowhere"):
+        result_key(molecule, Level(method="HF", basis="nowhere/own.gbs"), Request())

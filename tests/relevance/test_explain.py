@@ -10,6 +10,7 @@ from torch import nn
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.models import layers
+from hpcml.models.autoencoder import AutoencoderSettings, fit_autoencoder
 from hpcml.molecules import Molecule
 from hpcml.relevance import Composite, Epsilon, ExplainSettings, Gamma, explain, explain_by
 from hpcml.relevance.registry import HANDLERS, declare
@@ -146,14 +147,15 @@ def test_additive_network_gives_back_its_terms(molecules, batch_of, trained):
     torch.testing.assert_close(found.atoms, terms.atoms - offsets - references)
 
 
-def test_batch_of_one_equals_batch_of_many(network, molecules, batch_of):
-    many = explain(network, batch_of(network, molecules))
-    start = 0
-    for number, molecule in enumerate(molecules[:12]):
-        one = explain(network, batch_of(network, [molecule]))
-        torch.testing.assert_close(one.atoms, many.atoms[start : start + len(molecule)])
+def test_batch_of_one_equals_batch_of_512(network, molecules, batch_of):
+    crowd = (7 * molecules)[:512]
+    many = explain(network, batch_of(network, crowd))
+    ends = np.cumsum([len(molecule) for molecule in crowd])
+    for number in (0, 7, 79, 250, 511):
+        one = explain(network, batch_of(network, [crowd[number]]))
+        mine = many.atoms[ends[number] - len(crowd[number]) : ends[number]]
+        torch.testing.assert_close(one.atoms, mine)
         torch.testing.assert_close(one.ledger[0], many.ledger[number])
-        start += len(molecule)
 
 
 @pytest.fixture
@@ -247,6 +249,18 @@ def test_plain_torch_module(plain_inputs, rule):
     torch.testing.assert_close(found.prediction, model(plain_inputs)[:, 0].detach())
     assert found.features["input"].shape == plain_inputs.shape
     assert found.closure.abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+def test_autoencoder(plain_inputs, activation):
+    """Each restored feature in terms of the features that went in."""
+    settings = AutoencoderSettings(hidden=(5,), latent=2, activation=activation)
+    model = fit_autoencoder(plain_inputs, settings, epochs=3)
+    restored = model(plain_inputs).detach()
+    for feature in range(plain_inputs.shape[1]):
+        found = explain(model, plain_inputs, target=feature)
+        torch.testing.assert_close(found.prediction, restored[:, feature])
+        assert found.closure.abs().max() < 1e-10
 
 
 def test_plain_torch_module_against_its_linearization(plain_inputs):

@@ -53,6 +53,8 @@ def analyze(
     if share is not None:
         tables["reasons"] = _reasons(dataset, rows, share, mols, model_folder)
     make_folder(Path(destination))
+    if "reasons" not in tables:  # of an earlier target, perhaps
+        (Path(destination) / "reasons.csv").unlink(missing_ok=True)
     files = {}
     for name, table in tables.items():
         files[name] = Path(destination) / f"{name}.csv"

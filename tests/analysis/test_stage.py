@@ -166,8 +166,11 @@ def test_data_set_without_shares_has_no_reasons(tmp_path, model_folder):
         "relevance": np.full(5, 3.0),
     }
     shards.write(tmp_path / "relevance", info.name, columns, about)
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "reasons.csv").write_text("of another target\n")
     files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
     assert sorted(files) == ["conservation", "elements", "groups"]
+    assert not (tmp_path / "analysis" / "reasons.csv").exists()
     assert [row["element"] for row in read(files["elements"])] == ["H", "C"]
 
 

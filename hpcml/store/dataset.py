@@ -337,6 +337,8 @@ class Dataset:
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), CATALOGUE[name].dtype)
+        for index in range(min(len(extents), self._pool.most)):
+            self._pool[index].shard.prefetch(name)
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.

@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 
 _CLOSEST_NUCLEI = 0.35  # angstrom
 _TRIALS_PER_EQUATION = 8
+_GRID_OPTIONS = ("dft_radial_points", "dft_spherical_points")
+_COARSE_GRID = (35, 110)
 _LEAST_MEMORY_MB = 250  # Psi4's own floor
 
 # Of the memory that the SCF's integrals leave: the rest is for trial vectors and work arrays.
@@ -258,8 +260,7 @@ def ground_state(
     with session(molecule, level, resources, attempt=attempt) as (psi4, psi4_molecule, basis):
         started = time.perf_counter()
         energy, wavefunction = together(
-            communicator,
-            lambda: psi4.energy(_method_name(level), molecule=psi4_molecule, return_wfn=True),
+            communicator, lambda: _scf(psi4, psi4_molecule, level, attempt)
         )
         mints = psi4.core.MintsHelper(wavefunction.basisset())
         dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
@@ -289,7 +290,7 @@ def ground_state(
             "warnings": warnings,
         }
         yield Reference(
-            energy=float(energy),
+            energy=energy,
             dipole=dipole,
             origin=origin,
             channels=channels,
@@ -300,6 +301,27 @@ def ground_state(
             _level=level,
             _resources=resources,
         )
+
+
+def _scf(psi4: Any, psi4_molecule: Any, level: Level, attempt: int) -> tuple[float, Any]:
+    """Energy and wave function; a functional first on a coarse grid, where most steps are."""
+    name = _method_name(level)
+    fine = level.grid[0] * level.grid[1] > 3 * _COARSE_GRID[0] * _COARSE_GRID[1]
+    if not level.is_hartree_fock and fine and attempt == 0:
+        options = dict(zip(_GRID_OPTIONS, _COARSE_GRID, strict=True))
+        psi4.set_options({**options, "e_convergence": 1e-5, "d_convergence": 1e-4})
+        psi4.energy(name, molecule=psi4_molecule)
+        options = dict(zip(_GRID_OPTIONS, level.grid, strict=True))
+        psi4.set_options({**options, **_thresholds(level), "guess": "read"})
+    energy, wavefunction = psi4.energy(name, molecule=psi4_molecule, return_wfn=True)
+    return float(energy), wavefunction
+
+
+def _thresholds(level: Level) -> dict[str, float]:
+    return {
+        "e_convergence": max(1e-11, min(1e-6, level.scf_convergence * 1e-1)),
+        "d_convergence": level.scf_convergence,
+    }
 
 
 @contextmanager
@@ -342,10 +364,8 @@ def session(
         "reference": _reference_name(level, molecule),
         "scf_type": "PK" if level.exact else "DF",
         "save_jk": True,
-        "e_convergence": max(1e-11, min(1e-6, level.scf_convergence * 1e-1)),
-        "d_convergence": level.scf_convergence,
-        "dft_radial_points": level.grid[0],
-        "dft_spherical_points": level.grid[1],
+        **_thresholds(level),
+        **dict(zip(_GRID_OPTIONS, level.grid, strict=True)),
         "maxiter": 100,
         **_ATTEMPTS[min(attempt, ATTEMPTS - 1)],
     }

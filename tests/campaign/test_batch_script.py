@@ -3,7 +3,10 @@
 ``python tests/campaign/golden/renew.py`` writes the approved ones anew: read the difference.
 """
 
+import contextlib
+import os
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -120,8 +123,14 @@ def test_a_signal_reaches_hpcml_and_its_own_exit_code_is_kept(tmp_path):
         hpcml=("bash", "-c", child),
     )
     (tmp_path / "job").write_text(text)
-    job = subprocess.Popen(["bash", tmp_path / "job"], stdout=subprocess.PIPE, text=True)
-    assert job.stdout.readline() == "ready\n"
-    job.send_signal(10)
-    assert job.communicate(timeout=20)[0] == "caught\n"
-    assert job.returncode == 85
+    job = subprocess.Popen(
+        ["bash", tmp_path / "job"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert job.stdout.readline() == "ready\n"
+        job.send_signal(signal.SIGUSR1)
+        assert job.communicate(timeout=60)[0] == "caught\n"
+        assert job.returncode == 85
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)

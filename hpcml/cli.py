@@ -62,7 +62,10 @@ def _stages(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(pipeline.describe(campaign, options.run, options.stages))
         return DONE
-    return pipeline.run(campaign, options.run, options.stages)
+    code = pipeline.run(campaign, options.run, options.stages)
+    if options.faithfulness and code == DONE:
+        print(pipeline.faithfulness(campaign, options.run))
+    return code
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -307,6 +310,13 @@ def _campaign_words(add: Add) -> None:
             help="print what would be done, its cost, and the sbatch script",
         )
         sub.set_defaults(stages=tuple(stages)[1:] if name == "run" else (name,))
+        sub.set_defaults(faithfulness=False)
+        if name == "analyze":
+            sub.add_argument(
+                "--faithfulness",
+                action="store_true",
+                help="also hold the rules against atom flipping, randomization, symmetry and noise",
+            )
 
     sub = add("submit", _submit, "the same through SLURM, stages chained by dependency")
     sub.add_argument("campaign", type=Path, metavar="CAMPAIGN.toml")

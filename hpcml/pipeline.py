@@ -15,10 +15,11 @@ import msgspec
 
 from hpcml import config
 from hpcml.analysis import analyze
+from hpcml.analysis.faithfulness import faithfulness as compare_rules
 from hpcml.campaign import RunFolder, Site, failures, generate, run_mpi, scripts, survey
 from hpcml.campaign import submit as submit_jobs
 from hpcml.config import Campaign
-from hpcml.errors import InputError, SettingsError
+from hpcml.errors import InputError, ResourceError, SettingsError
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.progress import progress
 from hpcml.report import build, collect
@@ -124,6 +125,14 @@ def submit(
         print(f"{stage}: job {job}")
 
 
+def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
+    """Hold relevance rules against each other on the run's network; the table that it writes."""
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder))
+        return compare_rules(dataset, run_folder.model, run_folder.analysis)
+
+
 def describe(campaign: Campaign, folder: Path | None, stages: Sequence[str]) -> str:
     """What the stages would do and cost, and the sbatch scripts of a cluster; nothing is done."""
     run_folder = run_folder_of(campaign, folder)
@@ -193,8 +202,16 @@ def _generate(campaign: Campaign, run_folder: RunFolder) -> Outcome:
             f"(all in {run_folder.failures})"
         )
     if report.computed:
-        write_virtual(run_folder.dataset)
+        _renew_view(run_folder.dataset)
     return Outcome.WORKED if report.computed else Outcome.NOTHING_TO_DO
+
+
+def _renew_view(dataset: Path) -> None:
+    """Renew dataset.h5, a convenience: where it cannot be had safely, that is said and no more."""
+    try:
+        write_virtual(dataset)
+    except (ResourceError, InputError) as error:
+        print(f"no dataset.h5: {error}", file=sys.stderr)
 
 
 def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:

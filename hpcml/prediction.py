@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from hpcml.errors import InputError
 from hpcml.models import collate, example
@@ -48,10 +49,11 @@ def predict_file(model_folder: Path, source: Path, *, explain: bool) -> tuple[st
     return text.getvalue(), failed
 
 
-def _explained(model: object, molecule: Molecule) -> list[object]:
+def _explained(model: nn.Module, molecule: Molecule) -> list[object]:
     """The ledger's terms, and each atom's relevance in words."""
-    batch = collate([example(molecule, model.inputs)])  # type: ignore[attr-defined]
-    found = explain_by(model, batch, ExplainSettings())  # type: ignore[arg-type]
+    dtype = next(model.parameters()).dtype
+    batch = collate([example(molecule, model.inputs)], dtype)  # type: ignore[arg-type]
+    found = explain_by(model, batch, ExplainSettings())
     ledger = np.asarray(found.ledger.cpu())[0]
     atoms = found.atoms.cpu().numpy()
     words = [f"{s}:{value:.5g}" for s, value in zip(molecule.symbols, atoms, strict=True)]

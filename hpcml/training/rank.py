@@ -1,0 +1,60 @@
+"""One rank of an MPI program of ours: how it is asked to stop, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from hpcml.errors import HpcmlError, InputError, SettingsError
+
+DONE, FAILED, WRONG_SETTINGS, STOPPED = 0, 1, 2, 85
+
+
+def stop_asked() -> Callable[[], bool]:
+    """From now on SIGTERM and SIGUSR1 are only noted; the function tells whether one came."""
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, _: asked.append(number))
+    return lambda: bool(asked)
+
+
+def settings_text(path: Path) -> bytes:
+    """The bytes of a settings file; SettingsError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+
+
+def end_by(stage: str, main: Callable[[], int]) -> None:
+    """End the process by ``main``'s exit code, or by one clear line.
+
+    An error leaves by os._exit: a rank that tidied up would wait for the others, and they for
+    it.  The launcher sees the exit code and ends them.
+    """
+    try:
+        code = main()
+    except Exception as error:
+        rank = _rank()
+        if not isinstance(error, HpcmlError):
+            traceback.print_exc()
+        # What rank 0 meets, all meet: it speaks for them.  What another rank meets alone comes
+        # a moment later, and rank 0 is by then waiting for it.
+        if rank:
+            time.sleep(1.0)
+        print(f"hpcml {stage}: rank {rank}: {error}", file=sys.stderr, flush=True)
+        os._exit(WRONG_SETTINGS if isinstance(error, SettingsError | InputError) else FAILED)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def _rank() -> int:
+    """This rank as the launcher counts, known before and after any world."""
+    names = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID", "RANK")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)

@@ -45,7 +45,7 @@ system_packages() {
 }
 
 pip_install() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+    PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
         -c install/constraints.txt "$@" ||
         die "pip could not install: $* (its words are above); run the same command again, what is done stays done"
 }
@@ -99,7 +99,7 @@ environment() {
     pip_install -r install/psi4-needs.txt torch
     pip_install --no-build-isolation -e '.[export,test]'
     pip_install --no-deps -r install/test-tools.txt
-    pip_install --no-deps "$(horovod_wheel)"
+    pip_install "$(horovod_wheel)"
     printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
     say "done"
 }

@@ -123,9 +123,7 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
             }
         )
     else:
-        five.append(
-            {"label": "ledger closes to", "value": "–", "note": "nothing explained yet"}
-        )
+        five.append({"label": "ledger closes to", "value": "–", "note": "nothing explained yet"})
     total = sum(facts.seconds.values())
     five.append(
         {

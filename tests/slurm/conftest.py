@@ -144,7 +144,11 @@ def sbatch():
 
     def submit(*words):
         command = ["sbatch", "--parsable", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        # the template calls `hpcml`, which a user's environment has on the path
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     return submit
 

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+import tomli_w
 
 from hpcml.campaign import submit
 from hpcml.errors import PlatformError
@@ -14,11 +16,34 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parents[2]
 
 
-def test_submitted_to_two_nodes(slurm, campaign):
-    """Real Psi4, through ``hpcml submit``'s function and the command line inside the job."""
-    jobs = submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
-    assert slurm.wait(jobs["generate"]) == "COMPLETED", campaign.log()
+NETWORK = """
+[train]
+epochs = 3
+batch_size = 4
+hyperparameters = { readout = "sum" }
+[explain]
+rule = "epsilon"
+"""
+
+
+def test_every_stage_on_two_nodes_through_hpcml_submit(slurm, campaign):
+    """Real Psi4, Horovod under srun, and a job for each stage, as the README shows it."""
+    site = campaign.path / "site.toml"
+    site.write_text(tomli_w.dumps(msgspec.to_builtins(campaign.site)))
+    campaign.toml.write_text(campaign.toml.read_text() + NETWORK)
+    command = [sys.executable, "-m", "hpcml", "submit", campaign.toml, "--site", site]
+    ended = subprocess.run(
+        [*command, "--run", campaign.folder.path], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    jobs = msgspec.json.decode(campaign.folder.jobs.read_bytes())
+    assert list(jobs) == ["generate", "train", "explain", "analyze", "report"]
+    for job in jobs.values():
+        assert slurm.wait(job) == "COMPLETED", campaign.log()
     campaign.assert_complete()
+    metrics = msgspec.json.decode((campaign.folder.model / "metrics.json").read_bytes())
+    assert (metrics["ranks"], metrics["backend"]) == (2, "horovod")
+    assert campaign.folder.report_page.exists()
 
 
 def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, campaign, sbatch):

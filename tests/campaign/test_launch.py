@@ -42,7 +42,10 @@ def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypat
     (tmp_path / "ranks.py").write_text(
         "import sys\nfrom mpi4py import MPI\n"
         "world = MPI.COMM_WORLD\nprint('sum', world.allreduce(world.Get_rank() + 1), flush=True)\n"
-        "if sys.argv[1:]: raise SystemExit('ValueError: no such thing')\n"
+        # one write a line: mpiexec puts its own words wherever a line is not ended
+        "if sys.argv[1:]:\n"
+        "    sys.stderr.write('ValueError: no such thing\\n')\n"
+        "    sys.exit(1)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")

@@ -102,6 +102,8 @@ class Worker:
                 except BrokenPipeError:
                     continue
         shutil.rmtree(self.scratch, ignore_errors=True)
+        # Psi4 lists its scratch files in the working folder, and a killed process leaves it.
+        Path(f"psi.{self.process.pid}.clean").unlink(missing_ok=True)
         return status
 
 

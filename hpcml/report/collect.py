@@ -21,6 +21,7 @@ from hpcml.report.facts import (
     ReportFacts,
 )
 from hpcml.report.files import Columns, read_json, read_toml
+from hpcml.report.learning import comparisons, learning_curve
 from hpcml.report.tables import averages, conservation, reasons
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
@@ -55,6 +56,8 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         ),
         predictions=tuple(predictions.values()),
         curve=_curve(run.model / "metrics.csv", units),
+        learning=learning_curve(run.model, units),
+        comparisons=comparisons(run.model, units),
         explanation=explanation,
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),

@@ -39,6 +39,21 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class LearningCurve:
+    """(S,) sizes of training sets and the test error, in ``unit``, of a network for each.
+
+    baselines   name -> training molecules and test error of a simpler predictor
+    """
+
+    quantity: str
+    unit: str
+    rows: NDArray[np.int64]
+    test_mae: NDArray[np.float64]
+    baselines: dict[str, tuple[int, float]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Explained:
     """One prediction taken apart, in the property's unit.
 
@@ -128,6 +143,7 @@ class Failed:
 class ReportFacts:
     """Everything on the page.  What is empty or None is said to be missing, not left out.
 
+    comparisons  what the network's error is held against
     provenance   heading -> name -> value: level of theory, versions, settings
     seconds      stage -> wall time
     settings     the campaign's TOML as resolved
@@ -139,6 +155,8 @@ class ReportFacts:
     failures: tuple[Failed, ...] = ()
     predictions: tuple[Predictions, ...] = ()
     curve: Curve | None = None
+    learning: LearningCurve | None = None
+    comparisons: tuple[Table, ...] = ()
     explanation: Explanation | None = None
     averages: tuple[Averages, ...] = ()
     reasons: Reasons | None = None

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from hpcml.report.facts import SPLITS, Averages, Curve, Predictions
+from hpcml.report.facts import SPLITS, Averages, Curve, LearningCurve, Predictions
 from hpcml.report.style import (
     BLUE,
     FAINT,
@@ -141,6 +141,22 @@ def stage_times(seconds: dict[str, float], name: str = "stages") -> str:
         return to_svg(drawn, name, "Wall time of each stage")
 
 
+def learning_curve(curve: LearningCurve, name: str = "learning") -> str:
+    """Test error over training molecules, the simpler predictors as points beside the network."""
+    sizes = np.unique([*curve.rows, *(rows for rows, _ in curve.baselines.values())])
+    series = {"the network": np.full(len(sizes), np.nan)}
+    series["the network"][np.searchsorted(sizes, curve.rows)] = curve.test_mae
+    for baseline, (rows, mae) in curve.baselines.items():
+        series[baseline] = np.where(sizes == rows, mae, np.nan)
+    return lines(
+        sizes.astype(np.float64),
+        series,
+        x_label="training molecules",
+        y_label=f"test MAE, {curve.unit}",
+        name=name,
+    )
+
+
 def lines(
     x: NDArray[np.float64],
     series: dict[str, NDArray[np.float64]],
@@ -153,7 +169,7 @@ def lines(
     """Several quantities over one, such as errors over the size of the training set.
 
     x        (N,)
-    series   name -> (N,), NaN where there is no value
+    series   name -> (N,), NaN where there is no value; the line goes on to the next that there is
     """
     colours: Sequence[str] = (BLUE, VERMILLION, GREEN, "#cc79a7", "#56b4e9", "#e69f00", FAINT)
     markers = "oDs^vPX"
@@ -162,7 +178,10 @@ def lines(
         axes = drawn.subplots()
         for place, (label, values) in enumerate(series.items()):
             style = place % len(colours)
-            axes.plot(x, values, marker=markers[style], color=colours[style], label=label)
+            known = np.isfinite(values)
+            axes.plot(
+                x[known], values[known], marker=markers[style], color=colours[style], label=label
+            )
         if logarithmic:
             axes.set(xscale="log", yscale="log")
             _plain_numbers(axes)

@@ -58,6 +58,7 @@ def render(facts: ReportFacts) -> str:
         curve=Markup(figures.training_curve(facts.curve, _validation_baseline(first)))
         if facts.curve and facts.curve.epochs.size
         else None,
+        learning=Markup(figures.learning_curve(facts.learning)) if facts.learning else None,
         explanation=_explanation(facts.explanation) if facts.explanation else None,
         averages=[
             {"title": kinds.title, "figure": Markup(figures.averages(kinds, f"averages{place}"))}

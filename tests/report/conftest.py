@@ -13,6 +13,7 @@ from hpcml.report import (
     Explained,
     Explanation,
     Failed,
+    LearningCurve,
     Predictions,
     Reasons,
     ReportFacts,
@@ -59,6 +60,15 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
             ),
         ),
         curve=Curve(np.arange(1, 31), np.geomspace(2, 0.05, 30), np.geomspace(9, 0.7, 30), "a₀³"),
+        learning=LearningCurve(
+            "polarizability",
+            "a₀³",
+            np.array([1000, 5000]),
+            np.array([0.6, 0.4]),
+            {HOSTILE: (5000, 2.0)},
+            HOSTILE,
+        ),
+        comparisons=(Table(HOSTILE, (HOSTILE,), ((HOSTILE,),), HOSTILE),),
         explanation=Explanation("polarizability", "a₀³", "epsilon", tuple(drawn), 40, 3e-7),
         averages=(
             Averages(

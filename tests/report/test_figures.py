@@ -16,12 +16,14 @@ def texts(svg: str) -> list[str]:
 
 def every_figure(facts: ReportFacts) -> dict[str, str]:
     assert facts.curve is not None
+    assert facts.learning is not None
     sizes = np.array([1e3, 1e4, 1e5])
     return {
         "a": figures.parity(facts.predictions[0], "a"),
         "b": figures.training_curve(facts.curve, 8.0, "b"),
         "c": figures.averages(facts.averages[0], "c"),
         "d": figures.stage_times(facts.seconds, "d"),
+        "f": figures.learning_curve(facts.learning, "f"),
         "e": figures.lines(
             sizes, {"Weave": 90 / sizes, "<b>$": 50 / sizes}, x_label="n", y_label="MAE", name="e"
         ),

@@ -1,0 +1,107 @@
+"""What a network's error is held against: fewer data, simpler models, its own ensemble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hpcml.report.facts import LearningCurve, Table
+from hpcml.report.files import Columns, read_json
+from hpcml.report.words import number, quantity
+
+_CURVE_NOTE = (
+    "Each network had as many steps as the one on all molecules; the error is that of the test set."
+)
+_ENSEMBLE_NOTE = (
+    "The networks differ by their seed alone. Their spread, scaled on the validation molecules, is "
+    "the uncertainty; a share of the test molecules equal to the level should lie within it."
+)
+
+
+def learning_curve(model: Path, units: dict[str, str]) -> LearningCurve | None:
+    """Test error of the first target over the training set's size, where learning_curve.csv is.
+
+    units   label -> unit, of all targets
+    """
+    columns = Columns(model / "learning_curve.csv")
+    if not columns or not units:
+        return None
+    label, unit = next(iter(units.items()))
+    baselines = Columns(model / "baselines.csv")
+    error = _column("test_mae", label, units)
+    return LearningCurve(
+        quantity=quantity(label),
+        unit=unit,
+        rows=columns.numbers("train_rows").astype(np.int64),
+        test_mae=columns.numbers(error),
+        baselines={
+            name: (int(rows), float(mae))
+            for name, rows, mae in zip(
+                baselines.texts("baseline"),
+                baselines.texts("train_rows"),
+                baselines.texts(error),
+                strict=True,
+            )
+            if mae
+        }
+        if baselines
+        else {},
+        note=_CURVE_NOTE,
+    )
+
+
+def comparisons(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
+    """Baselines and ensemble as tables, where baselines.csv and ensemble.json are."""
+    return (*_baselines(model, units), *_ensemble(model, units))
+
+
+def _baselines(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
+    columns = Columns(model / "baselines.csv")
+    if not columns:
+        return ()
+    heading = ("predictor", "training molecules", "test molecules")
+    errors = tuple(
+        f"test MAE / {unit}" if len(units) == 1 else f"{quantity(label)}, test MAE / {unit}"
+        for label, unit in units.items()
+    )
+    trained, tested, missing = (
+        columns.numbers(name).astype(int) for name in ("train_rows", "test_rows", "not_predicted")
+    )
+    shown = [
+        [number(float(mae)) if mae else "\N{EN DASH}" for mae in columns.texts(column)]
+        for column in (_column("test_mae", label, units) for label in units)
+    ]
+    counts = [[f"{count:,}" for count in column] for column in (trained, tested - missing)]
+    rows = tuple(zip(columns.texts("baseline"), *counts, *shown, strict=True))
+    note = "On the network's own split: what it must beat."
+    return (Table("Simpler predictors", heading + errors, rows, note),)
+
+
+def _ensemble(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
+    found = read_json(model / "ensemble.json")
+    if not found:
+        return ()
+    levels: list[str] = []
+    rows = []
+    for label, unit in units.items():
+        target = found["targets"][label]
+        coverage = target.get("calibration", {}).get("coverage", {})
+        levels = levels or list(coverage)
+        alone = float(np.mean([member["mae"] for member in target["members"]]))
+        rows.append(
+            (
+                quantity(label),
+                f"{number(alone)} {unit}",
+                f"{number(target['mean']['mae'])} {unit}",
+                *(f"{coverage[level]:.0%}" for level in levels if level in coverage),
+            )
+        )
+    heading = ("property", "test MAE, one network", f"mean of {found['members']}")
+    within = tuple(f"within {float(level):.0%}" for level in levels)
+    return (Table("Ensemble", heading + within, tuple(rows), _ENSEMBLE_NOTE),)
+
+
+def _column(name: str, label: str, units: dict[str, str]) -> str:
+    """A column's name: with several targets each has its own."""
+    return name if len(units) == 1 else f"{name}_{label}"

@@ -25,6 +25,7 @@ from hpcml.progress import progress
 from hpcml.report import build, collect
 from hpcml.store import Dataset, Manifest, write_virtual
 from hpcml.store.disk import replace_file
+from hpcml.training import TrainSettings
 
 STAGES = ("generate", "train", "explain", "analyze", "report")
 DONE, FAILED, WORK_LEFT = 0, 1, 85
@@ -140,15 +141,15 @@ def describe(campaign: Campaign, folder: Path | None, stages: Sequence[str]) -> 
     if "generate" in stages and campaign.level is not None:
         lines += _describe_generate(campaign, run_folder)
     if "train" in stages and campaign.train is not None:
-        lines.append(
-            f"train     {campaign.train.model} on {_words(campaign.train.target)}, "
-            f"{campaign.train.epochs} epochs, {campaign.train.ranks} ranks"
-        )
+        lines += _describe_train(campaign.train)
     if "explain" in stages and campaign.explain is not None:
         lines.append(
             f"explain   by the rule {campaign.explain.rule}, {campaign.explain.ranks} ranks"
         )
-    lines += [f"{stage:<9} tables and page" for stage in stages if stage in ("analyze", "report")]
+    if "analyze" in stages:
+        lines.append(f"analyze   tables into {run_folder.analysis}")
+    if "report" in stages:
+        lines.append(f"report    {run_folder.report_page}")
     if campaign.site.kind == "slurm":
         texts = scripts(
             run_folder, run_folder.campaign_toml, stages, campaign.site, _ranks(campaign)
@@ -175,6 +176,21 @@ def _describe_generate(campaign: Campaign, run_folder: RunFolder) -> list[str]:
         f"          about {hours:.3g} core-hours, {found.seconds / ranks / 3600.0:.3g} hours on "
         f"{ranks} ranks of {site.threads} threads",
     ]
+
+
+def _describe_train(settings: TrainSettings) -> list[str]:
+    lines = [
+        f"train     {settings.model} on {_words(settings.target)}, {settings.epochs} epochs, "
+        f"{settings.ranks} ranks"
+    ]
+    if settings.train_sizes:
+        sizes = ", ".join(f"{size:,}" for size in settings.train_sizes)
+        lines.append(f"          and on {sizes} training molecules, in as many steps each")
+    if settings.members > 1:
+        lines.append(f"          {settings.members} members of an ensemble")
+    if settings.baselines:
+        lines.append(f"          beside {', '.join(settings.baselines)}")
+    return lines
 
 
 def _ranks(campaign: Campaign) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The commands as a person types them: what they print, and what they say to bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,23 @@ def test_doctor_finds_everything_here(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     for what in ("Psi4", "BLAS", "MPI", "Horovod", "Parsl", "SLURM"):
         assert what in ended.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the jobs and sites that come along, and a little of QM9 beside them."""
+    folder = tmp_path_factory.mktemp("place")
+    for name in ("jobs", "slurm"):
+        shutil.copytree(ROOT / name, folder / name)
+    made = hpcml("import", "qm9", ROOT / "tests/molecules/data/qm9", "--to", "qm9", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "jobs").glob("*.toml")))
+def test_every_job_that_comes_along_says_what_it_would_do(name: str, place: Path) -> None:
+    ended = hpcml("run", f"jobs/{name}", "--run", "run", "--dry-run", cwd=place)
+    assert ended.returncode == 0, ended.stderr
+    planned = {line.split()[0] for line in ended.stdout.splitlines() if line[:1].isalpha()}
+    assert {"campaign", "analyze", "report"} <= planned
+    assert not (place / "run").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,27 +14,36 @@ from hpcml.response.kernels import Block, Functional, Stored
 
 Array = NDArray[np.float64]
 
-_GRID_OPTIONS = ("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS", "DFT_BLOCK_MAX_POINTS")
 _BLOCK_POINTS = 512
 _FUNCTIONAL_POINTS = 4096
 
 
+@contextmanager
+def grid(core: Any, points: tuple[int, int], block_points: int | None = None) -> Iterator[None]:
+    """Psi4's options for a grid of (radial, spherical) points an atom, while the ``with`` lasts."""
+    wanted = dict(zip(("DFT_RADIAL_POINTS", "DFT_SPHERICAL_POINTS"), points, strict=True))
+    if block_points is not None:
+        wanted["DFT_BLOCK_MAX_POINTS"] = block_points
+    before = {name: core.get_option("SCF", name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            core.set_local_option("SCF", name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            core.set_local_option("SCF", name, value)
+
+
 def blocks(
-    psi4: Any, functions: Any, method: str, grid: tuple[int, int], memory: float
+    psi4: Any, functions: Any, method: str, points_an_atom: tuple[int, int], memory: float
 ) -> Iterator[Block]:
     """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
     core = psi4.core
     # only asked whether it needs gradients: that of a closed shell does for an open one too
     functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
-    before = {name: core.get_option("SCF", name) for name in _GRID_OPTIONS}
-    try:
-        for name, points in zip(_GRID_OPTIONS, (*grid, _BLOCK_POINTS), strict=True):
-            core.set_local_option("SCF", name, points)
+    with grid(core, points_an_atom, _BLOCK_POINTS):
         potential = core.VBase.build(functions, functional, "RV")
         potential.initialize()
-    finally:
-        for name, points in before.items():
-            core.set_local_option("SCF", name, points)
     points = potential.properties()[0]
     names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
 

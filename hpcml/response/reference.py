@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import quadrature, stockholder, units
+from hpcml.response import quadrature, self_consistent, stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.kernels import Kernel
 from hpcml.response.level import Level
@@ -37,20 +37,12 @@ Array = NDArray[np.float64]
 _CLOSEST_NUCLEI = 0.35  # angstrom
 _TRIALS_PER_EQUATION = 8
 _GRID_OPTIONS = ("dft_radial_points", "dft_spherical_points")
-_COARSE_GRID = (35, 110)
 _LEAST_MEMORY_MB = 250  # Psi4's own floor
 
 # Of the memory that the SCF's integrals leave: the rest is for trial vectors and work arrays.
 _INTEGRALS_MEMORY, _KERNEL_MEMORY = 0.5, 0.3
 
-# What the fallbacks of a failed SCF change, one after the other (``attempt``).
-_ATTEMPTS: tuple[dict[str, Any], ...] = (
-    {},
-    {"soscf": True, "soscf_max_iter": 8, "maxiter": 200},
-    {"damping_percentage": 40.0, "damping_convergence": 1e-4, "maxiter": 300},
-    {"soscf": True, "basis_guess": "3-21G", "damping_percentage": 20.0, "maxiter": 400},
-)
-ATTEMPTS = len(_ATTEMPTS)
+ATTEMPTS = len(self_consistent.RECIPES)
 """Number of SCF recipes: ``attempt`` runs from 0 to one less; beyond, the last one serves."""
 
 
@@ -110,7 +102,7 @@ class Reference:
         )
         try:
             _, wavefunction = psi4.energy(
-                _method_name(self._level), molecule=self._molecule, return_wfn=True
+                self_consistent.method_name(self._level), molecule=self._molecule, return_wfn=True
             )
         finally:
             psi4.set_options({"perturb_h": False})
@@ -260,7 +252,7 @@ def ground_state(
     with session(molecule, level, resources, attempt=attempt) as (psi4, psi4_molecule, basis):
         started = time.perf_counter()
         energy, wavefunction = together(
-            communicator, lambda: _scf(psi4, psi4_molecule, level, attempt)
+            communicator, lambda: self_consistent.converge(psi4, psi4_molecule, level, attempt)
         )
         mints = psi4.core.MintsHelper(wavefunction.basisset())
         dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
@@ -303,27 +295,6 @@ def ground_state(
         )
 
 
-def _scf(psi4: Any, psi4_molecule: Any, level: Level, attempt: int) -> tuple[float, Any]:
-    """Energy and wave function; a functional first on a coarse grid, where most steps are."""
-    name = _method_name(level)
-    fine = level.grid[0] * level.grid[1] > 3 * _COARSE_GRID[0] * _COARSE_GRID[1]
-    if not level.is_hartree_fock and fine and attempt == 0:
-        options = dict(zip(_GRID_OPTIONS, _COARSE_GRID, strict=True))
-        psi4.set_options({**options, "e_convergence": 1e-5, "d_convergence": 1e-4})
-        psi4.energy(name, molecule=psi4_molecule)
-        options = dict(zip(_GRID_OPTIONS, level.grid, strict=True))
-        psi4.set_options({**options, **_thresholds(level), "guess": "read"})
-    energy, wavefunction = psi4.energy(name, molecule=psi4_molecule, return_wfn=True)
-    return float(energy), wavefunction
-
-
-def _thresholds(level: Level) -> dict[str, float]:
-    return {
-        "e_convergence": max(1e-11, min(1e-6, level.scf_convergence * 1e-1)),
-        "d_convergence": level.scf_convergence,
-    }
-
-
 @contextmanager
 def session(
     molecule: Molecule, level: Level, resources: Resources, *, attempt: int = 0
@@ -364,10 +335,10 @@ def session(
         "reference": _reference_name(level, molecule),
         "scf_type": "PK" if level.exact else "DF",
         "save_jk": True,
-        **_thresholds(level),
+        **self_consistent.thresholds(level),
         **dict(zip(_GRID_OPTIONS, level.grid, strict=True)),
         "maxiter": 100,
-        **_ATTEMPTS[min(attempt, ATTEMPTS - 1)],
+        **self_consistent.RECIPES[min(attempt, ATTEMPTS - 1)],
     }
     if basis.text is None:
         options["basis"] = level.basis
@@ -395,10 +366,6 @@ def _count_functions(core: Any, psi4_molecule: Any) -> int:
 def library_folder() -> Path:
     """Where Psi4 keeps its basis sets."""
     return Path(_psi4().core.get_datadir()) / "basis"
-
-
-def _method_name(level: Level) -> str:
-    return "hf" if level.is_hartree_fock else level.method.lower()
 
 
 def _reference_name(level: Level, molecule: Molecule) -> str:

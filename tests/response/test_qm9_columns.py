@@ -47,8 +47,7 @@ def _molecule(entry: dict[str, Any]) -> Molecule:
 @pytest.mark.parametrize("entry", _cases(None, QUICK_POLARIZABILITY))
 def test_polarizability_and_dipole(entry: dict[str, Any], tmp_path: Path) -> None:
     request = Request(properties=("dipole", "alpha"))
-    # nineteen atoms are too many for the fitting of Psi4's SCF in the default of 2000 MB
-    found = compute(_molecule(entry), LEVEL, request, memory_mb=4000, scratch=tmp_path)
+    found = compute(_molecule(entry), LEVEL, request, scratch=tmp_path)
     assert found.polarizability[0].isotropic == pytest.approx(entry["polarizability"], rel=1e-3)
     assert np.linalg.norm(found.dipole) * units.DEBYE == pytest.approx(entry["dipole"], abs=2e-3)
 

@@ -7,7 +7,7 @@ import pytest
 
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import Level, Request, compute, reference
+from hpcml.response import Level, Request, compute, reference, self_consistent
 from hpcml.response.reference import ATTEMPTS, Resources, ground_state
 
 WATER = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
@@ -72,7 +72,7 @@ def test_little_memory_changes_the_way_but_not_the_result() -> None:
 
 
 def test_scf_without_convergence_carries_its_residual(monkeypatch) -> None:
-    monkeypatch.setattr(reference, "_ATTEMPTS", ({"maxiter": 2},))
+    monkeypatch.setattr(self_consistent, "RECIPES", ({"maxiter": 2},))
     with pytest.raises(ConvergenceError, match="SCF did not converge in 2 iterations") as caught:
         refused()
     assert 1e-6 < caught.value.residual < 1.0

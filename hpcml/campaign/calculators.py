@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpcml.campaign.relay import GroupCommunicator
 from hpcml.errors import PlatformError, SettingsError
 from hpcml.molecules import Molecule
 from hpcml.response import (
@@ -35,12 +36,14 @@ class Resources:
     threads, memory_mb   of this process
     scratch              a private folder, emptied after the process
     attempt              0 for the first try, then the rung of the fallback ladder
+    communicator         of the processes that compute the molecule together; None: one alone
     """
 
     threads: int
     memory_mb: int
     scratch: Path
     attempt: int
+    communicator: GroupCommunicator | None = None
 
 
 Calculator = Callable[[Molecule, Level, Request, Resources], ResponseProperties]
@@ -58,6 +61,7 @@ def psi4(
         memory_mb=resources.memory_mb,
         scratch=resources.scratch,
         attempt=min(resources.attempt, ATTEMPTS - 1),
+        communicator=resources.communicator,
     )
 
 

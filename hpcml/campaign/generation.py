@@ -234,6 +234,8 @@ class _Campaign:
             scratch=site.scratch_folder,
             rows_per_shard=site.rows_per_shard,
             pin=site.pin,
+            large_functions=site.large_functions,
+            large_ranks=site.large_ranks,
             deadline=deadline,
             margin=site.margin,
             launcher=(socket.gethostname(), os.getpid(), process_start(os.getpid())),

@@ -3,14 +3,16 @@
 It is itself a process of its own, started by the rank *before* MPI, because starting a process
 after MPI_Init is unsafe on some networks.  It knows nothing of MPI or of Psi4.
 
-    from the rank   {"key", "molecule": bytes, "limit": seconds}
+    from the rank   {"key", "molecule": bytes, "limit": seconds, "group": [member, size, attempt]}
     to the rank     {"key", "tries", "start", "end", "busy", "values", "provenance"}
                     {"key", "tries", "start", "end", "busy", "cause", "message"}
 
 A try can end in an error that another algorithm may mend (cause ``convergence``), in the end of
 the process (``crash``), in no answer within the limit (``hang``) or in too much memory
 (``resources``).  After each the molecule is tried again on the next rung of the fallback ladder;
-after ``tries`` tries it is given up.  Errors of input or settings are not tried again.
+after ``tries`` tries it is given up.  Errors of input or settings are not tried again.  Where
+several ranks compute a molecule together, all of them try again, or none: the question then names
+the one attempt that is wanted, and letters pass between process and rank meanwhile (``relay``).
 """
 
 from __future__ import annotations
@@ -30,10 +32,9 @@ from typing import Any
 import msgspec
 
 from hpcml.campaign import wire
-from hpcml.campaign.task import Orders
+from hpcml.campaign.task import TRIED_AGAIN, Orders
 from hpcml.campaign.tether import die_with_parent
 
-_TRIED_AGAIN = frozenset({"convergence", "crash", "hang", "resources"})
 _SECONDS_TO_START = 300.0  # importing Psi4 from a cold parallel file system takes minutes
 _SECONDS_BETWEEN_LOOKS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -138,17 +139,19 @@ class Keeper:
         try:
             sweep(self.scratch)
             self._ready_worker()
-            wire.write(self.replies, {"ready": os.getpid()})
+            self._reply({"ready": os.getpid()})
             while True:
                 question = self._from_rank(None)
                 if "cpus" in question:  # affinity is inherited by workers started from now on
                     self._pin(question["cpus"])
                     continue
-                wire.write(self.replies, self._compute(question))
+                if "letter" in question:  # too late: the process that waited for it was ended
+                    continue
+                self._reply(self._compute(question))
                 if self.worker and self.worker.answered >= self.orders.molecules_per_process:
                     self._drop_worker()
                 self._ready_worker()  # start it while the rank fetches the next molecule
-        except (RankIsGoneError, BrokenPipeError):
+        except RankIsGoneError:
             return
         finally:
             self._drop_worker()
@@ -161,6 +164,12 @@ class Keeper:
                 raise RankIsGoneError from None
             if message is not None or seconds is not None:
                 return message
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        try:
+            wire.write(self.replies, message)
+        except BrokenPipeError:
+            raise RankIsGoneError from None
 
     def _pin(self, cpus: list[int]) -> None:
         os.sched_setaffinity(0, cpus)
@@ -187,12 +196,14 @@ class Keeper:
     def _compute(self, question: dict[str, Any]) -> dict[str, Any]:
         busy = 0.0
         first = time.time()
-        for attempt in range(self.orders.tries):
+        group = question.get("group")
+        asked = {"molecule": question["molecule"]} | ({"group": group[:2]} if group else {})
+        for attempt in [group[2]] if group else range(self.orders.tries):
             worker = self._ready_worker()
             start = time.time()
             try:
-                wire.write(worker.questions, {"molecule": question["molecule"], "attempt": attempt})
-                outcome = self._await(worker, question["limit"])
+                wire.write(worker.questions, {**asked, "attempt": attempt})
+                outcome = self._await(worker, question["limit"], relaying=bool(group))
             except BrokenPipeError:
                 outcome = self._crash(worker)
             outcome.setdefault("start", start)
@@ -204,7 +215,7 @@ class Keeper:
                 self._drop_worker()
             else:
                 worker.answered += 1
-            if outcome.get("cause") not in _TRIED_AGAIN:
+            if outcome.get("cause") not in TRIED_AGAIN:
                 break
         outcome.pop("dead", None)
         return {
@@ -215,17 +226,27 @@ class Keeper:
             "busy": busy,
         }
 
-    def _await(self, worker: Worker, limit: float) -> dict[str, Any]:
-        """The worker's next message, or why there will be none."""
+    def _await(self, worker: Worker, limit: float, *, relaying: bool = False) -> dict[str, Any]:
+        """The worker's answer, or why there will be none.
+
+        relaying   letters may pass meanwhile; else what the rank says is left for later
+        """
         began = time.monotonic()
         while True:
+            watched = [worker.inbox, self.rank] if relaying else [worker.inbox]
+            wire.wait(watched, _SECONDS_BETWEEN_LOOKS)
             try:
-                answer: dict[str, Any] | None = worker.inbox.poll(_SECONDS_BETWEEN_LOOKS)
+                answer: dict[str, Any] | None = worker.inbox.poll()
             except EOFError:
                 return self._crash(worker)
+            if answer is not None and ("want" in answer or "to" in answer):
+                self._reply(answer)
+                continue
             if answer is not None:
                 return answer
-            if self.rank.closed():
+            if relaying and (letter := self._from_rank(0.0)) is not None:
+                wire.write(worker.questions, letter)  # it waits for it
+            elif self.rank.closed():
                 raise RankIsGoneError
             if time.monotonic() - began > limit:
                 return {

@@ -3,11 +3,12 @@
 Started by the keeper; speaks ``wire`` messages on standard input and output.  Whatever Psi4
 prints goes to standard error, which the keeper points at a log file.
 
-    in   {"molecule": bytes, "attempt": int}
+    in   {"molecule": bytes, "attempt": int, "group": [member, size]}
     out  {"values": {column: array}, "provenance": {...}, "start": s, "end": s}
          {"cause": word, "message": line, "start": s, "end": s}
 
-``start`` and ``end`` are seconds since the epoch around the calculation alone.
+``start`` and ``end`` are seconds since the epoch around the calculation alone.  Where several
+processes compute the molecule together, letters between them pass meanwhile (``relay``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 
 from hpcml.campaign import wire
 from hpcml.campaign.calculators import Calculator, Resources, calculator, prepare
+from hpcml.campaign.relay import GroupCommunicator
 from hpcml.campaign.task import Orders
 from hpcml.campaign.tether import die_with_parent
 from hpcml.errors import HpcmlError
@@ -31,20 +33,14 @@ from hpcml.store import Row, Schema
 
 
 def answer(
-    question: dict[str, Any], orders: Orders, schema: Schema, compute: Calculator, scratch: Path
+    question: dict[str, Any], orders: Orders, schema: Schema, compute: Calculator, at: Resources
 ) -> dict[str, Any]:
     """Compute one molecule; every error becomes a cause and one line."""
     molecule = wire.unpack_molecule(question["molecule"])
-    resources = Resources(
-        threads=orders.threads,
-        memory_mb=orders.calculation_mb,
-        scratch=scratch,
-        attempt=question["attempt"],
-    )
     start = time.time()
     reply: dict[str, Any]
     try:
-        properties = compute(molecule, orders.level, orders.request, resources)
+        properties = compute(molecule, orders.level, orders.request, at)
         end = time.time()
         row = Row.from_result("", molecule, properties, schema)
         reply = {"values": row.values, "provenance": row.provenance}
@@ -87,7 +83,23 @@ def main() -> None:
             question = wire.read(sys.stdin.buffer)
         except EOFError:
             return
-        wire.write(replies, answer(question, orders, schema, compute, arguments.scratch))
+        communicator = None
+        if "group" in question:
+            member, size = question["group"]
+            communicator = GroupCommunicator(
+                member,
+                size,
+                send=lambda message: wire.write(replies, message),
+                receive=lambda: wire.read(sys.stdin.buffer),
+            )
+        resources = Resources(
+            threads=orders.threads,
+            memory_mb=orders.calculation_mb,
+            scratch=arguments.scratch,
+            attempt=question["attempt"],
+            communicator=communicator,
+        )
+        wire.write(replies, answer(question, orders, schema, compute, resources))
 
 
 if __name__ == "__main__":

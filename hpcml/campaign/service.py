@@ -8,6 +8,7 @@ would not end before the walltime.)
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,17 @@ from typing import Any
 
 import msgspec
 
-from hpcml.campaign.task import Entry, Progress, Running, Task, TaskFolder, replace
+from hpcml.campaign.relay import LOST
+from hpcml.campaign.task import (
+    TRIED_AGAIN,
+    Assignment,
+    Entry,
+    Progress,
+    Running,
+    Task,
+    TaskFolder,
+    replace,
+)
 from hpcml.campaign.work_queue import WorkQueue
 
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -31,9 +42,17 @@ class Desk:
         self.folder = folder
         self.task = task
         self.hosts = hosts
-        self.queue = WorkQueue(folder.read_queue())
-        self.held: dict[int, tuple[Entry, float]] = {}  # rank -> what it computes, since when
-        self.landing: dict[int, Entry] = {}  # rank -> what it has computed and now commits
+        self.queue = WorkQueue(
+            folder.read_queue(),
+            large_functions=task.large_functions or math.inf,
+            large_ranks=task.large_ranks,
+        )
+        self.held: dict[int, tuple[Assignment, float]] = {}  # rank -> what it computes, since when
+        self.landing: dict[int, Assignment] = {}  # rank -> what it has computed and now commits
+        self.open: dict[int, Assignment] = {}  # by number: not all of its ranks have answered
+        self._answers: dict[int, dict[int, dict[str, Any]]] = {}  # number -> rank -> its answer
+        self._handed_out = 0
+        self._attempts: dict[str, int] = {}  # key of a large molecule -> tries that failed
         self.stop_at: float | None = None
         now = time.time()
         self.progress = Progress(
@@ -70,12 +89,23 @@ class Desk:
             ends.append(self.task.deadline - 0.5 * self.task.margin)
         return bool(ends) and time.time() >= min(ends)
 
-    def next_for(self, rank: int) -> Entry | None:
-        """A molecule for this rank, or None."""
-        entry = self.queue.take(self.seconds_left())
-        if entry is not None:
-            self.held[rank] = (entry, time.time())
-        return entry
+    def large(self) -> int:
+        """Large molecules that could be handed out to groups now."""
+        return self.queue.large(self.seconds_left())
+
+    def next_for(self, ranks: list[int], *, large: bool = False) -> Assignment | None:
+        """A molecule for these ranks, a large one or a small one; None if there is none now."""
+        entry = self.queue.take(self.seconds_left(), large=large)
+        if entry is None:
+            return None
+        attempt = self._attempts.get(entry.key, 0)
+        assignment = Assignment(entry, self._handed_out, tuple(ranks), attempt)
+        self._handed_out += 1
+        self.open[assignment.number] = assignment
+        self._answers[assignment.number] = {}
+        now = time.time()
+        self.held.update(dict.fromkeys(ranks, (assignment, now)))
+        return assignment
 
     def landed(self, rank: int) -> None:
         """The rank's calculation has ended; what became of it follows when it is committed."""
@@ -84,17 +114,42 @@ class Desk:
 
     def left(self) -> int:
         """Molecules of the task that have no outcome yet."""
-        return len(self.queue) + len(self.held) + len(self.landing)
+        return len(self.queue) + len(self.open)
 
-    def must_wait(self) -> bool:
-        """Whether a rank that got nothing should ask again."""
-        return self.stop_at is None and self.queue.waiting_for_a_suspect()
+    def must_wait(self, rank: int) -> bool:
+        """Whether a rank that got nothing should ask again.
 
-    def finished(self, rank: int, result: dict[str, Any]) -> None:
-        """Write down what became of the molecule that this rank has computed."""
-        entry = self.landing.pop(rank)
+        So it is where a suspect has to come back first, where a group has yet to gather, and where
+        this rank's group may have to try its molecule once more.
+        """
+        if self.stop_at is not None:
+            return False
+        if self.queue.waiting_for_a_suspect() or self.large():
+            return True
+        shared = (assignment for assignment in self.open.values() if assignment.shared)
+        return any(rank in assignment.members for assignment in shared)
+
+    def finished(self, rank: int, answer: dict[str, Any]) -> None:
+        """Write down what became of the molecule that this rank has computed, or had a part in."""
+        assignment = self.landing.pop(rank)
+        answers = self._answers[assignment.number]
+        answers[rank] = answer
+        self.progress.busy += answer["busy"]
+        if len(answers) < len(assignment.members):
+            return
+        del self.open[assignment.number], self._answers[assignment.number]
+        result = joint_answer([answers[member] for member in assignment.members])
+        entry = assignment.entry
+        if assignment.shared and result.get("cause") in TRIED_AGAIN:
+            self._attempts[entry.key] = assignment.attempt + 1
+            if assignment.attempt + 1 < self.task.orders.tries:
+                self.queue.put_back(entry)
+                return
+        self._settle(assignment, result)
+
+    def _settle(self, assignment: Assignment, result: dict[str, Any]) -> None:
+        entry, progress = assignment.entry, self.progress
         self.queue.finished(entry.key)
-        progress = self.progress
         if result.get("cause") in _FATAL:
             progress.fatal = f"{result['cause']}: {result['message']}"
             self.stop(time.time())
@@ -103,14 +158,13 @@ class Desk:
             self._write_failure(entry, result)
         else:
             progress.done += 1
-        progress.busy += result["busy"]
         progress.expected_done += entry.expected
         progress.expected_left = max(0.0, progress.expected_left - entry.expected)
         progress.last_end = max(progress.last_end, result["end"])
         if progress.first_start == 0.0 or result["start"] < progress.first_start:
             progress.first_start = result["start"]
         self._timings.write(
-            f"{entry.key},{rank},{result['start']:.4f},{result['end']:.4f},"
+            f"{entry.key},{assignment.members[0]},{result['start']:.4f},{result['end']:.4f},"
             f"{result['busy']:.4f},{entry.size:.6g},{result.get('cause', 'done')}\n"
         )
 
@@ -135,10 +189,32 @@ class Desk:
         self.progress.state = state
         self.progress.updated = now
         self.progress.running = [
-            Running(rank=rank, host=self.hosts[rank], name=entry.name or entry.formula, since=since)
-            for rank, (entry, since) in sorted(self.held.items())
+            Running(
+                rank=rank,
+                host=self.hosts[rank],
+                name=held.entry.name or held.entry.formula,
+                since=since,
+            )
+            for rank, (held, since) in sorted(self.held.items())
         ]
         replace(self.folder.progress, msgspec.json.encode(self.progress))
+
+
+def joint_answer(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What became of a molecule, from what each of its ranks says, the leader first.
+
+    The leader has the row.  Where it has none, a member that was the first to fail knows why; the
+    others only know that they were left alone.  ``busy`` is the sum over the ranks.
+    """
+    leader = answers[0]
+    told = next((a for a in answers if a.get("cause", LOST) != LOST), leader)
+    result = dict(told if "cause" in leader else leader)
+    if result.get("cause") == LOST:
+        result["cause"] = "internal"  # the others say that all went well
+    result["start"] = min(answer["start"] for answer in answers)
+    result["end"] = max(answer["end"] for answer in answers)
+    result["busy"] = sum(answer["busy"] for answer in answers)
+    return result
 
 
 class Lifeline:

@@ -17,10 +17,11 @@ def share_out(entries: Sequence[Entry], site: Site) -> list[tuple[Site, list[Ent
     """Programs that together compute every entry, with the site as each of them sees it.
 
     entries   longest expected first
-    Large molecules (``site.large_functions``) come first, in programs with fewer ranks of more
-    threads each.
+    Large molecules that have threads of their own (``site.large_threads``) come first, in programs
+    with fewer ranks of more threads each.
     """
-    large = [e for e in entries if site.large_functions and e.size >= site.large_functions]
+    apart = site.large_functions > 0 and site.large_threads not in (0, site.threads)
+    large = [entry for entry in entries if apart and entry.size >= site.large_functions]
     chosen = {entry.key for entry in large}
     small = [entry for entry in entries if entry.key not in chosen]
     programs = []
@@ -31,7 +32,7 @@ def share_out(entries: Sequence[Entry], site: Site) -> list[tuple[Site, list[Ent
 
 def for_large(site: Site) -> Site:
     """The same cores and memory in fewer ranks, for molecules that need more of both."""
-    if not site.large_functions:
+    if not site.large_threads:
         return site
     cores = site.ranks // site.nodes * site.threads
     ranks = max(1, cores // site.large_threads)

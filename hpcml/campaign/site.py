@@ -46,9 +46,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     to expect less
     molecules_per_process   after so many, a Psi4 process is replaced by a fresh one
     rows_per_shard  of the data set
-    large_functions   molecules with at least so many basis functions are large: they are
-                    computed by ranks of ``large_threads`` threads, with the memory of the ranks
-                    whose cores they take; 0: none is large
+    large_functions   molecules with at least so many basis functions are large; 0: none is
+    large_ranks     so many ranks compute a large molecule together, each with a share of its
+                    response vectors
+    large_threads   so many threads each of them has then, in a program of its own whose fewer
+                    ranks have the memory of those whose cores they take; 0: ``threads``, in the
+                    program of the small ones, which fill the time in which ranks would idle
     monitoring      keep Parsl's monitoring database in RUN/logs
     """
 
@@ -82,19 +85,23 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     molecules_per_process: int = 500
     rows_per_shard: int = 512
     large_functions: int = 0
-    large_threads: int = 4
+    large_ranks: int = 1
+    large_threads: int = 0
     monitoring: bool = False
 
     def __post_init__(self) -> None:
         for name in ("nodes", "blocks", "threads", "tries", "molecules_per_process",
-                     "rows_per_shard", "large_threads"):  # fmt: skip
+                     "rows_per_shard", "large_ranks"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SettingsError(f"site: {name} must be at least 1")
-        for name in ("ranks_per_node", "gpus_per_node", "margin", "array", "large_functions"):
+        for name in ("ranks_per_node", "gpus_per_node", "margin", "array", "large_functions",
+                     "large_threads"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise SettingsError(f"site: {name} must not be negative")
         if self.memory_mb < 500:
             raise SettingsError("site: memory_mb must be at least 500: Psi4 alone takes 300")
+        if self.large_functions and self.large_ranks == 1 and not self.large_threads:
+            raise SettingsError("site: large_functions needs large_ranks or large_threads as well")
         if self.hang_seconds <= 0:
             raise SettingsError("site: hang_seconds must be positive")
         self._check_lines()

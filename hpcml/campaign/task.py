@@ -21,6 +21,9 @@ import msgspec
 from hpcml.campaign import wire
 from hpcml.response import Level, Request
 
+TRIED_AGAIN = frozenset({"convergence", "crash", "hang", "resources"})
+"""Causes of failed calculations that another try, on the next rung of the ladder, may mend."""
+
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to compute and what one calculation may take.
@@ -46,6 +49,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One start of the MPI program.
 
+    large_functions, large_ranks   so many ranks together compute a molecule of at least so many
+                basis functions
     deadline    seconds since the epoch by which it must have ended, None: no end
     margin      seconds before the deadline by which every calculation must be expected to end;
                 what takes longer is dropped at half of it
@@ -65,12 +70,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     deadline: float | None
     margin: float
     launcher: tuple[str, int, int]
+    large_functions: int = 0
+    large_ranks: int = 1
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One molecule in a queue.
 
-    expected   seconds that the calculation is expected to take
+    expected   seconds that the calculation is expected to take on one rank
     limit      seconds after which it counts as hung
     suspect    it was in flight when an MPI program died: never beside another suspect
     size       the cost model's measure of the molecule (see ``cost``), kept with its timing
@@ -84,6 +91,24 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     limit: float
     suspect: bool
     size: float
+
+
+class Assignment(msgspec.Struct, frozen=True, array_like=True):
+    """A molecule in the hands of the ranks that compute it.
+
+    number    of the assignment in its task
+    members   the ranks, the first of which leads and writes the row
+    attempt   where they are several: the rung of the fallback ladder that they try now
+    """
+
+    entry: Entry
+    number: int
+    members: tuple[int, ...]
+    attempt: int = 0
+
+    @property
+    def shared(self) -> bool:
+        return len(self.members) > 1
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import os
 import select
 import struct
 import subprocess
+from collections.abc import Sequence
 from typing import Any, BinaryIO, cast
 
 import msgspec
@@ -107,6 +108,14 @@ class Inbox:
         self._buffer += data
         return self._next()
 
+    @property
+    def complete(self) -> bool:
+        """Whether a whole message is here already."""
+        if len(self._buffer) < _LENGTH.size:
+            return False
+        length: int = _LENGTH.unpack_from(self._buffer)[0]
+        return len(self._buffer) >= _LENGTH.size + length
+
     def closed(self) -> bool:
         """Whether the writer is gone and nothing is left to read; never waits."""
         if not select.select([self.descriptor], [], [], 0.0)[0]:
@@ -116,15 +125,19 @@ class Inbox:
         return not data and not self._buffer
 
     def _next(self) -> Any | None:
-        if len(self._buffer) < _LENGTH.size:
+        if not self.complete:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         end = _LENGTH.size + length
-        if len(self._buffer) < end:
-            return None
         message = decode(bytes(self._buffer[_LENGTH.size : end]))
         del self._buffer[:end]
         return message
+
+
+def wait(inboxes: Sequence[Inbox], seconds: float) -> None:
+    """Wait until one of them has something to say, at most so long."""
+    if not any(inbox.complete for inbox in inboxes):
+        select.select([inbox.descriptor for inbox in inboxes], [], [], seconds)
 
 
 def pack_molecule(molecule: Molecule) -> bytes:

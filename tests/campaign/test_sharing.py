@@ -61,5 +61,12 @@ def test_large_molecules_get_the_same_cores_and_memory_in_fewer_ranks():
     ]
 
 
+def test_large_molecules_that_take_ranks_instead_of_threads_stay_with_the_small_ones():
+    site = Site(ranks_per_node=4, large_functions=500, large_ranks=4)
+    work = [*entries([90.0], size=700.0), *entries([1.0], size=10.0)]
+    assert share_out(work, site) == [(site, work)]
+    assert for_large(site) == site
+
+
 def _rest(entry):
     return [getattr(entry, name) for name in entry.__struct_fields__[1:]]

@@ -14,6 +14,7 @@ CLUSTER = {"kind": "slurm", "launcher": "srun", "ranks_per_node": 4, "walltime":
         ({"threads": 0}, "threads must be at least 1"),
         ({"margin": -1.0}, "margin must not be negative"),
         ({"memory_mb": 100}, "memory_mb must be at least 500"),
+        ({"large_functions": 300}, "large_functions needs large_ranks or large_threads"),
         ({"hang_seconds": 0}, "hang_seconds must be positive"),
         ({"kind": "slurm", "walltime": "1:00:00"}, "ranks_per_node must be given"),
         ({"kind": "slurm", "ranks_per_node": 2}, "walltime must be given"),

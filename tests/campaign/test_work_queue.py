@@ -51,3 +51,18 @@ def test_suspects_come_last_and_never_two_at_a_time():
     queue.finished("s1")
     assert queue.take().key == "s2"
     assert not queue.waiting_for_a_suspect()
+
+
+def test_large_molecules_are_handed_out_apart_and_admitted_by_what_a_group_needs():
+    large = [Entry(k, k, "", b"", s, 60.0, q, 100.0) for k, s, q in (("a", 60, 0), ("s", 9, 1))]
+    queue = WorkQueue([*large, entry(5.0)], large_functions=100.0, large_ranks=4)
+    assert (queue.large(22.4), queue.large(22.6)) == (0, 1)  # 60 s on four ranks, half in reserve
+    assert queue.take(1e9).key == "5.0"
+    assert queue.take(1e9) is None
+    taken = queue.take(22.6, large=True)
+    assert (taken.key, queue.large()) == ("a", 1)
+    queue.put_back(taken)
+    assert queue.take(large=True).key == "a"
+    assert queue.take() is None
+    assert queue.take(large=True).key == "s"  # the suspect, last
+    assert len(queue) == 0

@@ -43,3 +43,30 @@ def compute(molecule, level, request, resources):
     elif fault == "slow":
         time.sleep(float(detail))
     return none(molecule, level, request, resources)
+
+
+def shared(molecule, level, request, resources):
+    """Zeros, from ranks that pass numbers round for a while; a name can make one member fail.
+
+    names: together-SECONDS, then perhaps -FAULT-MEMBER (its first try fails so), e.g.
+    "together-1-crash-1"
+    """
+    group = resources.communicator
+    assert (group is None) == molecule.name.startswith("alone")
+    if group is None:
+        return none(molecule, level, request, resources)
+    _, seconds, *fault = molecule.name.split("-")
+    end = time.monotonic() + float(seconds)
+    turn = 0
+    while group.bcast(turn < 5 or time.monotonic() < end):
+        seen = group.gather((group.rank, turn))
+        assert group.rank > 0 or seen == [(rank, turn) for rank in range(group.size)]
+        turn += 1
+        time.sleep(0.02)
+        if fault and int(fault[1]) == group.rank and resources.attempt == 0 and turn == 3:
+            if fault[0] == "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fault[0] == "stubborn":
+                raise ConvergenceError("the SCF did not converge", 1e-3)
+            time.sleep(3600)
+    return none(molecule, level, request, resources)

@@ -205,10 +205,11 @@ def spread(
             scale = (share / total).nan_to_num_(0.0, 0.0, 0.0)
             if not proportional:
                 to_epsilon = to_epsilon + (share * (scale == 0)).sum(-1)
-        else:
+        else:  # in place where it can be: a fresh tensor costs more than its arithmetic
             stabilizer = torch.copysign(relevance.new_tensor(rule.epsilon), total)
-            scale = share / (total + stabilizer)
-            to_epsilon = to_epsilon + (scale * stabilizer).sum(-1)
+            scale = total + stabilizer
+            torch.div(share, scale, out=scale)
+            to_epsilon = to_epsilon + stabilizer.mul_(scale).sum(-1)
         for part, addend in zip(parts, addends, strict=True):
             received = scale @ addend.weight
             if to_inputs is None:

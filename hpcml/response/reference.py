@@ -28,6 +28,7 @@ from hpcml.response import quadrature, self_consistent, stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.kernels import Kernel
 from hpcml.response.level import Level
+from hpcml.response.remembered import remember_basis_sets
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.spread import Communicator, together
 from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBuilder
@@ -215,6 +216,7 @@ def _psi4() -> Any:
     atexit.register(_step_aside, folder)
     if psi4.__version__.startswith("1.3"):
         _give_jk_more_than_it_estimates(psi4)
+    remember_basis_sets(psi4)
     return psi4
 
 

@@ -244,7 +244,8 @@ def gather(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor) -> Ten
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    return put_tag(outputs, Tag(tag.owner.index_select(0, index), tag.depth))
+    owner = tag.owner.index_select(0, index)
+    return put_tag(outputs, Tag(owner, tag.depth, gathered=tag.owner))
 
 
 def scatter_linear(
@@ -264,9 +265,9 @@ def scatter_linear(
         ledger: dict[str, Tensor] = {}
         per_unit = ratio(trace, relevance, summed, ledger)
         to_rows = per_unit.index_select(0, index).mul_(fixed)
-        return Shares([trace.from_readout(to_rows, size)], ledger)
+        return Shares([trace.from_readout(to_rows, size, tag.owner)], ledger)
 
-    passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
+    passed = Tag(trace.owner_of_rows(size, index, tag), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
 
 
@@ -284,9 +285,9 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
         ledger: dict[str, Tensor] = {}
         per_winner = ratio(trace, relevance, winners, ledger)
         to_rows = per_winner.index_select(0, index).mul_(wins)
-        return Shares([trace.from_readout(to_rows, size)], ledger)
+        return Shares([trace.from_readout(to_rows, size, tag.owner)], ledger)
 
-    passed = Tag(trace.owner_of_rows(size, index, tag.owner), tag.depth)
+    passed = Tag(trace.owner_of_rows(size, index, tag), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
 
 

@@ -137,7 +137,7 @@ def propagate(
     if isinstance(batch, Tensor):
         owners = Owners.of_rows(batch.shape[0], batch.device)
     else:
-        owners = Owners.of_batch(batch)
+        owners = Owners.of_batch(batch) if readout is None else Owners.of_atoms(batch)
     with (
         torch.enable_grad(),
         Trace(model, owners, composite, replace=replace, readout=readout, keep=keep) as trace,
@@ -166,7 +166,7 @@ def propagate(
         )
     ]
     inner = gradients[len(sources) : len(sources) + len(trace.ledgers)]
-    layers = dict(zip(trace.ledgers, inner, strict=True))
+    layers = dict(zip(trace.ledgers, map(owners.by_molecule, inner), strict=True))
     kept: dict[str, list[Tensor]] = {name: [] for name in trace.kept}
     for (name, _), gradient in zip(outputs, gradients[len(asked) - len(outputs) :], strict=True):
         kept[name].append(gradient)

@@ -38,14 +38,16 @@ class Affine:
 class Tag:
     """What a tensor on the tape carries beside its values.
 
-    owner    (rows,) int64, the molecule of each row
-    depth    affine layers passed so far
-    affine   set on the output of an affine layer alone
+    owner      (rows,) int64, the molecule of each row
+    depth      affine layers passed so far
+    affine     set on the output of an affine layer alone
+    gathered   set on what was just gathered: owners of the rows that it was gathered from
     """
 
     owner: Tensor
     depth: int
     affine: Affine | None = None
+    gathered: Tensor | None = None
 
 
 def tag_of(tensor: Tensor) -> Tag | None:

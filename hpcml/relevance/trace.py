@@ -27,10 +27,16 @@ from hpcml.relevance.tape import Share, Tag, put_tag, step, tag_of
 
 
 class Owners:
-    """Which molecule each atom, pair, and molecule row of a batch belongs to."""
+    """Which molecule each atom, pair, and molecule row of a batch belongs to.
 
-    def __init__(self, rows: dict[str, Tensor], molecules: int) -> None:
-        self.rows, self.molecules = rows, molecules
+    Or, ``of_atoms``, which atom: that of its molecule's rows on which a row depends first.
+    """
+
+    def __init__(
+        self, rows: dict[str, Tensor], molecules: int, molecule: Tensor | None = None
+    ) -> None:
+        """``molecule`` (A,) that of each owner, where owners are atoms."""
+        self.rows, self.molecules, self._molecule = rows, molecules, molecule
 
     @classmethod
     def of_batch(cls, batch: Batch) -> Owners:
@@ -40,9 +46,34 @@ class Owners:
         return cls({"atom": batch.molecule, "molecule": molecules, "pair": pairs}, batch.size)
 
     @classmethod
+    def of_atoms(cls, batch: Batch) -> Owners:
+        """Atoms own themselves, pairs are their first atom's, molecules their first atom's."""
+        atoms = torch.arange(batch.atoms, device=batch.molecule.device)
+        counts = torch.bincount(batch.molecule, minlength=batch.size)
+        rows = {"atom": atoms, "molecule": counts.cumsum(0) - counts, "pair": batch.pairs[0]}
+        return cls(rows, batch.size, batch.molecule)
+
+    @classmethod
     def of_rows(cls, rows: int, device: torch.device) -> Owners:
         """Each row of a plain network's input stands for itself."""
         return cls({"molecule": torch.arange(rows, device=device)}, rows)
+
+    @property
+    def number(self) -> int:
+        """How many owners there are."""
+        return self.molecules if self._molecule is None else len(self._molecule)
+
+    def molecule_of(self, owner: Tensor) -> Tensor:
+        """The molecules of these owners."""
+        return owner if self._molecule is None else self._molecule.index_select(0, owner)
+
+    def by_molecule(self, ledger: Tensor) -> Tensor:
+        """Rows of owners (number, K) summed to (M, K)."""
+        if self._molecule is None:
+            return ledger
+        return ledger.new_zeros(self.molecules, ledger.shape[1]).index_add_(
+            0, self._molecule, ledger
+        )
 
     def of_kind(self, kind: str, rows: int) -> Tensor:
         """Owners of the rows of a tensor of this kind; pairs may be held once or both ways."""
@@ -77,12 +108,13 @@ class Trace(TorchFunctionMode):
     owners      to which molecule each row belongs
     composite   the rule of each affine layer, and how products share
     replace     changes the value of each input before it enters: (name, kind, values) -> values
-    readout     (A,) multiplies the relevance that each atom takes from its molecule
+    readout     (A,) multiplies the relevance that each atom takes from its molecule; ``owners``
+                must be atoms
     keep        names of layers whose outputs are to be kept
 
     sources     name -> (kind of rows, leaf): the network's inputs, whose gradients will be
                 their relevances
-    ledgers     layer name -> (M, len(LEDGER)) float64 leaf, whose gradient will be the
+    ledgers     layer name -> (owners, len(LEDGER)) float64 leaf, whose gradient will be the
                 relevance that the layer gave to no input
     kept        layer name -> its outputs, one a call, whose gradients will be their relevances
     """
@@ -187,22 +219,33 @@ class Trace(TorchFunctionMode):
             )
         return tag
 
-    def owner_of_rows(self, size: int, index: Tensor, owner: Tensor) -> Tensor:
-        """Owners of the rows that a scatter makes: atoms, molecules, or what falls on them."""
-        for kind in ("atom", "molecule"):
-            known = self.owners.rows.get(kind)
-            if known is not None and known.shape[0] == size:
-                return known
-        return owner.new_zeros(size).index_copy_(0, index, owner)
+    def owner_of_rows(self, size: int, index: Tensor, tag: Tag) -> Tensor:
+        """Owners of the rows that a scatter makes of rows with this tag.
 
-    def from_readout(self, relevance: Tensor, size: int) -> Tensor:
-        """Relevance (A, ...) that a scatter to ``size`` rows gives atoms, of chosen ones only."""
+        They are the rows that were gathered before, if any; or atoms or molecules in the batch's
+        order, unless what falls on them says otherwise.
+        """
+        mine = self.owners.molecule_of(tag.owner)
+        known = tag.gathered, self.owners.rows.get("atom"), self.owners.rows.get("molecule")
+        for owner in known:
+            if owner is not None and len(owner) == size:
+                theirs = self.owners.molecule_of(owner).index_select(0, index)
+                if torch.equal(theirs, mine):
+                    return owner
+        return tag.owner.new_zeros(size).index_copy_(0, index, tag.owner)
+
+    def from_readout(self, relevance: Tensor, size: int, owner: Tensor) -> Tensor:
+        """Relevance (A, ...) that a scatter to ``size`` rows gives atoms, of chosen ones only.
+
+        owner    (A,) the atom of each row, which stand in any order
+        """
         if self._readout is None or (size, len(relevance)) != (
             self.owners.molecules,
             len(self._readout),
         ):
             return relevance
-        return relevance * self._readout.view(-1, *[1] * (relevance.dim() - 1)).to(relevance)
+        reads = self._readout.index_select(0, owner)
+        return relevance * reads.view(-1, *[1] * (relevance.dim() - 1)).to(relevance)
 
     def source(self, name: str, kind: str, values: Tensor) -> Tensor:
         """An input of the network: a leaf, whose gradient will be its relevance."""
@@ -216,7 +259,7 @@ class Trace(TorchFunctionMode):
     def ledger(self, name: str) -> Tensor:
         """The leaf in which a layer's unshared relevance is collected."""
         if name not in self.ledgers:
-            shape = self.owners.molecules, len(LEDGER)
+            shape = self.owners.number, len(LEDGER)
             device = next(iter(self.owners.rows.values())).device
             self.ledgers[name] = torch.zeros(
                 shape, dtype=torch.float64, device=device, requires_grad=True

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,23 @@ def test_sum_over_readers_is_the_atoms_relevance(network, molecules, batch_of):
     total.index_add_(0, found.source, found.relevance)
     torch.testing.assert_close(total, explain(network, batch, "gamma").atoms)
     assert len(found.source) == int((torch.bincount(batch.molecule) ** 2).sum())
+
+
+def test_permutation(network, molecules, batch_of):
+    """Readers are named rightly in whatever order a network holds its atoms."""
+    molecule = molecules[40]
+    n, order = len(molecule), np.random.default_rng(3).permutation(len(molecule))
+    permuted = Molecule(molecule.numbers[order], molecule.positions[order], smiles=molecule.smiles)
+
+    def matrix(one):
+        found = interactions(network, batch_of(network, [molecules[3], one]))
+        both = torch.zeros(n, n, dtype=torch.float64)
+        before = len(molecules[3])
+        mine = found.source >= before
+        both[found.source[mine] - before, found.reader[mine] - before] = found.relevance[mine]
+        return both
+
+    torch.testing.assert_close(matrix(permuted), matrix(molecule)[order][:, order])
 
 
 def test_portions_do_not_matter(trained, molecules, batch_of):

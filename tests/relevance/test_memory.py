@@ -19,6 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def test_freed_memory_is_used_again():
     """Ten arrays of 24 MB, of which each was mapped anew before: 58 thousand pages of 4 kB."""
-    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    command = [sys.executable, "-c", PROGRAM]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     assert int(said.stdout) < 1000

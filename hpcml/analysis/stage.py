@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from scipy.spatial.distance import pdist
 
 from hpcml.analysis.groups import GROUPS, in_ring, occurrences
 from hpcml.analysis.reasons import molecule_of, reasons_score
@@ -36,6 +37,7 @@ def analyze(
     conservation.csv   what the predictions were taken apart into, and how well that adds up
     elements.csv       mean relevance of each element's atoms, and mean share where known
     groups.csv         the same for functional groups and rings, summed over a group's atoms
+    distances.csv      mean relevance of pairs of atoms by distance, where pairs were kept
     reasons.csv        the reasons score (``hpcml.analysis.reasons``) and the error beside it, by
                        part of the split, element, ring and group; where the data set has shares
                        of the target
@@ -52,9 +54,14 @@ def analyze(
     }
     if share is not None:
         tables["reasons"] = _reasons(dataset, rows, share, mols, model_folder)
+    if rows.pairs != "none":
+        tables["distances"] = by_distance(
+            (pdist(molecule.positions), rows[row].pairs)
+            for row, molecule in enumerate(dataset.molecules)
+        )
     make_folder(Path(destination))
-    if "reasons" not in tables:  # of an earlier target, perhaps
-        (Path(destination) / "reasons.csv").unlink(missing_ok=True)
+    for name in {"reasons", "distances"} - set(tables):  # of an earlier target, perhaps
+        (Path(destination) / f"{name}.csv").unlink(missing_ok=True)
     files = {}
     for name, table in tables.items():
         files[name] = Path(destination) / f"{name}.csv"
@@ -124,6 +131,34 @@ def group_averages(
         line = _averages(summed, shares, np.ones(len(found), dtype=bool))
         table.append({"group": name, "smarts": smarts, "molecules": molecules, **line})
     return table
+
+
+def by_distance(
+    molecules: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]], width: float = 0.5
+) -> Table:
+    """Mean relevance, and mean size of it, of the pairs in each bin of distance that occurs.
+
+    molecules   of each the distances (angstrom) and relevances of its pairs
+    """
+    sums = np.zeros((3, 0))  # pairs, relevance, |relevance|, by bin
+    for distance, relevance in molecules:
+        known = np.isfinite(relevance)
+        bins = (distance[known] / width).astype(np.int64)
+        size = max(sums.shape[1], int(bins.max(initial=-1)) + 1)
+        sums = np.pad(sums, ((0, 0), (0, size - sums.shape[1])))
+        for line, weights in enumerate((None, relevance[known], np.abs(relevance[known]))):
+            sums[line] += np.bincount(bins, weights, size)
+    return [
+        {
+            "from": float(place * width),
+            "to": float((place + 1) * width),
+            "pairs": int(count),
+            "relevance_mean": float(total / count),
+            "relevance_mean_absolute": float(strength / count),
+        }
+        for place, (count, total, strength) in enumerate(sums.T)
+        if count
+    ]
 
 
 def _averages(

@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.models import collate, example
+from hpcml.models import Batch, collate, example
 from hpcml.progress import Advance, progress
 from hpcml.relevance.comparators import explain_by
-from hpcml.relevance.rows import LEDGER
+from hpcml.relevance.composites import composite
+from hpcml.relevance.interactions import interactions
+from hpcml.relevance.propagation import Relevance
+from hpcml.relevance.rows import LEDGER, RelevanceRow
 from hpcml.relevance.settings import ExplainSettings
 from hpcml.store import Dataset, Manifest, shards
 from hpcml.training.model_file import MODEL_FILE, load_model
 from hpcml.training.world import World
 
+VALUES = ("prediction", "ledger", "relevance", "pair_relevance")
 _FREE = ("batch_size", "ranks", "threads")
 """Settings that do not change a relevance beyond rounding."""
 
@@ -55,6 +59,7 @@ def explain_dataset(
         "target": info.targets[target],
         "unit": info.units[target],
         "rule": settings.rule,
+        "pairs": settings.pairs,
     }
     missing = _missing(dataset, destination, identity)
     missing = msgspec.json.decode(world.broadcast(msgspec.json.encode(missing)), type=list[str])
@@ -78,7 +83,7 @@ def explain_dataset(
                     name,
                     columns,
                     {**about, "source": source, "failed": failed},
-                    units={column: info.units[target] for column in columns if column != "key"},
+                    units={column: info.units[target] for column in VALUES if column in columns},
                 )
             done += len(columns["key"])
             advance(done)
@@ -130,6 +135,9 @@ def _explain_shard(
     atoms = np.diff(offsets)
     prediction, ledger = np.zeros(len(shard)), np.zeros((len(shard), len(LEDGER)))
     relevance = np.zeros(int(offsets[-1]))
+    kept = np.zeros_like(atoms) if settings.pairs == "none" else atoms * (atoms - 1) // 2
+    pair_offsets = np.concatenate([[0], np.cumsum(kept)])
+    pairs = np.zeros(int(pair_offsets[-1]))
     mine = np.argsort(-atoms, kind="stable")[world.rank :: world.size]
     stopped = False
     for start in range(0, len(mine), settings.batch_size):
@@ -137,11 +145,13 @@ def _explain_shard(
             break
         rows = mine[start : start + settings.batch_size]
         for row, values in explain_rows(model, shard, rows, settings, target):
-            prediction[row], ledger[row], relevance[offsets[row] : offsets[row + 1]] = values
-    flat = np.concatenate([[float(stopped)], prediction, ledger.reshape(-1), relevance])
+            prediction[row], ledger[row] = values.prediction, values.ledger
+            relevance[offsets[row] : offsets[row + 1]] = values.atoms
+            pairs[pair_offsets[row] : pair_offsets[row + 1]] = values.pairs
+    flat = np.concatenate([[float(stopped)], prediction, ledger.reshape(-1), relevance, pairs])
     total = world.sum(torch.from_numpy(flat)).numpy()
-    any_stopped, prediction, ledger, relevance = np.split(
-        total, np.cumsum([1, prediction.size, ledger.size])
+    any_stopped, prediction, ledger, relevance, pairs = np.split(
+        total, np.cumsum([1, prediction.size, ledger.size, relevance.size])
     )
     columns = {
         "key": shard.column("key"),
@@ -150,10 +160,9 @@ def _explain_shard(
         "atom_offsets": offsets,
         "relevance": relevance,
     }
+    if settings.pairs != "none":
+        columns |= {"pair_offsets": pair_offsets, "pair_relevance": pairs}
     return columns, bool(any_stopped[0])
-
-
-RowValues = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 
 
 def explain_rows(
@@ -162,8 +171,8 @@ def explain_rows(
     rows: NDArray[np.int64],
     settings: ExplainSettings,
     target: int = 0,
-) -> Iterator[tuple[int, RowValues]]:
-    """(row, (prediction, ledger, relevance of its atoms)) for each of the rows, in one batch.
+) -> Iterator[tuple[int, RelevanceRow]]:
+    """(row, its relevance) for each of the rows, in one batch.
 
     Where the network cannot take a molecule (its bonds are not perceived, an element is not
     known), its values are NaN and the others' are as without it.
@@ -175,23 +184,50 @@ def explain_rows(
             examples.append(example(dataset.molecules[row], model.inputs))  # type: ignore[arg-type]
             kept.append(row)
         except InputError:
-            yield row, _not_a_number(len(dataset.molecules[row]))
+            yield row, _not_a_number(len(dataset.molecules[row]), settings)
     if not kept:
         return
+    batch = collate(examples, dtype)
     try:
-        found = explain_by(model, collate(examples, dtype), settings, target=target)
+        found = explain_by(model, batch, settings, target=target)
+        pairs = _of_pairs(model, batch, found, settings, target)
     except InputError:
         if len(kept) == 1:
-            yield kept[0], _not_a_number(len(examples[0].numbers))
+            yield kept[0], _not_a_number(len(examples[0].numbers), settings)
             return
         for row in kept:
             yield from explain_rows(model, dataset, np.array([row]), settings, target)
         return
-    cuts = np.cumsum([len(one.numbers) for one in examples])[:-1]
-    atoms = np.split(found.atoms.cpu().numpy(), cuts)
-    values = zip(found.prediction.tolist(), found.ledger.cpu().numpy(), atoms, strict=True)
-    yield from zip(kept, values, strict=True)
+    counts = np.array([len(one.numbers) for one in examples])
+    atoms = np.split(found.atoms.cpu().numpy(), np.cumsum(counts)[:-1])
+    cuts = np.cumsum(counts * (counts - 1) // 2)[:-1]
+    of_pairs = np.split(pairs, cuts) if len(pairs) else [pairs] * len(kept)
+    values = zip(
+        found.prediction.tolist(), atoms, found.ledger.cpu().numpy(), of_pairs, strict=True
+    )
+    yield from zip(kept, (RelevanceRow(*row) for row in values), strict=True)
 
 
-def _not_a_number(atoms: int) -> RowValues:
-    return np.nan, np.full(len(LEDGER), np.nan), np.full(atoms, np.nan)
+def _of_pairs(
+    model: nn.Module, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
+) -> NDArray[np.float64]:
+    """(P,) of the pairs i < j of each molecule, both ways together; empty where none is wanted."""
+    if settings.pairs == "none":
+        return np.empty(0)
+    if settings.pairs == "interactions":
+        told = interactions(model, batch, composite(settings), target=target)
+        return told.of_pairs(batch.molecule).cpu().numpy()
+    if "pair" not in found.kinds.values():
+        raise SettingsError(
+            f"explain.pairs: {type(model).__name__} by {settings.rule!r} gives pairs nothing: "
+            '"interactions" or "none"'
+        )
+    one_way, other_way = found.pair.chunk(2)
+    return (one_way + other_way).cpu().numpy()
+
+
+def _not_a_number(atoms: int, settings: ExplainSettings) -> RelevanceRow:
+    pairs = 0 if settings.pairs == "none" else atoms * (atoms - 1) // 2
+    return RelevanceRow(
+        np.nan, np.full(atoms, np.nan), np.full(len(LEDGER), np.nan), np.full(pairs, np.nan)
+    )

@@ -37,6 +37,24 @@ class Interactions:
     relevance: Tensor
     distance: Tensor
 
+    def of_pairs(self, molecule: Tensor) -> Tensor:
+        """R_ij + R_ji of the pairs i < j of each molecule, in the order of numpy.triu_indices.
+
+        molecule   (A,) the molecule of each atom of the batch
+        """
+        counts = torch.bincount(molecule)
+        pairs = torch.div(counts * (counts - 1), 2, rounding_mode="floor")
+        first_atom, first_pair = counts.cumsum(0) - counts, pairs.cumsum(0) - pairs
+        apart = self.source != self.reader
+        ends = torch.stack([self.source[apart], self.reader[apart]])
+        own = molecule[ends[0]]
+        n = counts[own]
+        i, j = (ends - first_atom[own]).sort(dim=0).values
+        row = torch.div(i * (2 * n - i - 1), 2, rounding_mode="floor")  # pairs of atoms before i
+        place = first_pair[own] + row + j - i - 1
+        total = self.relevance.new_zeros(int(pairs.sum()))
+        return total.index_add_(0, place, self.relevance[apart])
+
     def by_distance(self, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Mean |R_ij| and number of pairs in each bin of distance; i = j is no pair.
 

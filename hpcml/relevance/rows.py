@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,17 +30,21 @@ class RelevanceRow:
     """One molecule, in the target's unit.
 
     prediction = atoms.sum() + ledger.sum(); all NaN where the molecule could not be explained.
+    pairs are those of atoms i < j in the order of numpy.triu_indices(n, 1), empty where none
+    were kept.
     """
 
     prediction: float
     atoms: NDArray[np.float64]
     ledger: NDArray[np.float64]
+    pairs: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 class RelevanceRows:
     """Relevances of a data set's rows, in its order; use ``open_relevance``.
 
     model, target, unit, rule   what was explained, and how
+    pairs                       what was kept of pairs: "none", "inputs", or "interactions"
     """
 
     def __init__(self, folder: Path, dataset: Dataset) -> None:
@@ -64,6 +68,7 @@ class RelevanceRows:
         self.model, self.target, self.unit, self.rule = (
             str(about.get(name, "")) for name in ("model", "target", "unit", "rule")
         )
+        self.pairs = str(about.get("pairs", "none"))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -75,10 +80,16 @@ class RelevanceRows:
         shard, row = (int(places[index]) for places in self._places)
         read = self._shards[shard]
         start, stop = read.view("atom_offsets")[row : row + 2]
+        pairs = np.empty(0)
+        if self.pairs != "none":
+            pairs = np.array(
+                read.view("pair_relevance")[slice(*read.view("pair_offsets")[row : row + 2])]
+            )
         return RelevanceRow(
             float(read.view("prediction")[row]),
             np.array(read.view("relevance")[start:stop]),
             np.array(read.view("ledger")[row]),
+            pairs,
         )
 
     @cached_property

@@ -38,6 +38,10 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     gamma_depth  affine layers counted from the inputs that a composite gives the gamma rule
     products     "weight": relevance goes through the signal of a product; "halves": its gate, a
                  function of distances, gets half
+    pairs        what is kept for each pair of atoms beside the relevance of atoms: "none";
+                 "inputs", the relevance of what the network is told of pairs (Weave's pair
+                 features, distances where products are "halves"); or "interactions", the
+                 second-order relevance of one atom at the other (n times the work for n atoms)
     steps        points of integrated gradients
     target       label of the target to explain, for a network of several; "" is the first
     batch_size   molecules at a time
@@ -51,6 +55,7 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     alpha: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     gamma_depth: Positive = 3
     products: Literal["weight", "halves"] = "weight"
+    pairs: Literal["none", "inputs", "interactions"] = "none"
     steps: Positive = 32
     target: str = ""
     batch_size: Positive = 128

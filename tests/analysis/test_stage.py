@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from hpcml.analysis import analyze
 from hpcml.errors import InputError
@@ -207,3 +208,37 @@ def test_molecule_without_perceivable_bonds(tmp_path, model_folder):
     files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
     assert read(files["groups"]) == []
     assert {r["element"]: r["count"] for r in read(files["elements"])} == {"C": "2", "O": "1"}
+
+
+def test_pairs_by_distance(dataset, model_folder, tmp_path):
+    """Relevance of a pair minus its distance in angstrom: within a bin of its middle."""
+    for info in dataset.shards:
+        shard = dataset.shard(info.name)
+        atoms = np.diff(shard.atom_offsets)
+        pairs = [-pdist(molecule.positions) for molecule in shard.molecules]
+        columns = {
+            "key": shard.column("key"),
+            "prediction": np.zeros(info.rows),
+            "ledger": np.zeros((info.rows, len(LEDGER))),
+            "atom_offsets": shard.atom_offsets,
+            "relevance": np.zeros(int(shard.atom_offsets[-1])),
+            "pair_offsets": np.concatenate([[0], np.cumsum(atoms * (atoms - 1) // 2)]),
+            "pair_relevance": np.concatenate(pairs),
+        }
+        about = {"source": info.checksum, "identity": "test", "model": "made up"}
+        about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon", "pairs": "inputs"}
+        shards.write(tmp_path / "relevance", info.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    table = read(files["distances"])
+    distances = np.concatenate([pdist(molecule.positions) for molecule in dataset.molecules])
+    assert sum(int(row["pairs"]) for row in table) == len(distances)
+    assert float(table[0]["from"]) == 0.5 * int(distances.min() / 0.5)
+    for row in table:
+        inside = distances[(distances >= float(row["from"])) & (distances < float(row["to"]))]
+        assert int(row["pairs"]) == len(inside)
+        assert float(row["relevance_mean"]) == pytest.approx(-inside.mean())
+        assert float(row["relevance_mean_absolute"]) == pytest.approx(inside.mean())
+    write_relevance(tmp_path / "relevance", dataset, lambda share: share)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    assert "distances" not in files
+    assert not (tmp_path / "analysis" / "distances.csv").exists()

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from hpcml.errors import InputError, SettingsError
+from hpcml.models import collate, example
 from hpcml.molecules import Molecule
-from hpcml.relevance import LEDGER, ExplainSettings, open_relevance
+from hpcml.relevance import LEDGER, ExplainSettings, explain, open_relevance
 from hpcml.relevance.dataset import explain_dataset, explain_rows
+from hpcml.relevance.interactions import interactions
 from hpcml.relevance.settings import read_settings
 from hpcml.store import Dataset, Manifest, Shard, shards
 from hpcml.training.model_file import MODEL_FILE, load_model, save_model
@@ -16,7 +18,7 @@ from hpcml.training.world import Alone
 
 @pytest.fixture(scope="module")
 def expected(dataset, model_folder):
-    """Prediction, ledger, and relevance of each row, each molecule in a batch of its own."""
+    """The relevance of each row, each molecule in a batch of its own."""
     model, _ = load_model(model_folder)
     settings = ExplainSettings()
     return [
@@ -33,11 +35,11 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
     rows = open_relevance(destination, dataset)
     assert (rows.model, rows.target, rows.unit) == ("weave", "alpha_iso", "a0^3")
     np.testing.assert_array_equal(rows.offsets, dataset.atom_offsets)
-    for index, (prediction, ledger, relevance) in enumerate(expected):
+    for index, alone in enumerate(expected):
         row = rows[index]
-        assert row.prediction == pytest.approx(prediction, rel=1e-5)
-        np.testing.assert_allclose(row.ledger, ledger, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(row.atoms, relevance, rtol=1e-3, atol=1e-4)
+        assert row.prediction == pytest.approx(alone.prediction, rel=1e-5)
+        np.testing.assert_allclose(row.ledger, alone.ledger, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(row.atoms, alone.atoms, rtol=1e-3, atol=1e-4)
         whole = row.atoms.sum() + row.ledger.sum()
         assert whole == pytest.approx(row.prediction, rel=1e-5)
     np.testing.assert_array_equal(rows.prediction, [rows[i].prediction for i in range(len(rows))])
@@ -128,8 +130,10 @@ def test_molecule_that_the_network_cannot_take(explained, molecules, write_datas
     """Two atoms on one spot have no bonds to perceive: that row is NaN, the others are not."""
     strange = Molecule([6, 6, 8], [[0, 0, 0], [0, 0, 0.01], [0, 0, 0.02]], charge=1)
     data = write_dataset(tmp_path / "data", [*molecules[:4], strange, *molecules[4:6]])
-    assert explained(data)
+    assert explained(data, ExplainSettings(pairs="inputs"))
     rows = open_relevance(explained.folder, data)
+    assert np.isnan(rows[4].pairs).tolist() == [True] * 3
+    assert np.isfinite(rows[3].pairs).all()
     assert np.flatnonzero(np.isnan(rows.prediction)).tolist() == [4]
     assert np.isnan(rows[4].atoms).all()
     assert np.isnan(rows.atoms).sum() == 3
@@ -147,6 +151,49 @@ def test_stopped_run_goes_on(explained, dataset):
     after = times(explained.folder)
     assert {name: after[name] for name in kept} == kept
     assert len(open_relevance(explained.folder, dataset)) == len(dataset)
+
+
+def test_relevance_of_pairs_is_kept(explained, dataset, model_folder):
+    """Pair by pair what explain gives, and half of an atom's pairs is what is not its own."""
+    assert explained(dataset, ExplainSettings(pairs="inputs", batch_size=32))
+    rows = open_relevance(explained.folder, dataset)
+    model, _ = load_model(model_folder)
+    assert rows.pairs == "inputs"
+    for index in (0, 3, 40, 79):
+        molecule = dataset.molecules[index]
+        found = explain(model, collate([example(molecule, model.inputs)]))
+        i, j = np.triu_indices(len(molecule), 1)
+        pairs = rows[index].pairs
+        assert len(pairs) == len(i)
+        np.testing.assert_allclose(pairs, sum(found.pair.chunk(2)), rtol=1e-3, atol=1e-4)
+        halves = np.bincount(i, 0.5 * pairs, len(molecule))
+        halves += np.bincount(j, 0.5 * pairs, len(molecule))
+        np.testing.assert_allclose(rows[index].atoms - found.own.numpy(), halves, atol=1e-3)
+
+
+def test_interactions_are_kept(explained, dataset, model_folder):
+    assert explained(dataset, ExplainSettings(pairs="interactions", rule="gamma"))
+    rows = open_relevance(explained.folder, dataset)
+    model, _ = load_model(model_folder)
+    for index in (2, 41):
+        n = len(dataset.molecules[index])
+        batch = collate([example(dataset.molecules[index], model.inputs)])
+        found = interactions(model, batch, "gamma")
+        matrix = np.zeros((n, n))
+        matrix[found.source, found.reader] = found.relevance
+        np.testing.assert_allclose(matrix.sum(axis=1), rows[index].atoms, rtol=1e-3, atol=1e-4)
+        expected = (matrix + matrix.T)[np.triu_indices(n, 1)]
+        np.testing.assert_allclose(rows[index].pairs, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_pairs_that_a_network_does_not_have(dataset, trained, tmp_path):
+    model, info = trained("linear")
+    save_model(tmp_path, model.float().state_dict(), info)
+    model.double()
+    with pytest.raises(SettingsError, match="LinearRegression by 'epsilon' gives pairs nothing"):
+        explain_dataset(
+            dataset, tmp_path, tmp_path / "relevance", ExplainSettings(pairs="inputs"), Alone()
+        )
 
 
 def test_rows_of_a_subset(explained, dataset):

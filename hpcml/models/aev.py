@@ -8,17 +8,19 @@ angles shrunk to arccos(0.95 cos theta).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
 from hpcml.models.batch import Batch
-from hpcml.models.expansion import LARGEST_EXPONENT, cosine_cutoff
+from hpcml.models.expansion import LARGEST_EXPONENT, cosine_cutoff, gaussian
 
 _RADIAL_FACTOR = 0.25
 _COSINE_FACTOR = 0.95
-_PART = 4096  # pairs of neighbours
+_PART = 4096  # atoms at once
+_CACHED = 16384  # angles at once: half a megabyte
 
 
 class AEVConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,10 +51,9 @@ class AEV(nn.Module):
 
     ShfR: Tensor
     ShfA: Tensor
-    turn: Tensor
-    repeat_a: Tensor
-    repeat_z: Tensor
-    pair_of_elements: Tensor
+    half_turn: Tensor
+    first_of_pair: Tensor
+    second_of_pair: Tensor
 
     def __init__(self, constants: AEVConstants, elements: int) -> None:
         super().__init__()
@@ -66,25 +67,27 @@ class AEV(nn.Module):
             torch.tensor(grid, dtype=torch.float64)
             for grid in (constants.ShfR, constants.ShfA, constants.ShfZ)
         )
+        first, second = torch.triu_indices(elements, elements)
         fixed = {
             "ShfR": ShfR,
             "ShfA": ShfA,
-            # cos(theta - ShfZ) = cos(theta) cos(ShfZ) + sin(theta) sin(ShfZ)
-            "turn": torch.stack([ShfZ.cos(), ShfZ.sin()]),
-            "repeat_a": torch.eye(len(ShfA)).repeat_interleave(len(ShfZ), dim=1).double(),
-            "repeat_z": torch.eye(len(ShfZ)).repeat(1, len(ShfA)).double(),
+            # cos(theta - ShfZ) / 2 = (cos(theta) cos(ShfZ) + sin(theta) sin(ShfZ)) / 2
+            "half_turn": torch.stack([ShfZ.cos(), ShfZ.sin()]) / 2.0,
+            "first_of_pair": first,
+            "second_of_pair": second,
         }
         for name, tensor in fixed.items():
             self.register_buffer(name, tensor, persistent=False)
-        pair = torch.zeros(elements, elements, dtype=torch.int64)
-        first, second = torch.triu_indices(elements, elements)
-        pair[first, second] = pair[second, first] = torch.arange(self.element_pairs)
-        self.register_buffer("pair_of_elements", pair, persistent=False)
 
     def forward(self, batch: Batch, element: Tensor) -> Tensor:
-        # geometry is not a matter of the network's precision
-        with torch.autocast(batch.distances.device.type, enabled=False):
-            return torch.cat([self._radial(batch, element), self._angular(batch, element)], dim=1)
+        # geometry is data: no matter of the network's precision, and without a gradient
+        device = batch.distances.device.type
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            environments = batch.distances.new_empty(batch.atoms, self.size)
+            radial = self.elements * self.radial_terms
+            environments[:, :radial] = self._radial(batch, element)
+            self._fill_angular(environments[:, radial:], batch, element)
+            return environments
 
     def _radial(self, batch: Batch, element: Tensor) -> Tensor:
         """G_R: sum over neighbours of exp(-EtaR (R_ij - ShfR)^2) f_c(R_ij), by element."""
@@ -94,74 +97,127 @@ class AEV(nn.Module):
         near = (c.Rcr > R).nonzero().squeeze(1)
         R = R.index_select(0, near)
         i, j = batch.pairs[0].index_select(0, near), batch.pairs[1].index_select(0, near)
-        exponents = c.EtaR * (R[:, None] - self.ShfR.to(R.dtype)) ** 2
-        weight = _RADIAL_FACTOR * cosine_cutoff(R, c.Rcr)
-        terms = torch.exp(-exponents.clamp(max=LARGEST_EXPONENT)) * weight[:, None]
+        scale = math.sqrt(c.EtaR)
+        terms = gaussian((R * scale)[:, None] - (self.ShfR * scale).to(R.dtype))
+        terms *= _RADIAL_FACTOR * cosine_cutoff(R, c.Rcr)[:, None]
         total = terms.new_zeros(batch.atoms * self.elements, self.radial_terms)
-        total = total.index_add(0, i * self.elements + element.index_select(0, j), terms)
-        total = total.index_add(0, j * self.elements + element.index_select(0, i), terms)
+        total.index_add_(0, i * self.elements + element.index_select(0, j), terms)
+        total.index_add_(0, j * self.elements + element.index_select(0, i), terms)
         return total.view(batch.atoms, -1)
 
-    def _angular(self, batch: Batch, element: Tensor) -> Tensor:
-        """G_A: sum over pairs of neighbours j, k of atom i, by their pair of elements."""
-        c = self.constants
-        near = (batch.distances < c.Rca).nonzero().squeeze(1)
-        i, order = batch.pairs[0].index_select(0, near).sort(stable=True)
-        near = near.index_select(0, order)
-        j, R = batch.pairs[1].index_select(0, near), batch.distances.index_select(0, near)
-        x = batch.positions
-        toward = (x.index_select(0, j) - x.index_select(0, i)) / R[:, None]
-        f_c = cosine_cutoff(R, c.Rca)
-        species = element.index_select(0, j)
-        first, second = _pairs_within(torch.bincount(i, minlength=batch.atoms))
-
-        total = R.new_zeros(batch.atoms * self.element_pairs, self.angular_terms)
+    def _fill_angular(self, found: Tensor, batch: Batch, element: Tensor) -> None:
+        """G_A: sum over pairs of neighbours j < k, by pair of elements; into ``found``."""
+        near = (batch.distances < self.constants.Rca).nonzero().squeeze(1)
+        i, j = batch.pairs[0].index_select(0, near), batch.pairs[1].index_select(0, near)
+        # an atom's neighbours stand together, and among them those of one element
+        place, order = (i * self.elements + element.index_select(0, j)).sort(stable=True)
+        i, j = i.index_select(0, order), j.index_select(0, order)
+        R = batch.distances.index_select(0, near.index_select(0, order))
+        x = batch.positions.t()
+        toward = (x.index_select(1, j) - x.index_select(1, i)) / R
+        counts = torch.bincount(place, minlength=batch.atoms * self.elements)
+        counts = counts.view(batch.atoms, self.elements).int()
+        row = 0
         # part by part, so that all that belongs to a part stays in the processor's cache
-        for a, b in zip(first.split(_PART), second.split(_PART), strict=True):
-            cosine = (toward.index_select(0, a) * toward.index_select(0, b)).sum(dim=1)
-            mean = 0.5 * (R.index_select(0, a) + R.index_select(0, b))
-            weight = 2.0 * f_c.index_select(0, a) * f_c.index_select(0, b)
-            pair = species.index_select(0, a) * self.elements + species.index_select(0, b)
-            pair = self.pair_of_elements.view(-1).index_select(0, pair)
-            row = i.index_select(0, a) * self.element_pairs + pair
-            total = total.index_add_(0, row, self._angular_terms(cosine, mean, weight))
-        return total.view(batch.atoms, -1)
+        for atoms, part in zip(found.split(_PART), counts.split(_PART), strict=True):
+            rows = slice(row, row := row + int(part.sum()))
+            shape = self.element_pairs, len(self.constants.ShfA), len(self.constants.ShfZ)
+            atoms.unflatten(1, shape)[:] = self._angular_part(part, R[rows], toward[:, rows])
 
-    def _angular_terms(self, cosine: Tensor, mean: Tensor, weight: Tensor) -> Tensor:
-        """((1 + cos(theta - ShfZ)) / 2)^Zeta exp(-EtaA (mean - ShfA)^2) weight: (t,) -> (t, terms).
+    def _angular_part(self, counts: Tensor, R: Tensor, toward: Tensor) -> Tensor:
+        """G_A of A atoms with N neighbours, which stand by atom, then by element.
 
-        cosine    of the angle between the neighbours, before it is shrunk
-        mean      of the neighbours' distances
+        Returns (A, element_pairs, len(ShfA), len(ShfZ)).
+
+        counts    (A, S) neighbours of each element
+        R         (N,) distances, angstrom
+        toward    (3, N) unit vectors
         """
         c = self.constants
-        cosine = _COSINE_FACTOR * cosine
+        a, b, start = self._two_neighbours(counts)
+        f_c = cosine_cutoff(R, c.Rca)
+        weight = 2.0 * f_c.index_select(0, a) * f_c.index_select(0, b)
+        x, y, z = (one.index_select(0, a) * one.index_select(0, b) for one in toward)
+        angle = self._angle(_COSINE_FACTOR * (x + y + z))
+        scale = math.sqrt(c.EtaA)
+        R = R * (0.5 * scale)
+        mean = R.index_select(0, a) + R.index_select(0, b)
+        radial = gaussian(mean - (self.ShfA * scale).to(R.dtype)[:, None])
+        radial *= weight
+        # sum over triples of radial (outer product) angle, one radial term after another: a bag
+        # is one atom's pair of elements
+        triple = torch.arange(len(a), dtype=torch.int32, device=a.device)
+        total = [
+            nn.functional.embedding_bag(
+                triple, angle, start, mode="sum", per_sample_weights=weights
+            )
+            for weights in radial
+        ]
+        shape = len(counts), self.element_pairs, len(c.ShfZ)
+        return torch.stack([one.view(shape) for one in total], dim=2)
+
+    def _two_neighbours(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Every two neighbours of one atom: (T,) the one, (T,) the other, and a third tensor.
+
+        They stand by atom, then by pair of elements: the third, (A * element_pairs,), tells where
+        those of each begin.
+        """
+        n = counts.flatten()
+        place = (n.cumsum(0, dtype=torch.int32) - n).view_as(counts)
+        first, second = self.first_of_pair, self.second_of_pair
+        n_a, n_b = counts[:, first], counts[:, second]
+        same = first == second
+        triples = torch.where(same, n_a * (n_a - 1) // 2, n_a * n_b).flatten()
+        end = triples.cumsum(0, dtype=torch.int32)
+        start = end - triples
+        # place p among the triples of an atom and a pair of elements -> (place of a, place of b)
+        largest, total = (int(counts.max()), int(end[-1])) if len(n) else (0, 0)
+        place_a, place_b = _places(largest, counts.device)
+        entry = (torch.where(same, 0, n_b) * largest**2).flatten() - start
+        kind = torch.repeat_interleave(triples, output_size=total)
+        entry = entry.index_select(0, kind)
+        entry += torch.arange(total, dtype=torch.int32, device=counts.device)
+        a = place[:, first].flatten().index_select(0, kind)
+        b = place[:, second].flatten().index_select(0, kind)
+        a += place_a.index_select(0, entry)
+        b += place_b.index_select(0, entry)
+        return a, b, start
+
+    def _angle(self, cosine: Tensor) -> Tensor:
+        """((1 + cos(theta - ShfZ)) / 2)^Zeta: cos(theta), (T,) -> (T, len(ShfZ))."""
         sine = torch.sqrt(1.0 - cosine * cosine)  # theta lies between 0 and pi
-        turned = torch.stack([cosine, sine], dim=1) @ self.turn.to(cosine.dtype)
-        angle = _power(0.5 + 0.5 * turned, c.Zeta)
-        exponents = c.EtaA * (mean[:, None] - self.ShfA.to(mean.dtype)) ** 2
-        radial = torch.exp(-exponents.clamp(max=LARGEST_EXPONENT)) * weight[:, None]
-        # every radial with every angular factor: small products broadcast slowly, matrices do not
-        return (radial @ self.repeat_a.to(mean.dtype)) * (angle @ self.repeat_z.to(mean.dtype))
+        direction = torch.stack([cosine, sine]).t()
+        half_turn = self.half_turn.to(cosine.dtype)
+        found = cosine.new_empty(len(cosine), half_turn.shape[1])
+        for into, part in zip(found.split(_CACHED), direction.split(_CACHED), strict=True):
+            _power(torch.mm(part, half_turn, out=into).add_(0.5), self.constants.Zeta)
+        return found
 
 
-def _pairs_within(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions of every two members of one group; groups of ``counts`` members stand in a row."""
-    members = int(counts.sum())
-    position = torch.arange(members, device=counts.device)
-    end = torch.repeat_interleave(counts.cumsum(0), counts)
-    later = end - position - 1  # members of the group behind this one
-    first = torch.repeat_interleave(position, later)
-    started = torch.repeat_interleave(later.cumsum(0) - later, later)
-    second = first + 1 + torch.arange(len(first), device=counts.device) - started
-    return first, second
+@lru_cache(maxsize=16)
+def _places(largest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """How pairs of members of two groups are counted: (largest + 1, largest^2) twice, flat.
+
+    Row w > 0: of two groups, of which the second has w members.  Row 0: of one group, each two
+    once; what belongs to smaller groups comes first.
+    """
+    place = torch.arange(largest**2, device=device)
+    second, first = torch.tril_indices(largest, largest, -1, device=device)
+    rows = [torch.nn.functional.pad(torch.stack([first, second]), (0, largest**2 - len(first)))]
+    rows += [torch.stack([place // w, place % w]) for w in range(1, largest + 1)]
+    a, b = torch.cat(rows, dim=1).int()
+    return a, b
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """base^exponent for 0 <= base <= 1, kept out of the subnormal numbers; by squaring for 2^n."""
-    base = base.clamp(min=math.exp(-LARGEST_EXPONENT / exponent))
+    """base^exponent for 0 <= base <= 1, kept out of the subnormal numbers; by squaring for 2^n.
+
+    The base itself is changed.
+    """
+    base.clamp_(min=math.exp(-LARGEST_EXPONENT / exponent))
     squarings = math.log2(exponent)
     if squarings != int(squarings):
-        return base**exponent
+        return base.pow_(exponent)
     for _ in range(int(squarings)):
-        base = base * base if base.requires_grad else base.mul_(base)
+        base.mul_(base)
     return base

@@ -26,10 +26,7 @@ class GaussianExpansion(nn.Module):
     def forward(self, distances: Tensor) -> Tensor:
         scale = 1.0 / (math.sqrt(2.0) * self.width)
         centres = (self.centres * scale).to(distances.dtype)
-        offsets = (distances * scale)[:, None] - centres
-        if offsets.requires_grad:
-            return torch.exp(-(offsets**2).clamp(max=LARGEST_EXPONENT))
-        return offsets.square_().clamp_(max=LARGEST_EXPONENT).neg_().exp_()
+        return gaussian((distances * scale)[:, None] - centres)
 
 
 class SincExpansion(nn.Module):
@@ -48,6 +45,14 @@ class SincExpansion(nn.Module):
     def forward(self, distances: Tensor) -> Tensor:
         waves = distances[:, None] * self.wave_numbers.to(distances.dtype)
         return torch.sin(waves) / distances[:, None]
+
+
+def gaussian(offsets: Tensor) -> Tensor:
+    """exp(-x^2) up to the largest exponent; into the offsets themselves where they need no
+    gradient."""
+    if offsets.requires_grad:
+        return torch.exp(-(offsets**2).clamp(max=LARGEST_EXPONENT))
+    return offsets.square_().clamp_(max=LARGEST_EXPONENT).neg_().exp_()
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:

@@ -26,7 +26,9 @@ from hpcml.models.layers import (
     ScatterSum,
     Sum,
     Tanh,
+    watched,
 )
+from hpcml.models.neighbours import NeighbourMaximum, Neighbours, NeighbourSum
 from hpcml.models.readout import MoleculeReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
 
@@ -45,10 +47,7 @@ class GraphConvSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class _Convolution(nn.Module):
-    """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i.
-
-    Atoms are sorted by d, so that each set of weights meets its atoms as one matrix.
-    """
+    """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i."""
 
     def __init__(self, inputs: int, outputs: int, largest_degree: int) -> None:
         super().__init__()
@@ -60,23 +59,24 @@ class _Convolution(nn.Module):
         self.add = Sum()
         self.activation = ReLU()
 
-    def forward(self, atoms: Tensor, bonds: Tensor, degree: Tensor) -> Tensor:
-        i, j = bonds
-        summed = self.over_neighbours(self.gather(atoms, j), i, len(atoms))
-        order = degree.argsort(stable=True)
-        counts = torch.bincount(degree, minlength=len(self.own)).tolist()
-        own = self.gather(atoms, order).split(counts)
-        neighbours = self.gather(summed, order).split(counts)
+    def forward(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
+        summed = self._sum(atoms, bonded)
         rows = []
-        for d, count in enumerate(counts):
-            if not count:
-                continue
-            row = self.own[d](own[d])
-            if d > 0:  # an atom by itself has no neighbours to add
-                row = self.add(row, self.neighbours[d - 1](neighbours[d]))
+        for degree, itself, neighbours in bonded.blocks(atoms, summed):
+            row = self.own[degree](itself)
+            if degree > 0:  # an atom by itself has no neighbours to add
+                row = self.add(row, self.neighbours[degree - 1](neighbours))
             rows.append(row)
-        new: Tensor = self.activation(self.gather(torch.cat(rows), order.argsort()))
+        new: Tensor = self.activation(torch.cat(rows))
         return new
+
+    def _sum(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
+        if not watched((self.gather, Gather), (self.over_neighbours, ScatterSum)):
+            total: Tensor = NeighbourSum.apply(atoms, bonded)
+            return total
+        i, j = bonded.bonds
+        summed: Tensor = self.over_neighbours(self.gather(atoms, j), i, len(atoms))
+        return summed
 
 
 class _Pool(nn.Module):
@@ -87,9 +87,12 @@ class _Pool(nn.Module):
         self.gather = Gather()
         self.largest = ScatterMax()
 
-    def forward(self, atoms: Tensor, bonds: Tensor) -> Tensor:
+    def forward(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
+        if not watched((self.gather, Gather), (self.largest, ScatterMax)):
+            largest: Tensor = NeighbourMaximum.apply(atoms, bonded)
+            return largest
         itself = torch.arange(len(atoms), device=atoms.device)
-        i, j = torch.cat([itself.expand(2, -1), bonds], dim=1)
+        i, j = torch.cat([itself.expand(2, -1), bonded.bonds], dim=1)
         pooled: Tensor = self.largest(self.gather(atoms, j), i, len(atoms))
         return pooled
 
@@ -106,6 +109,7 @@ class GraphConv(nn.Module):
         self.largest_degree = settings.largest_degree
         widths = (len(ATOM_FEATURES), *settings.hidden)
         self.atom_input = Input("atom")
+        self.by_degree = Gather()
         self.convolutions = nn.ModuleList(
             _Convolution(*width, settings.largest_degree)
             for width in zip(widths, settings.hidden, strict=False)
@@ -115,6 +119,7 @@ class GraphConv(nn.Module):
         self.dense = nn.Sequential(
             Linear(widths[-1], settings.dense), ReLU(), BatchNorm(settings.dense)
         )
+        self.as_before = Gather()
         self.over_atoms = ScatterSum()
         self.largest_atom = ScatterMax()
         self.concatenate = Concatenate()
@@ -122,20 +127,29 @@ class GraphConv(nn.Module):
         self.head = Linear(2 * settings.dense, scaling.targets)
         self.readout = MoleculeReadout(scaling)
 
-    def representation(self, batch: Batch) -> Tensor:
-        """The atoms' final features, (A, dense); InputError for an atom with too many bonds."""
+    def _final(self, batch: Batch) -> tuple[Tensor, Neighbours]:
+        """The atoms' final features, by falling number of bonds, and which atom stands where.
+
+        So each set of weights meets its atoms as one matrix.  InputError for an atom with too
+        many bonds.
+        """
         assert batch.bonds is not None
-        degree = torch.bincount(batch.bonds[0], minlength=batch.atoms)
-        if int(degree.max()) > self.largest_degree:
+        bonded = Neighbours.of(batch.bonds, batch.atoms)
+        if len(bonded.columns) > self.largest_degree:
             raise InputError(
-                f"graphconv: an atom has {int(degree.max())} bonds, more than largest_degree "
+                f"graphconv: an atom has {len(bonded.columns)} bonds, more than largest_degree "
                 f"{self.largest_degree}"
             )
-        atoms = self.atom_input(batch.atom_features)
+        atoms = self.by_degree(self.atom_input(batch.atom_features), bonded.order)
         layers = zip(self.convolutions, self.norms, self.pools, strict=True)
         for convolution, norm, pool in layers:
-            atoms = pool(norm(convolution(atoms, batch.bonds, degree)), batch.bonds)
-        final: Tensor = self.dense(atoms)
+            atoms = pool(norm(convolution(atoms, bonded)), bonded)
+        return self.dense(atoms), bonded
+
+    def representation(self, batch: Batch) -> Tensor:
+        """The atoms' final features, (A, dense); InputError for an atom with too many bonds."""
+        atoms, bonded = self._final(batch)
+        final: Tensor = self.as_before(atoms, bonded.place)
         return final
 
     def atomic_terms(self, batch: Batch) -> Tensor:
@@ -143,10 +157,11 @@ class GraphConv(nn.Module):
         raise InputError("graphconv has no atomic terms")
 
     def forward(self, batch: Batch) -> Tensor:
-        atoms = self.representation(batch)
+        atoms, bonded = self._final(batch)
+        molecule = batch.molecule.index_select(0, bonded.order)
         molecules = self.concatenate(
-            self.over_atoms(atoms, batch.molecule, batch.size),
-            self.largest_atom(atoms, batch.molecule, batch.size),
+            self.over_atoms(atoms, molecule, batch.size),
+            self.largest_atom(atoms, molecule, batch.size),
         )
         prediction: Tensor = self.readout(self.head(self.tanh(molecules)), batch)
         return prediction

@@ -219,9 +219,9 @@ class _ScatterMax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         values, index, largest = ctx.saved_tensors
-        wins = (values == largest.index_select(0, index)).to(values.dtype)
-        winners = torch.zeros_like(largest).index_add(0, index, wins).clamp(min=1.0)
-        return wins * (gradients[0] / winners).index_select(0, index), None, None
+        wins = largest.index_select(0, index).eq_(values)  # one or zero
+        winners = torch.zeros_like(largest).index_add_(0, index, wins).clamp_(min=1.0)
+        return wins.mul_((gradients[0] / winners).index_select(0, index)), None, None
 
 
 class ScatterMax(nn.Module):

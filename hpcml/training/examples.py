@@ -98,25 +98,27 @@ class PackedExamples:
             size=len(rows),
             pairs=_both_ways(half),
             distances=torch.from_numpy(np.concatenate([distances, distances])).to(dtype),
-            atom_features=self._features("atom_features", atoms, dtype),
-            pair_features=self._features(
-                "pair_features", _ranges(self._pairs, rows), dtype, twice=True
-            ),
+            atom_features=self._features("atom_features", self._atoms, rows, dtype),
+            pair_features=self._features("pair_features", self._pairs, rows, dtype, copies=2),
             bonds=bonds,
         )
 
     def _features(
-        self, name: str, rows: NDArray[np.int64], dtype: torch.dtype, *, twice: bool = False
+        self,
+        name: str,
+        cuts: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        dtype: torch.dtype,
+        copies: int = 1,
     ) -> Tensor | None:
-        """Rows of a table, once or once again below themselves; None where not asked for."""
+        """A table's entries of these rows, copies below one another; None where not asked for."""
         if name not in self._tables:
             return None
-        count = len(rows)
-        out = np.empty((2 * count if twice else count, _WIDTHS[name]), dtype=np.float32)
-        self._tables[name].read(rows, out[:count])
-        if twice:
-            out[count:] = out[:count]
-        return torch.from_numpy(out).to(dtype)
+        entries = _ranges(cuts, rows)
+        out = np.empty((copies, len(entries), _WIDTHS[name]), dtype=np.float32)
+        self._tables[name].read(entries, out[0])
+        out[1:] = out[0]
+        return torch.from_numpy(out).flatten(end_dim=1).to(dtype)
 
 
 def pack(examples: Sequence[Example], inputs: frozenset[str], world: World) -> Arrays:

@@ -14,9 +14,10 @@ from hpcml.training.settings import TrainSettings
 def make_optimizer(
     settings: TrainSettings, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101)."""
+    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), all weights in one pass."""
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    rate, decay = settings.learning_rate, settings.weight_decay
+    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 def learning_rate(settings: TrainSettings, epoch: float, reductions: int) -> float:

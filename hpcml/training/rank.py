@@ -1,18 +1,35 @@
-"""One rank of an MPI program of ours: how it is asked to stop, and how it ends."""
+"""One rank of an MPI program of ours: the memory it keeps, how it is asked to stop, how it ends."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hpcml.errors import HpcmlError, InputError, SettingsError
 
 DONE, FAILED, WRONG_SETTINGS, STOPPED = 0, 1, 2, 85
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MOST_WITHOUT_MMAP = 32 * 2**20  # bytes; glibc takes no more
+
+
+def keep_freed_memory() -> None:
+    """From now on what is freed stays with the process, as the next step needs as much again.
+
+    glibc would hand large blocks back to the system, and take them anew as pages to be zeroed:
+    a fifth to a third of the time of a step on a CPU.  Other C libraries are left as they are.
+    """
+    with suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MOST_WITHOUT_MMAP)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def stop_asked() -> Callable[[], bool]:
@@ -32,11 +49,12 @@ def settings_text(path: Path) -> bytes:
 
 
 def end_by(stage: str, main: Callable[[], int]) -> None:
-    """End the process by ``main``'s exit code, or by one clear line.
+    """Run ``main``, and end the process by its exit code, or by one clear line.
 
     An error leaves by os._exit: a rank that tidied up would wait for the others, and they for
     it.  The launcher sees the exit code and ends them.
     """
+    keep_freed_memory()
     try:
         code = main()
     except Exception as error:

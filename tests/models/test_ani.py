@@ -70,6 +70,22 @@ def test_environments_equal_the_paper(make_model, make_batch, reference):
     np.testing.assert_allclose(model.aev(batch, element), plain, atol=1e-13)
 
 
+def test_environments_of_few_atoms_and_of_many(make_model, make_batch, reference):
+    """Molecules without an angle, and more atoms than are taken at once."""
+    model = make_model("ani")
+    one = Molecule([8], [[0.0, 0.0, 0.0]])
+    two = Molecule([1, 6], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]])
+    for few in ([one], [two], [one, two]):
+        batch = make_batch(model, few)
+        element = torch.tensor([(1, 6, 7, 8).index(z) for z in batch.numbers.tolist()])
+        plain = np.concatenate([plain_aev(molecule) for molecule in few])
+        np.testing.assert_allclose(model.aev(batch, element), plain, atol=1e-13)
+    once = model(make_batch(model, reference[0])).detach()
+    many = 1 + 4096 // sum(len(molecule) for molecule in reference[0])
+    again = model(make_batch(model, reference[0] * many)).detach()
+    torch.testing.assert_close(again, once.repeat(many, 1))
+
+
 def test_published_network_gives_torchani_s_energies(published, make_batch, reference):
     molecules, energies = reference
     single = published.float()

@@ -233,7 +233,7 @@ class _Campaign:
             logs=str(self.run_folder.logs),
             scratch=site.scratch_folder,
             rows_per_shard=site.rows_per_shard,
-            pin=site.pin,
+            pin=site.pins,
             large_functions=site.large_functions,
             large_ranks=site.large_ranks,
             deadline=deadline,

@@ -31,7 +31,10 @@ from hpcml.store import Row, ShardWriter
 if TYPE_CHECKING:
     from hpcml.campaign.worker import Mail
 
-_SHORTEST_NAP, _LONGEST_NAP = 0.0002, 0.010  # seconds between looks at MPI's messages
+# Seconds between looks at MPI's messages: a tenth of the time waited so far, so that nobody waits
+# much longer than it must; but while Psi4 computes, each look takes from its core.
+_SHORTEST_NAP, _LONGER = 0.0002, 1.1
+_LONGEST_NAP, _LONGEST_NAP_UNASKED = 0.004, 0.05
 _SECONDS_BETWEEN_CHECKS = 1.0
 _SECONDS_TO_TIDY = 5.0
 
@@ -125,13 +128,18 @@ class Rank:
                 # Wakes at once when Psi4 answers; MPI's messages wait for the nap's end.
                 watched = [] if self.stopping else [self.keeper.inbox.descriptor]
                 select.select(watched, [], [], nap)
-                nap = min(2 * nap, _LONGEST_NAP)
+                nap = min(_LONGER * nap, self._longest_nap())
         if self.dispatcher is not None:
             desk = self.dispatcher.desk
             desk.report("stopped" if desk.left() else "finished")
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.signalled = True
+
+    def _longest_nap(self) -> float:
+        """Somebody may wait for this rank, or it for somebody; else only a stop can come."""
+        shares = self.assignment is None or self.assignment.shared
+        return _LONGEST_NAP if shares or self.dispatcher is not None else _LONGEST_NAP_UNASKED
 
     def _at_end(self) -> bool:
         if not self.stopping:

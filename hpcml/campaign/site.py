@@ -40,7 +40,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     address         host name or address under which pilot jobs reach the login node;
                     empty: its host name
     scratch         for Psi4's files; empty: $TMPDIR, else /tmp
-    pin             give each rank's calculations cores of their own
+    pin             give each rank's calculations cores of their own; unset: in a job, but not on
+                    this machine (local), where another program's ranks may have the same cores
     tries           calculations of one molecule before it counts as failed
     hang_seconds    after which a calculation counts as hung, as long as too little is known
                     to expect less
@@ -79,7 +80,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     mpi_options: tuple[str, ...] = ()
     address: str = ""
     scratch: str = ""
-    pin: bool = True
+    pin: bool | None = None
     tries: int = 4
     hang_seconds: float = 14400.0
     molecules_per_process: int = 500
@@ -148,6 +149,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def seconds(self) -> float:
         """The walltime in seconds; infinite where there is none."""
         return seconds(self.walltime) if self.walltime else float("inf")
+
+    @property
+    def pins(self) -> bool:
+        return self.kind != "local" if self.pin is None else self.pin
 
     @property
     def scratch_folder(self) -> str:

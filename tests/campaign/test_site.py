@@ -34,3 +34,10 @@ def test_inside_a_job_a_cluster_is_the_jobs_nodes():
     assert (inside.kind, inside.nodes, inside.blocks, inside.ranks) == ("allocation", 8, 1, 32)
     local = Site()
     assert local.here({"SLURM_JOB_ID": "7"}) is local
+
+
+def test_cores_are_fixed_in_a_job_and_not_on_a_machine_that_others_use_too():
+    assert Site(**CLUSTER).pins
+    assert not Site().pins
+    assert Site(pin=True).pins
+    assert not Site(**CLUSTER, pin=False).pins

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, linear, second_order, shares, units, vibrations
+from hpcml.response.fock import FockResponse
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import ResponseProperties
+from hpcml.response.quadratic import FirstOrder
 from hpcml.response.reference import Reference, Resources, ground_state
 from hpcml.response.spread import Communicator, on_root
 from hpcml.response.surface import open_surface
@@ -132,22 +134,12 @@ def _electronic_shares(
     molecule: Molecule, reference: Reference, found: Tensors
 ) -> dict[str, Array]:
     """Shares of alpha_iso and of static beta_parallel, of those that were computed."""
-    fock = found.fock
-    if fock is None or not found.static:
+    if found.densities is not None:
+        first, second = found.densities
+    elif found.fock is not None and found.static:
+        first, second = _analytic_densities(reference, found.fock, found.static)
+    else:  # nothing electronic was asked for
         return {}
-
-    def solve(right_sides: Array) -> Array:
-        solution = linear.solve(
-            fock.gaps,
-            right_sides,
-            np.zeros(1),
-            fock.plus_product,
-            fock.minus_product,
-            convergence=_SECOND_ORDER_CONVERGENCE,
-        )
-        return 0.5 * solution.plus[:, 0]
-
-    first, second = second_order.densities(fock, found.static, reference.matrices, solve)
     numbers, positions = molecule.numbers, molecule.positions / units.ANGSTROM
     by_atom = {}
     for alpha in found.polarizability:
@@ -165,3 +157,22 @@ def _electronic_shares(
                 positions,
             )
     return by_atom
+
+
+def _analytic_densities(
+    reference: Reference, fock: FockResponse, static: list[list[FirstOrder]]
+) -> tuple[Array, Array]:
+    """Densities of first (3, n, n) and second order (3, 3, n, n) in static fields."""
+
+    def solve(right_sides: Array) -> Array:
+        solution = linear.solve(
+            fock.gaps,
+            right_sides,
+            np.zeros(1),
+            fock.plus_product,
+            fock.minus_product,
+            convergence=_SECOND_ORDER_CONVERGENCE,
+        )
+        return 0.5 * solution.plus[:, 0]
+
+    return second_order.densities(fock, static, reference.matrices, solve)

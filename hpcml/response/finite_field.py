@@ -1,4 +1,4 @@
-"""Static alpha and beta from dipole moments in finite fields.
+"""Static response from calculations in finite fields: alpha, beta, densities of both orders.
 
 For functionals whose response has no analytic form here (see ``reference``), and as the slow,
 independent check of everything that has.
@@ -22,27 +22,31 @@ STEP = 2e-3
 """Field in hartree / (e bohr): an error of F^4 and a dipole good to 1e-8 weigh the same there."""
 
 
-def derivatives(dipole: Callable[[Array], Array], step: float = STEP) -> tuple[Array, Array]:
-    """alpha (3, 3) and beta (3, 3, 3) of ``dipole``: field (3,) -> dipole (3,), atomic units."""
-    at_rest = dipole(np.zeros(3))
-    near, far = (_differences(dipole, at_rest, field) for field in (step, 2.0 * step))
-    alpha, beta = ((4.0 * a - b) / 3.0 for a, b in zip(near, far, strict=True))
-    return alpha, beta
+def derivatives(quantity: Callable[[Array], Array], step: float = STEP) -> tuple[Array, Array]:
+    """First (..., 3) and second (..., 3, 3) derivatives of a quantity: field (3,) -> array (...).
+
+    Of the dipole (3,) that is alpha (3, 3) and beta (3, 3, 3); atomic units.
+    """
+    at_rest = quantity(np.zeros(3))
+    near, far = (_differences(quantity, at_rest, field) for field in (step, 2.0 * step))
+    first, second = ((4.0 * a - b) / 3.0 for a, b in zip(near, far, strict=True))
+    return first, second
 
 
 def _differences(
-    dipole: Callable[[Array], Array], at_rest: Array, step: float
+    quantity: Callable[[Array], Array], at_rest: Array, step: float
 ) -> tuple[Array, Array]:
     """First and second central differences of one step."""
     unit = np.eye(3)
-    alpha, beta = np.empty((3, 3)), np.empty((3, 3, 3))
+    first, second = np.empty((*at_rest.shape, 3)), np.empty((*at_rest.shape, 3, 3))
     for j in range(3):
-        forward, backward = dipole(step * unit[j]), dipole(-step * unit[j])
-        alpha[:, j] = (forward - backward) / (2.0 * step)
-        beta[:, j, j] = (forward - 2.0 * at_rest + backward) / step**2
+        forward, backward = quantity(step * unit[j]), quantity(-step * unit[j])
+        first[..., j] = (forward - backward) / (2.0 * step)
+        second[..., j, j] = (forward - 2.0 * at_rest + backward) / step**2
     for j in range(3):
         for k in range(j):
-            both = dipole(step * (unit[j] + unit[k])) + dipole(-step * (unit[j] + unit[k]))
+            both = quantity(step * (unit[j] + unit[k])) + quantity(-step * (unit[j] + unit[k]))
             mixed = (both - 2.0 * at_rest) / step**2
-            beta[:, j, k] = beta[:, k, j] = 0.5 * (mixed - beta[:, j, j] - beta[:, k, k])
-    return alpha, beta
+            second[..., j, k] = 0.5 * (mixed - second[..., j, j] - second[..., k, k])
+            second[..., k, j] = second[..., j, k]
+    return first, second

@@ -128,14 +128,15 @@ class Kernel:
             values = point.block.values
             densities = self._first_order_densities(point, columns, count, values)
             scalar, vector = _potential(point, densities)
-            rows, columns_of = np.ix_(point.block.functions, point.block.functions)
-            for matrix, scalar_s, vector_s in zip(matrices, scalar, vector, strict=True):
-                weighted = (0.5 * scalar_s)[:, :, None] * values[0]
-                for component, gradient in zip(vector_s, values[1:], strict=True):
-                    weighted += component[:, :, None] * gradient
-                half = values[0].T @ weighted
-                matrix[:, rows, columns_of] += half + half.transpose(0, 2, 1)
-        return matrices
+            place = np.ix_(point.block.functions, point.block.functions)
+            weighted, part = np.empty_like(values[0]), np.empty_like(values[0])
+            for s, k in np.ndindex(len(matrices), count):
+                np.multiply(0.5 * scalar[s, k, :, None], values[0], out=weighted)
+                for x, gradient in enumerate(values[1:]):
+                    np.multiply(vector[s, x, k, :, None], gradient, out=part)
+                    weighted += part
+                matrices[s][k][place] += values[0].T @ weighted
+        return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
     def third_order(
         self, first_order: Sequence[Array], triples: Sequence[tuple[int, int, int]]

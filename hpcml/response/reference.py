@@ -40,6 +40,9 @@ _TRIALS_PER_EQUATION = 8
 _GRID_OPTIONS = ("dft_radial_points", "dft_spherical_points")
 _LEAST_MEMORY_MB = 250  # Psi4's own floor
 
+# Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large.
+_CONVERGENCE_IN_FIELDS = 1e-9
+
 # Of the memory that the SCF's integrals leave: the rest is for trial vectors and work arrays.
 _INTEGRALS_MEMORY, _KERNEL_MEMORY = 0.5, 0.3
 
@@ -82,15 +85,12 @@ class Reference:
     @property
     def why_not_analytic(self) -> str:
         """Why the response of this functional needs finite fields; empty where it does not."""
-        functional = self._wavefunction.functional()
-        if functional.is_meta():
+        if self._wavefunction.functional().is_meta():
             return "Psi4 has no second derivatives of meta-GGA functionals"
-        if functional.needs_vv10():
-            return "Psi4 has no response of the VV10 non-local correlation"
         return ""
 
-    def dipole_in_field(self, field: Array) -> Array:
-        """The dipole (3,) of the same molecule in a field (3,), hartree / (e bohr)."""
+    def density_in_field(self, field: Array) -> Array:
+        """Density (n, n) of all electrons in a field (3,), hartree / (e bohr)."""
         psi4 = _psi4()
         # Psi4 adds + strength * mu to the Hamiltonian: a field of minus the strength
         psi4.set_options(
@@ -99,18 +99,20 @@ class Reference:
                 "perturb_with": "dipole",
                 "perturb_dipole": [-float(component) for component in field],
                 "guess": "read",
+                "d_convergence": min(self._level.scf_convergence, _CONVERGENCE_IN_FIELDS),
+                "e_convergence": 1e-11,
             }
         )
         try:
             _, wavefunction = psi4.energy(
-                self_consistent.method_name(self._level), molecule=self._molecule, return_wfn=True
+                self_consistent.method_name(self._level),
+                molecule=self._molecule,
+                return_wfn=True,
             )
         finally:
-            psi4.set_options({"perturb_h": False})
-        density = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
-        at_rest = np.array(self._wavefunction.Da()) + np.array(self._wavefunction.Db())
-        change: Array = np.einsum("xmn,mn->x", self.dipole_integrals, density - at_rest)
-        return self.dipole + change
+            psi4.set_options({"perturb_h": False, **self_consistent.thresholds(self._level)})
+        density: Array = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
+        return density
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """Coulomb and exchange of first-order densities, by the fastest way that memory allows.
@@ -415,6 +417,12 @@ def _check_method(psi4: Any, level: Level) -> None:
         raise SettingsError(
             f"method {level.method!r} is neither HF nor a functional of this Psi4"
             + (f"; near: {', '.join(near)}" if near else "")
+        )
+    if psi4.driver.dft.build_superfunctional(name, True)[0].needs_vv10():
+        raise SettingsError(
+            f"method {level.method!r} has the non-local correlation VV10, of which Psi4 gives "
+            "neither the response nor gradients; choose a functional without it (wB97X for "
+            "wB97X-V)"
         )
 
 

@@ -69,7 +69,7 @@ def _corrects(psi4: Any, level: Level) -> bool:
     if psi4.core.get_global_option("SCF_TYPE") == "DIRECT":  # Psi4 starts these by fitting
         return False
     functional, dispersion = psi4.driver.dft.build_superfunctional(method_name(level), True)
-    return not (dispersion or functional.is_meta() or functional.needs_vv10())
+    return not (dispersion or functional.is_meta())
 
 
 def _corrected(psi4: Any, molecule: Any, level: Level) -> tuple[float, Any]:

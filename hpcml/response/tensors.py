@@ -60,6 +60,7 @@ class Tensors:
 
     static        first order in a static field: [channel][axis]; empty where not analytic
     fock          the response equations that gave them
+    densities     of first (3, n, n) and second order (3, 3, n, n), where finite fields gave them
     provenance    JSON-able
     """
 
@@ -67,6 +68,7 @@ class Tensors:
     hyperpolarizability: list[Hyperpolarizability] = field(default_factory=list)
     static: list[list[FirstOrder]] = field(default_factory=list)
     fock: FockResponse | None = None
+    densities: tuple[Array, Array] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -243,12 +245,20 @@ def _by_finite_field(reference: Reference, level: Level, wanted: _Wanted) -> Ten
             f"{level.label}: only static properties are possible here, because "
             f"{reference.why_not_analytic}; leave the frequencies out or choose another functional"
         )
-    alpha, beta = finite_field.derivatives(reference.dipole_in_field)
+    if len(reference.channels) > 1:
+        raise SettingsError(
+            f"{level.label}: {reference.why_not_analytic}, and the SCF of one with an open shell "
+            "stalls above the precision that finite fields need; choose a GGA or a hybrid of one"
+        )
+    first, second = finite_field.derivatives(reference.density_in_field)
+    alpha = np.einsum("imn,mnj->ij", reference.dipole_integrals, first)
+    beta = np.einsum("imn,mnjk->ijk", reference.dipole_integrals, second)
     return Tensors(
         polarizability=[Polarizability(0.0, _symmetric(alpha)) for _ in wanted.alphas],
         hyperpolarizability=[
             Hyperpolarizability(process, triple, beta) for process, triple in wanted.processes
         ],
+        densities=(np.moveaxis(first, -1, 0), np.moveaxis(second, (-2, -1), (0, 1))),
         provenance={
             "response": f"finite field, because {reference.why_not_analytic}",
             "finite_field_step": finite_field.STEP,

@@ -44,6 +44,8 @@ def test_atoms_on_top_of_each_other_are_named() -> None:
         (Level(method="B3LIP", basis="STO-3G"), "b3lyp"),
         (Level(method="MP2", basis="STO-3G"), "neither HF nor a functional"),
         (Level(method="B2PLYP", basis="STO-3G"), "double hybrid"),
+        (Level(method="wB97X-V", basis="STO-3G"), "VV10.*wB97X for"),
+        (Level(method="B3LYP-NL", basis="STO-3G"), "VV10"),
         (Level(method="HF", basis="STO-9G"), "STO-9G"),
     ],
 )

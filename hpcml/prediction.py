@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,48 +14,73 @@ from hpcml.errors import InputError
 from hpcml.models import collate, example
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.relevance import LEDGER, ExplainSettings, explain_by
-from hpcml.training import applicability, load_model, predict
+from hpcml.store import Dataset
+from hpcml.training import Ensemble, applicability, levels, load_ensemble
 
 
 def predict_file(model_folder: Path, source: Path, *, explain: bool) -> tuple[str, list[str]]:
-    """Predictions for the molecules of a file: (CSV text, one line for each that has none).
+    """Predictions for the molecules of a file or a data set.
 
-    Columns: name, key, one of each target headed by "label [unit]", warnings (applicability).
-    With ``explain`` also, for the first target and in its unit, what the ledger holds beside the
-    atoms, and the relevance of each atom as "C:1.25 H:0.31 ..." in the molecule's own order.
+    Returns (CSV text, one line for each molecule that has none).  Columns: name, key, one of each
+    target headed by "label [unit]", for an ensemble (whose mean it is) also one of each headed by
+    "uncertainty label [unit]" (one standard deviation, calibrated), the level of theory that was
+    learned, and warnings (applicability).  With ``explain`` also, for the first target and in its
+    unit, what the ledger holds beside the atoms, and the relevance of each atom as
+    "C:1.25 H:0.31 ..." in the molecule's own order.
     """
-    model, info = load_model(model_folder)
-    header = ["name", "key"]
-    header += [f"{target} [{unit}]" for target, unit in zip(info.targets, info.units, strict=True)]
-    header += ["warnings", *([*LEDGER, "relevance"] if explain else [])]
+    ensemble = load_ensemble(model_folder)
+    info = ensemble.info
+    targets = [f"{label} [{unit}]" for label, unit in zip(info.targets, info.units, strict=True)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
+    table.writerow(
+        [
+            *("name", "key", *targets),
+            *(f"uncertainty {target}" for target in targets if ensemble.factors is not None),
+            *("level", "warnings", *([*LEDGER, "relevance"] if explain else [])),
+        ]
+    )
     failed: list[str] = []
-    for record in read(source):
+    for record, level in _records(source):
         if isinstance(record, Defect):
             failed.append(str(record))
             continue
+        name = record.name or record.formula
         try:
-            values = predict(model, [record])[0]
-            row: list[object] = [record.name or record.formula, record.key]
-            row += [f"{value:.6g}" for value in values]
-            row.append("; ".join(applicability(info, record)))
+            row: list[object] = [name, record.key]
+            for values in ensemble.predict([record]):
+                row += [] if values is None else [f"{value:.6g}" for value in values[0]]
+            row += [info.level, "; ".join(applicability(info, record, level))]
             if explain:
-                row += _explained(model, record)
+                row += _explained(ensemble, record)
         except InputError as error:
-            failed.append(f"{source}: {record.name or record.formula}: {error}")
+            failed.append(f"{source}: {name}: {error}")
             continue
         table.writerow(row)
     return text.getvalue(), failed
 
 
-def _explained(model: nn.Module, molecule: Molecule) -> list[object]:
-    """The ledger's terms, and each atom's relevance in words."""
+def _records(source: Path) -> Iterator[tuple[Molecule | Defect, str]]:
+    """Molecules of a file or a data set, each with the level of its values where it has any."""
+    if not source.is_dir():
+        yield from ((record, "") for record in read(source))
+        return
+    dataset = Dataset.open(source)
+    yield from zip(dataset.molecules, levels(dataset), strict=True)
+
+
+def _explained(ensemble: Ensemble, molecule: Molecule) -> list[object]:
+    """The ledger's terms, and each atom's relevance in words; of an ensemble the members' mean."""
+    found = [_explained_by(model, molecule) for model in ensemble.models]
+    ledger = np.mean([one for one, _ in found], axis=0)
+    atoms = np.mean([one for _, one in found], axis=0)
+    words = [f"{s}:{value:.5g}" for s, value in zip(molecule.symbols, atoms, strict=True)]
+    return [*(f"{value:.6g}" for value in ledger), " ".join(words)]
+
+
+def _explained_by(model: nn.Module, molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
+    """One network's ledger, and (n,) relevance of the atoms."""
     dtype = next(model.parameters()).dtype
     batch = collate([example(molecule, model.inputs)], dtype)  # type: ignore[arg-type]
     found = explain_by(model, batch, ExplainSettings())
-    ledger = np.asarray(found.ledger.cpu())[0]
-    atoms = found.atoms.cpu().numpy()
-    words = [f"{s}:{value:.5g}" for s, value in zip(molecule.symbols, atoms, strict=True)]
-    return [*(f"{value:.6g}" for value in ledger), " ".join(words)]
+    return found.ledger.cpu().numpy()[0], found.atoms.cpu().numpy()

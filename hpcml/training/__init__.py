@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 from hpcml.training.settings import Target, TrainSettings
 
 if TYPE_CHECKING:
-    from hpcml.training.ensemble import predict_ensemble
+    from hpcml.training.data import levels
+    from hpcml.training.ensemble import Ensemble, load_ensemble, predict_ensemble
     from hpcml.training.model_file import ModelInfo, load_model
     from hpcml.training.prediction import applicability, predict
     from hpcml.training.stage import train
 
 _PLACES = {
+    "Ensemble": "ensemble",
     "ModelInfo": "model_file",
     "applicability": "prediction",
+    "levels": "data",
+    "load_ensemble": "ensemble",
     "load_model": "model_file",
     "predict": "prediction",
     "predict_ensemble": "ensemble",
@@ -33,10 +37,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Ensemble",
     "ModelInfo",
     "Target",
     "TrainSettings",
     "applicability",
+    "levels",
+    "load_ensemble",
     "load_model",
     "predict",
     "predict_ensemble",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,6 +127,22 @@ def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:
     if target.name == "dipole":
         return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
     return dataset.scalar(target.name, process=target.process, frequency=target.frequency)
+
+
+def levels(dataset: Dataset) -> list[str]:
+    """The level of theory of each row, "B3LYP/6-31G(d)"; "" where it is not told."""
+    found: dict[str, str] = {}
+    for text in set(dataset.texts("provenance")):
+        told = msgspec.json.decode(text, type=_Level) if text else _Level()
+        found[text] = "/".join(filter(None, (told.method, told.basis)))
+    return [found[text] for text in dataset.texts("provenance")]
+
+
+class _Level(msgspec.Struct):
+    """What a row's provenance says of its level, among other things."""
+
+    method: str = ""
+    basis: str = ""
 
 
 def short_unit(unit: str) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
@@ -107,6 +109,46 @@ def write_ensemble(folder: Path, members: int, labels: Sequence[str]) -> dict[st
     return found
 
 
+@dataclass(frozen=True)
+class Ensemble:
+    """Trained networks whose mean is the prediction.
+
+    models     the members
+    factors    (T,) from their spread to the uncertainty; None for a single network, which has none
+    info       of the first
+    """
+
+    models: list[nn.Module]
+    factors: Array | None
+    info: ModelInfo
+
+    def predict(self, molecules: Sequence[Molecule]) -> tuple[Array, Array | None]:
+        """Mean and uncertainty (one standard deviation), both (M, T) in the targets' units.
+
+        Raises InputError for a molecule that the networks' features cannot be made for.
+        """
+        predicted = np.stack([predict(model, molecules) for model in self.models])
+        uncertainty = None if self.factors is None else spread(predicted) * self.factors
+        return predicted.mean(axis=0), uncertainty
+
+
+def load_ensemble(folder: Path | str) -> Ensemble:
+    """The finished ensemble of a model folder, or its only network.
+
+    Raises InputError where there is neither.
+    """
+    folder = Path(folder)
+    path = folder / ENSEMBLE_JSON
+    if not path.exists():
+        model, info = load_model(folder)
+        return Ensemble([model], None, info)
+    found = msgspec.json.decode(path.read_bytes())
+    loaded = [load_model(member_folder(folder, number)) for number in range(found["members"])]
+    info = loaded[0][1]
+    factors = np.array([found["factor"][label] for label in info.targets])
+    return Ensemble([model for model, _ in loaded], factors, info)
+
+
 def predict_ensemble(
     folder: Path | str, molecules: Sequence[Molecule]
 ) -> tuple[Array, Array, ModelInfo]:
@@ -114,16 +156,11 @@ def predict_ensemble(
 
     Raises InputError where the folder holds no finished ensemble.
     """
-    folder = Path(folder)
-    try:
-        found = msgspec.json.decode((folder / ENSEMBLE_JSON).read_bytes())
-    except OSError:
-        raise InputError(f"{folder}: no ensemble there (train with members = 2 or more)") from None
-    loaded = [load_model(member_folder(folder, number)) for number in range(found["members"])]
-    info = loaded[0][1]
-    predicted = np.stack([predict(model, molecules) for model, _ in loaded])
-    factors = np.array([found["factor"][label] for label in info.targets])
-    return predicted.mean(axis=0), spread(predicted) * factors, info
+    ensemble = load_ensemble(folder)
+    mean, uncertainty = ensemble.predict(molecules)
+    if uncertainty is None:
+        raise InputError(f"{folder}: no ensemble there (train with members = 2 or more)")
+    return mean, uncertainty, ensemble.info
 
 
 def _positive(widths: Array) -> Array:

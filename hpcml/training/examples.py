@@ -47,7 +47,7 @@ class _Table:
     def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
         """Some rows into ``out``, (len(rows), F)."""
         for columns, values in ((self.small_columns, self.small), (self.other_columns, self.other)):
-            out[:, _together(columns)] = values[rows]
+            out[:, _together(columns)] = values.take(rows, axis=0)
 
 
 class PackedExamples:
@@ -79,12 +79,12 @@ class PackedExamples:
         sizes = self._atoms[rows + 1] - self._atoms[rows]
         starts = np.cumsum(sizes) - sizes
         atoms = _ranges(self._atoms, rows)
-        positions = self._positions[atoms]
+        positions = self._positions.take(atoms, axis=0)
         half = np.empty((2, 0), dtype=np.int64)
         if self.inputs & {"pairs", "pair_features"}:
             upper = [_upper_triangle(n) + start for n, start in zip(sizes, starts, strict=True)]
             half = np.concatenate(upper, axis=1)
-        difference = positions[half[0]] - positions[half[1]]
+        difference = positions.take(half[0], axis=0) - positions.take(half[1], axis=0)
         distances = np.sqrt((difference * difference) @ np.ones(3))
         bonds = None
         if "bonds" in self.inputs:
@@ -92,7 +92,7 @@ class PackedExamples:
             ends = self._bond_ends[_ranges(self._bonds, rows)].astype(np.int64)
             bonds = _both_ways((ends + np.repeat(starts, counts)[:, None]).T)
         return Batch(
-            numbers=torch.from_numpy(self._numbers[atoms].astype(np.int64)),
+            numbers=torch.from_numpy(self._numbers.take(atoms).astype(np.int64)),
             positions=torch.from_numpy(positions).to(dtype),
             molecule=torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)),
             size=len(rows),

@@ -20,6 +20,7 @@ from hpcml.store.disk import replace_file
 from hpcml.training.checkpoint import pack, unpack
 
 MODEL_FILE = "model.pt"
+LEVELS_JOINED = " and "
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +29,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     model, hyperparameters    to build it again
     targets, units            of its T outputs
     extensive, scaling        of the targets
-    level                     of theory of the training data: "B3LYP/6-31+G(d)", "" if not told
+    level                     of theory of the training data: "B3LYP/6-31+G(d)", "" if not told;
+                              several joined by " and "
     elements                  atomic numbers among the training molecules
     heavy_atoms               most in one training molecule
     charges, multiplicities   among the training molecules

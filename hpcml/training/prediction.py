@@ -11,7 +11,7 @@ from torch import nn
 
 from hpcml.models import collate, example
 from hpcml.molecules import Molecule, symbol
-from hpcml.training.model_file import ModelInfo
+from hpcml.training.model_file import LEVELS_JOINED, ModelInfo
 
 
 def predict(
@@ -37,8 +37,11 @@ def predict(
     return np.concatenate(found) if found else np.zeros((0, 0))
 
 
-def applicability(info: ModelInfo, molecule: Molecule) -> list[str]:
-    """Why the network may be wrong about this molecule: one line for each reason, none if none."""
+def applicability(info: ModelInfo, molecule: Molecule, level: str = "") -> list[str]:
+    """Why the network may be wrong about this molecule: one line for each reason, none if none.
+
+    level    of theory that the prediction is held against, where it is known
+    """
     warnings = []
     unknown = sorted({int(z) for z in molecule.numbers} - set(info.elements))
     if unknown:
@@ -54,4 +57,6 @@ def applicability(info: ModelInfo, molecule: Molecule) -> list[str]:
         warnings.append(f"charge {molecule.charge:+d}: not in the training set")
     if molecule.multiplicity not in info.multiplicities:
         warnings.append(f"multiplicity {molecule.multiplicity}: not in the training set")
+    if level and info.level and level not in info.level.split(LEVELS_JOINED):
+        warnings.append(f"level {level}: the network has learned {info.level}")
     return warnings

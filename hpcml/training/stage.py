@@ -15,13 +15,14 @@ from hpcml.models import build
 from hpcml.store import Dataset
 from hpcml.store.disk import make_folder, replace_file
 from hpcml.training.baselines import BASELINES_FILE, check_names, write_baselines
-from hpcml.training.data import TrainingData, find_candidates, read_data
+from hpcml.training.data import TrainingData, find_candidates, levels, read_data
 from hpcml.training.ensemble import ENSEMBLE_JSON, member_folder, write_ensemble
 from hpcml.training.metrics import (
     per_target,
     read_metrics,
     write_csv,
 )
+from hpcml.training.model_file import LEVELS_JOINED
 from hpcml.training.run import Run, from_rank_0
 from hpcml.training.settings import TrainSettings
 from hpcml.training.splits import (
@@ -164,7 +165,7 @@ class _Runs:
             replace_file(folder / SETTINGS_FILE, text)
             write_split(folder / SPLIT_FILE, split)
         self.worked = True
-        level = level_of(self._dataset)
+        level = LEVELS_JOINED.join(dict.fromkeys(filter(None, levels(self._dataset))))
         run = Run(settings, self._world, folder, identity, self._split_and_data[1], split, level)
         fit = run.begin()
         run.go(fit, self._stop)
@@ -230,10 +231,3 @@ def _check_finished(folder: Path, metrics: dict[str, Any], identity: dict[str, s
             f"{folder}: holds a finished run with other {', '.join(differing)}: "
             "train into a new folder, or remove this one"
         )
-
-
-def level_of(dataset: Dataset) -> str:
-    """The level of theory of the first row, "B3LYP/6-31G(d)"; "" where it is not told."""
-    provenance = dataset[0].provenance
-    method, basis = provenance.get("method", ""), provenance.get("basis", "")
-    return f"{method}/{basis}" if method and basis else str(method or basis)

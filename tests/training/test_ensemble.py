@@ -109,8 +109,10 @@ def test_first_member_is_what_others_load(folder, dataset, molecules) -> None:
     np.testing.assert_allclose(found[:, 0], [float(r["predicted"]) for r in rows], rtol=1e-5)
 
 
-def test_no_ensemble_and_sizes_beyond_the_data(dataset, tmp_path) -> None:
-    with pytest.raises(InputError, match="no ensemble there"):
+def test_no_ensemble_and_sizes_beyond_the_data(folder, dataset, tmp_path) -> None:
+    with pytest.raises(InputError, match="member-1: no ensemble there"):
+        predict_ensemble(folder / "member-1", list(dataset.molecules[:1]))
+    with pytest.raises(InputError, match="no trained model there"):
         predict_ensemble(tmp_path, [])
     settings = msgspec.structs.replace(SETTINGS, train_sizes=(63,))
     with pytest.raises(SettingsError, match="63 is not less than the 63 training rows"):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+import msgspec
 import numpy as np
 import pytest
 
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
+from hpcml.molecules import Defect, read
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute, reference, self_consistent
 from hpcml.response.reference import ATTEMPTS, Resources, ground_state
@@ -52,6 +56,30 @@ def test_atoms_on_top_of_each_other_are_named() -> None:
 def test_unknown_method_or_basis_is_named(level, message) -> None:
     with pytest.raises(SettingsError, match=message):
         refused(level=level)
+
+
+def test_no_setting_freezes_orbitals_behind_the_back_of_a_level() -> None:
+    """All electrons respond: what froze orbitals in this process before is forgotten."""
+    plain = compute(WATER, HF, Request(properties=("alpha",)))
+    sys.modules["psi4"].set_options({"freeze_core": True, "num_frozen_docc": 1})
+    again = compute(WATER, HF, Request(properties=("alpha",)))
+    np.testing.assert_allclose(
+        again.polarizability[0].tensor, plain.polarizability[0].tensor, atol=1e-8
+    )
+    with pytest.raises(msgspec.ValidationError, match="unknown field `freeze_core`"):
+        msgspec.convert({"method": "HF", "basis": "STO-3G", "freeze_core": True}, Level)
+
+
+@pytest.mark.parametrize("label", ["@H", "Gh(H)", "X"])
+def test_a_ghost_atom_is_no_atom(label, tmp_path) -> None:
+    with pytest.raises(InputError, match="atomic numbers must lie between 1 and 118"):
+        Molecule([8, 1, 0], WATER.positions)
+    path = tmp_path / "dimer.xyz"
+    path.write_text(f"2\n\nHe 0 0 0\n{label} 0 0 3\n")
+    (defect,) = read(path)
+    assert isinstance(defect, Defect)
+    assert "is not an element symbol" in str(defect)
+    assert label in str(defect)
 
 
 def test_dispersion_without_its_program() -> None:

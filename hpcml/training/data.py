@@ -134,15 +134,22 @@ def levels(dataset: Dataset) -> list[str]:
     found: dict[str, str] = {}
     for text in set(dataset.texts("provenance")):
         told = msgspec.json.decode(text, type=_Level) if text else _Level()
-        found[text] = "/".join(filter(None, (told.method, told.basis)))
+        basis = told.basis if isinstance(told.basis, str) else told.basis.name
+        found[text] = "/".join(filter(None, (told.method, basis)))
     return [found[text] for text in dataset.texts("provenance")]
+
+
+class _Basis(msgspec.Struct):
+    """A basis set as hpcml's own rows tell of it, among other things."""
+
+    name: str
 
 
 class _Level(msgspec.Struct):
     """What a row's provenance says of its level, among other things."""
 
     method: str = ""
-    basis: str = ""
+    basis: str | _Basis = ""
 
 
 def short_unit(unit: str) -> str:

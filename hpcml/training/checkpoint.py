@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hpcml.errors import InputError
 from hpcml.store.disk import replace_file
+from hpcml.training.identity import differences
 
 FORMAT = 1
 State = dict[str, Tensor]
@@ -92,11 +93,8 @@ def read_progress(content: bytes, identity: dict[str, str], where: str) -> Progr
     """The checkpoint of this very run; InputError naming what differs if it is another's."""
     loaded = unpack("checkpoint", content, where)
     theirs: dict[str, str] = loaded.pop("identity")
-    differing = [
-        f"{name} was {theirs.get(name, 'not known')}, is {identity.get(name, 'not known')}"
-        for name in sorted(theirs.keys() | identity.keys())
-        if theirs.get(name) != identity.get(name)
-    ]
+    found = differences(theirs, identity)
+    differing = [f"{name} was {before}, is {now}" for name, (before, now) in found.items()]
     if differing:
         raise InputError(
             f"{where}: belongs to another run ({'; '.join(differing)}): "

@@ -106,7 +106,7 @@ class Fit:
                 raise Stopped
 
         while not self._finished():
-            batches = epoch_batches(self.train, settings.batch_size, settings.seed, progress.epoch)
+            batches = self._batches()
             self.model.train()
             loss_sum = torch.zeros(1, dtype=torch.float64, device=settings.device)
             for step in range(progress.step, len(batches)):
@@ -131,8 +131,17 @@ class Fit:
 
     @property
     def steps_of_epoch(self) -> int:
-        """Batches of one pass over the training rows."""
-        return ceil(len(self.train) / self.settings.batch_size)
+        """Batches between two validations."""
+        return ceil(len(self.train) / self.settings.batch_size) * self.settings.passes
+
+    def _batches(self) -> list[NDArray[np.int64]]:
+        settings, epoch = self.settings, self.progress.epoch
+        passes = range(epoch * settings.passes, (epoch + 1) * settings.passes)
+        found = [
+            epoch_batches(self.train, settings.batch_size, settings.seed, number)
+            for number in passes
+        ]
+        return [batch for batches in found for batch in batches]
 
     def _finished(self) -> bool:
         progress, patience = self.progress, self.settings.patience
@@ -174,7 +183,7 @@ class Fit:
         predicted = self.predictor(self.validation)
         absolute = np.abs(predicted - self.data.values[self.validation]).mean(axis=0)
         error = float((absolute / self.scale).mean())
-        loss = progress.loss_sum / len(self.train)
+        loss = progress.loss_sum / (len(self.train) * self.settings.passes)
         rate = self._rate(1.0)
         progress.epoch += 1
         progress.step = 0

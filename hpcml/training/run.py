@@ -142,7 +142,8 @@ class Run:
             mean = np.full_like(held_out, truth[parts == "train"].mean())
             errors[label]["mean_predictor_mae"] = errors_of(held_out, mean)["mae"]
         first = errors[data.labels[0]]
-        molecules = done.epoch * len(self.rows["train"])
+        passes = done.epoch * self.settings.passes
+        molecules = passes * len(self.rows["train"])
         return {
             "model": self.settings.model,
             "target": ", ".join(data.labels),
@@ -153,6 +154,7 @@ class Run:
             "rows": {part: len(self.rows[part]) for part in PARTS},
             "left_out": self.split.left_out,
             "epochs": done.epoch,
+            "passes": passes,
             "parameters": sum(parameter.numel() for parameter in fit.model.parameters()),
             "ranks": self.world.size,
             "backend": self.world.name,

@@ -68,7 +68,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scaling          "elements": least-squares references for each element, then the spread of
                      what is left; "standardize": mean and spread; "auto": elements for
                      extensive targets, standardize for the others
-    epochs           passes over the training set
+    epochs           how often the network is validated, after ``passes`` passes over the training
+                     set each
     batch_size       molecules of a step, of all ranks together
     loss             of the scaled error: "mse", "mae", or "huber" (threshold one)
     schedule         of the learning rate: "constant", "cosine" to zero at the last epoch,
@@ -84,7 +85,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      what is left when it is 0
     heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
     train_sizes      learning curve: a network is trained on the first so many training rows for
-                     each, in the same number of steps, before the one on all of them
+                     each, in as many steps and with as many validations, before the one on all of
+                     them; learning_curve.csv
     baselines        names in hpcml.models.baselines that are fitted to the same split
     baseline_rows    most training rows for those with a kernel
     members          networks of the ensemble, differing by their seed alone
@@ -105,6 +107,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scaling: Literal["auto", "elements", "standardize"] = "auto"
 
     epochs: Positive = 100
+    passes: Positive = 1
     batch_size: Positive = 32
     loss: Literal["mse", "mae", "huber"] = "mse"
     optimizer: Literal["adam", "adamw"] = "adam"

@@ -217,7 +217,8 @@ def check_same_data(split: Split, fingerprint: str, where: Path) -> None:
         raise InputError(
             f"{where}: the data set has changed since this split was made "
             f"({split.fingerprint[:12]} then, {fingerprint[:12]} now): "
-            "train into a new folder, or bring the old data set back"
+            "to learn from what it holds now, train into a new folder or remove this one; "
+            "to go on as before, bring the old data set back"
         )
 
 

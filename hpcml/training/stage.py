@@ -17,6 +17,7 @@ from hpcml.store.disk import make_folder, replace_file
 from hpcml.training.baselines import BASELINES_FILE, check_names, write_baselines
 from hpcml.training.data import TrainingData, find_candidates, levels, read_data
 from hpcml.training.ensemble import ENSEMBLE_JSON, member_folder, write_ensemble
+from hpcml.training.identity import differences, identity_of
 from hpcml.training.metrics import (
     per_target,
     read_metrics,
@@ -40,10 +41,6 @@ from hpcml.training.world import World
 SETTINGS_FILE = "settings.json"
 SPLIT_FILE = "split.json"
 LEARNING_CURVE_FILE = "learning_curve.csv"
-
-_FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard",
-         "members", "train_sizes", "baselines", "baseline_rows"}  # fmt: skip
-"""Settings that a run may change when it goes on: they do not decide what is learned."""
 
 
 def train(
@@ -111,14 +108,14 @@ class _Runs:
 
     def size(self, rows: int) -> dict[str, Any]:
         """One point of the learning curve: on the first rows of the training set, in as many
-        steps as the whole of it gets."""
+        steps as the whole of it gets, and validated as often."""
         settings, split = self._settings, self.split
         if rows >= len(split.train):
             raise SettingsError(
                 f"train.train_sizes: {rows} is not less than the {len(split.train)} training rows"
             )
-        epochs = max(1, round(settings.epochs * len(split.train) / rows))
-        part = msgspec.structs.replace(settings, train=rows, train_sizes=(), epochs=epochs)
+        passes = settings.passes * round(len(split.train) / rows)
+        part = msgspec.structs.replace(settings, train=rows, train_sizes=(), passes=passes)
         return self.run(self._folder / f"size-{rows}", part, rows)
 
     def whole(self) -> dict[str, Any]:
@@ -153,7 +150,7 @@ class _Runs:
     def run(self, folder: Path, settings: TrainSettings, rows: int | None = None) -> dict[str, Any]:
         """Train one network into a folder, as far as it is not done; on the first rows or all."""
         make_folder(folder)
-        identity = _identity(settings, self._dataset)
+        identity = identity_of(settings, self._dataset.fingerprint)
         finished = from_rank_0(self._world, lambda: msgspec.json.encode(read_metrics(folder)))
         if finished != b"null":
             metrics: dict[str, Any] = msgspec.json.decode(finished)
@@ -198,7 +195,7 @@ class _Runs:
 
 
 def write_learning_curve(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
-    """learning_curve.csv: training rows, errors of each target, epochs and seconds of each run."""
+    """learning_curve.csv: training rows, errors of each target, passes and seconds of each run."""
     labels = list(runs[0]["errors"])
     rows = [
         [
@@ -206,26 +203,18 @@ def write_learning_curve(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
             *(run["errors"][label]["validation"]["mae"] for label in labels),
             *(run["errors"][label]["test"]["mae"] for label in labels),
             run["unit"],
-            run["epochs"],
+            run["passes"],
             run["seconds"],
         ]
         for run in runs
     ]
     errors = [*per_target("validation_mae", labels), *per_target("test_mae", labels)]
-    header = ["train_rows", *errors, "unit", "epochs", "seconds"]
+    header = ["train_rows", *errors, "unit", "passes", "seconds"]
     write_csv(folder / LEARNING_CURVE_FILE, header, sorted(rows))
 
 
-def _identity(settings: TrainSettings, dataset: Dataset) -> dict[str, str]:
-    """What decides the course of a run, by name."""
-    chosen = msgspec.to_builtins(settings)
-    text = {name: repr(value) for name, value in chosen.items() if name not in _FREE}
-    return text | {"data set": dataset.fingerprint}
-
-
 def _check_finished(folder: Path, metrics: dict[str, Any], identity: dict[str, str]) -> None:
-    theirs = metrics.get("identity", {})
-    differing = [name for name in identity if theirs.get(name) != identity[name]]
+    differing = differences(metrics.get("identity", {}), identity)
     if differing:
         raise InputError(
             f"{folder}: holds a finished run with other {', '.join(differing)}: "

@@ -88,10 +88,12 @@ def test_learning_curve_has_nested_sets_and_one_test_set(folder) -> None:
     assert splits[0]["test"] == splits[1]["test"] == splits[2]["test"]
     rows = table(folder / "learning_curve.csv")
     assert [row["train_rows"] for row in rows] == ["16", "32", "63"]
-    assert [row["epochs"] for row in rows] == ["8", "4", "2"]  # the same number of steps
+    # as many steps in all, and as many validations
+    assert [row["passes"] for row in rows] == ["8", "4", "2"]
     for row, name in zip(rows, ("size-16", "size-32", ""), strict=True):
         metrics = json.loads((folder / name / "metrics.json").read_text())
         assert float(row["test_mae"]) == metrics["test_mae"]
+        assert metrics["epochs"] == 2
 
 
 def test_more_members_can_be_added_later(folder, dataset) -> None:

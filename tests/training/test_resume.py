@@ -20,6 +20,7 @@ from hpcml.molecules import Molecule
 from hpcml.store import Dataset
 from hpcml.training import TrainSettings, load_model, predict, train
 from hpcml.training.fit import Stopped
+from hpcml.training.identity import differences, identity_of
 from hpcml.training.world import Alone
 
 SETTINGS = TrainSettings(
@@ -98,6 +99,56 @@ def test_other_settings_are_refused(dataset, tmp_path, unbroken) -> None:
         train(dataset, tmp_path, SETTINGS, Alone(), stop=StopAfter(1))
     with pytest.raises(InputError, match=r"learning_rate was 0\.001, is 0\.5"):
         train(dataset, tmp_path, other, Alone())
+
+
+def test_another_model_s_checkpoint_is_refused(dataset, tmp_path) -> None:
+    with pytest.raises(Stopped):
+        train(dataset, tmp_path, SETTINGS, Alone(), stop=StopAfter(1))
+    other = TrainSettings(model="dtnn")
+    with pytest.raises(InputError, match=r"model was 'weave', is 'dtnn'.*remove this file") as told:
+        train(dataset, tmp_path, other, Alone())
+    assert "\n" not in str(told.value)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        train(dataset, tmp_path, SETTINGS, Alone())
+
+
+def test_a_setting_that_an_older_version_did_not_know_was_its_default() -> None:
+    ours = identity_of(SETTINGS, "a data set")
+    older = {name: value for name, value in ours.items() if name != "passes"}
+    assert differences(older, ours) == {}
+    twice = identity_of(msgspec.structs.replace(SETTINGS, passes=2), "a data set")
+    assert differences(older, twice) == {"passes": ("1", "2")}
+    assert differences(older, ours | {"data set": "another"}) == {
+        "data set": ("a data set", "another")
+    }
+
+
+def test_passes_between_validations_change_no_step(dataset, tmp_path) -> None:
+    constant = TrainSettings(model="linear", epochs=6, schedule="constant", checkpoint_steps=2)
+    train(dataset, tmp_path / "each", constant, Alone())
+    seldom = msgspec.structs.replace(constant, epochs=3, passes=2)
+    with pytest.raises(Stopped):  # after 4 steps of 12, the first of the second epoch's
+        train(dataset, tmp_path / "second", seldom, Alone(), stop=StopAfter(2))
+    metrics = train(dataset, tmp_path / "second", seldom, Alone())
+    each, second = (
+        np.genfromtxt(tmp_path / name / "metrics.csv", delimiter=",", names=True)
+        for name in ("each", "second")
+    )
+    assert second["validation_mae"].tolist() == each["validation_mae"][1::2].tolist()
+    means = each["train_loss"].reshape(3, 2).mean(axis=1)
+    np.testing.assert_allclose(second["train_loss"], means, rtol=1e-6)
+    assert (metrics["epochs"], metrics["passes"]) == (3, 6)
+
+
+def test_grown_data_set_is_refused_and_the_way_on_is_told(
+    dataset, molecules, tmp_path, write_dataset
+) -> None:
+    write_dataset(tmp_path / "some", molecules[:70])
+    settings = TrainSettings(model="linear", epochs=1)
+    train(Dataset.open(tmp_path / "some"), tmp_path / "model", settings, Alone())
+    with pytest.raises(InputError, match="to learn from what it holds now, train into a new"):
+        train(dataset, tmp_path / "model", settings, Alone())
 
 
 def test_changed_data_set_is_refused(dataset, molecules, tmp_path, write_dataset) -> None:

@@ -271,14 +271,17 @@ def scatter_linear(
     return trace.step(trace.name(layer), outputs, share, [values], passed)
 
 
+def winning(largest: Tensor) -> Tensor:
+    """What wins beside the largest: atoms that are equal by symmetry differ by rounding."""
+    return torch.sub(largest, largest.abs(), alpha=64 * torch.finfo(largest.dtype).eps)
+
+
 def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, size: int) -> Tensor:
     outputs = trace.ordinary(layer, values, index, size)
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    # atoms that are equal by symmetry differ by rounding
-    enough = outputs - 64 * torch.finfo(outputs.dtype).eps * outputs.abs()
-    wins = (values.detach() >= enough.index_select(0, index)).to(outputs.dtype)
+    wins = (values.detach() >= winning(outputs).index_select(0, index)).to(outputs.dtype)
     winners = wins.new_zeros(outputs.shape).index_add_(0, index, wins)
 
     def share(relevance: Tensor) -> Shares:

@@ -24,13 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     from hpcml.relevance.dataset import explain_dataset
-    from hpcml.relevance.memory import keep_freed_memory
     from hpcml.relevance.settings import read_settings
     from hpcml.store import Dataset
     from hpcml.training.settings import TrainSettings
     from hpcml.training.world import enter
 
-    keep_freed_memory()
     stop = stop_asked()
     settings = read_settings(settings_text(chosen.settings), str(chosen.settings))
     world = enter(TrainSettings())

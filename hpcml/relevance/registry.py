@@ -6,6 +6,7 @@ from torch import nn
 
 from hpcml.errors import SettingsError
 from hpcml.models import layers
+from hpcml.models.graphconv import _Convolution, _Pool
 from hpcml.models.painn import _Message
 from hpcml.relevance.layers import (
     Handler,
@@ -28,7 +29,7 @@ from hpcml.relevance.layers import (
     total,
     unchanged,
 )
-from hpcml.relevance.messages import painn_message
+from hpcml.relevance.messages import convolution, painn_message, pool
 
 HANDLERS: dict[type[nn.Module], Handler] = {
     layers.Input: network_input,
@@ -62,6 +63,8 @@ HANDLERS: dict[type[nn.Module], Handler] = {
     layers.Standardize: standardize,
     layers.AtomReference: atom_reference,
     _Message: painn_message,
+    _Convolution: convolution,
+    _Pool: pool,
 }
 
 

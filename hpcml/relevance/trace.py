@@ -19,7 +19,7 @@ from hpcml.errors import InputError
 from hpcml.models.batch import Batch
 from hpcml.relevance.between import interpret, tensors_in
 from hpcml.relevance.layers import Handler, structural
-from hpcml.relevance.messages import painn_message
+from hpcml.relevance.messages import convolution, painn_message
 from hpcml.relevance.registry import handler_for
 from hpcml.relevance.rows import LEDGER
 from hpcml.relevance.rules import Composite
@@ -172,7 +172,7 @@ class Trace(TorchFunctionMode):
         module.forward = forward
 
     def _call(self, handler: Handler, module: nn.Module, *arguments: Any) -> Any:
-        if handler in (structural, painn_message):  # what they call is to be watched
+        if handler in (structural, painn_message, convolution):  # what they call is to be watched
             return handler(self, module, *arguments)
         with self.unwatched():
             return handler(self, module, *arguments)

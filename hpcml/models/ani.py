@@ -7,7 +7,7 @@ Nat. Commun. 10, 2903 (2019) (ANI-1ccx).  The defaults are ANI-1ccx's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import torch
@@ -28,6 +28,8 @@ class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hidden       hidden layers of each element's network, all with the same last size
     activation   "celu" (alpha 0.1) as in ANI-1x and ANI-1ccx, "gaussian" as in ANI-1
     members      networks of an ensemble; the prediction is their mean
+    max_norm     longest vector of weights into a hidden unit, kept to in training; 0 is no limit,
+                 ANI-1 took 3
     """
 
     elements: tuple[int, ...] = (1, 6, 7, 8)
@@ -39,6 +41,7 @@ class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     activation: Literal["celu", "gaussian"] = "celu"
     members: int = 1
+    max_norm: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     aev: AEVConstants = AEVConstants()
 
 
@@ -103,10 +106,21 @@ class ANI(nn.Module):
             _ElementNetworks(self.aev.size, settings, scaling.targets)
             for _ in range(settings.members)
         )
+        self.max_norm = settings.max_norm
         self.as_before = Gather()
         self.over_members = Sum()
         self.mean = Product()
         self.readout = AtomicReadout(scaling)
+
+    def constrain(self) -> None:
+        """Shorten the weights into each hidden unit to max_norm; to be called after each step."""
+        if not self.max_norm:
+            return
+        with torch.no_grad():
+            for member in self.members:
+                for *hidden, _ in member.affine_layers():
+                    for layer in hidden:
+                        layer.weight.copy_(torch.renorm(layer.weight, 2, 0, self.max_norm))
 
     def _groups(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Environments by element, and where each atom's row went.

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hpcml.models.ani import ANI
 from hpcml.training.checkpoint import Progress, State
 from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
 from hpcml.training.optimization import (
@@ -167,6 +168,8 @@ class Fit:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate((step + 1) / steps)
         self._optimizer.step()
+        if isinstance(self.model, ANI):
+            self.model.constrain()
         if self._average:
             update_average(self._average, self.model.state_dict(), settings.average_decay)
         return loss.detach()

@@ -171,6 +171,22 @@ def test_elements_and_sizes_that_do_not_fit_are_refused(make_model, make_batch, 
     assert ANISettings().members == 1
 
 
+def test_weights_into_hidden_units_are_bounded(make_model):
+    model = make_model("ani", {"hidden": [[6, 4]] * 4, "max_norm": 0.5})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.constrain()
+    changed = 0
+    for name, value in model.state_dict().items():
+        if ".hidden." not in name or not name.endswith("weight"):
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+            continue
+        for row, was in zip(value, before[name], strict=True):
+            length = min(1.0, 0.5 / float(was.norm()))
+            changed += length < 1.0
+            torch.testing.assert_close(row, was * length, rtol=1e-6, atol=1e-9)
+    assert changed > 10
+
+
 @pytest.fixture
 def copy(tmp_path):
     """The published files, to be spoilt."""

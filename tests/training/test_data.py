@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
-from hpcml.training import Target
+from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.training import Target, levels
 from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank, short_unit
 from hpcml.training.world import Alone
 
@@ -31,6 +32,20 @@ def test_data_are_the_rows_asked_for(dataset, molecules) -> None:
     assert data.molecules == [molecules[row] for row in (3, 11, 70)]
     np.testing.assert_allclose(data.values[:, 0], [len(m) for m in data.molecules])
     assert data.units == ("e a0", "Eh")
+
+
+def test_levels_as_rows_of_different_origin_tell_them(tmp_path, molecules) -> None:
+    provenances = [
+        {"method": "HF", "basis": {"name": "6-31G(d)", "functions": 30}, "wall_seconds": 2.5},
+        {"method": "B3LYP", "basis": "6-31G(2df,p)", "program": "Gaussian 09"},
+        {"method": "AM1"},
+        {},
+    ]
+    with ShardWriter(tmp_path, Schema(columns=("energy",)), "test") as writer:
+        for number, provenance in enumerate(provenances):
+            values = {"energy": np.array(-1.0)}
+            writer.append(Row(f"{number:032x}", molecules[number], values, provenance))
+    assert levels(Dataset.open(tmp_path)) == ["HF/6-31G(d)", "B3LYP/6-31G(2df,p)", "AM1", ""]
 
 
 def test_target_that_the_data_set_has_not(dataset) -> None:

@@ -42,6 +42,16 @@ def test_every_network_learns(dataset, molecules, tmp_path, name) -> None:
     assert predict(model, molecules[:3]).shape == (3, 1)
 
 
+def test_bounded_weights_stay_bounded(dataset, tmp_path) -> None:
+    hyperparameters = SMALL["ani"] | {"max_norm": 0.4}
+    settings = TrainSettings(model="ani", hyperparameters=hyperparameters, epochs=2, batch_size=8)
+    train(dataset, tmp_path, settings, Alone())
+    state = load_model(tmp_path)[0].state_dict()
+    weights = [v for name, v in state.items() if ".hidden." in name and name.endswith("weight")]
+    lengths = torch.cat([weight.norm(dim=1) for weight in weights])
+    assert 0.399 < float(lengths.max()) < 0.4001
+
+
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])
 def test_precision(dataset, tmp_path, precision) -> None:
     base = TrainSettings(model="dtnn", epochs=3, batch_size=8)

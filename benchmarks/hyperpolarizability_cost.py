@@ -1,7 +1,8 @@
 """What a hyperpolarizability costs beside the SCF that it needs, and where the time goes.
 
-    python benchmarks/hyperpolarizability_cost.py [--molecules glycine,aniline] [--methods HF,B3LYP]
-        [--bases aug-cc-pVDZ,6-31+G(d)] [--rivals] [--accuracy] [--json FILE]
+    python benchmarks/hyperpolarizability_cost.py [--molecules glycine aniline valine]
+        [--methods HF B3LYP] [--bases aug-cc-pVDZ "6-31+G(d)"] [--pyscf fitted exact]
+        [--accuracy] [--json FILE]
 
 One thread.  Seconds are those of the processor, so that other load on the machine counts little;
 compare ratios within one run.  Columns:
@@ -12,10 +13,13 @@ compare ratios within one run.  Columns:
     SHG       beta(-2w; w, w) over static alpha and beta, without the SCF
     python    share of the response's time outside BLAS-heavy products, kernels and Psi4
     error     largest error of beta over its largest component, against converged settings
-    PySCF     SCF and analytic beta of pyscf-properties, density-fitted or not, whichever is
-              faster (its DFT beta lacks the third functional derivative), over ours;
+    pyscf     SCF and analytic beta of pyscf-properties, in the modes asked for, whichever is
+              faster (its DFT beta lacks the third functional derivative), over ours; exact
+              integrals in aug-cc-pVDZ take it a quarter of an hour from aniline on;
               wants pip install --no-deps pyscf-properties
     fields    thirteen of Psi4's SCFs in a field, from one that is timed, over ours
+    memory    most that this process held during ours, over the memory setting
+    took      wall seconds of the whole line
 """
 
 from __future__ import annotations
@@ -128,38 +132,47 @@ def ours(system: Molecule, level: Level, request: Request) -> tuple[float, float
     return scf, response, dict(STAGES.seconds), found
 
 
-def pyscf_seconds(system: Molecule, level: Level) -> float:
-    """SCF and analytic beta of PySCF: the better of its exact and density-fitted modes."""
+def pyscf_seconds(system: Molecule, level: Level, modes: list[str]) -> dict[str, float]:
+    """SCF and analytic beta of PySCF, with exact or fitted integrals."""
     from pyscf import dft, gto, lib, scf
     from pyscf.prop.polarizability import rhf
 
     lib.num_threads(1)
     atoms = list(zip(system.symbols, system.positions.tolist(), strict=True))
-    found = []
-    for fitted in (False, True):
+    found = {}
+    for mode in modes:
         mol = gto.M(atom=atoms, basis=level.basis, verbose=0, max_memory=MEMORY_MB)
         mean_field = scf.RHF(mol) if level.method == "HF" else dft.RKS(mol, xc="b3lypg")
-        if fitted:
+        if mode == "fitted":
             mean_field = mean_field.density_fit()
 
         def work(mean_field: Any = mean_field) -> None:
             mean_field.kernel()
             rhf.hyper_polarizability(rhf.Polarizability(mean_field))
 
-        found.append(seconds(work)[0])
-    return min(found)
+        found[mode] = seconds(work)[0]
+    return found
 
 
-def row(
-    name: str, method: str, basis: str, arguments: argparse.Namespace
-) -> dict[str, float | str | dict]:
+def peak_memory_mb() -> float:
+    """Most resident memory of this process since its peak was last cleared (Linux)."""
+    text = Path("/proc/self/status").read_text()
+    return (
+        int(next(line for line in text.splitlines() if line.startswith("VmHWM")).split()[1]) / 1e3
+    )
+
+
+def row(name: str, method: str, basis: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    started = time.perf_counter()
     system, level = molecule(name), Level(method=method, basis=basis)
     plain, in_field = plain_scf(system, level)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     scf, response, stages, found = ours(system, level, Request())
+    memory = peak_memory_mb() / MEMORY_MB
     shg = Request(properties=("beta",), processes=("shg",), frequencies=(FREQUENCY,))
     _, dynamic, _, _ = ours(system, level, shg)
     total = scf + response
-    result: dict[str, float | str | dict] = {
+    result: dict[str, Any] = {
         "molecule": name,
         "method": method,
         "basis": basis,
@@ -172,39 +185,43 @@ def row(
         "python": 1.0 - sum(stages.values()) / response,
         "stages": stages,
         "fields": (plain + 12 * in_field) / total,
+        "memory": memory,
     }
     if arguments.accuracy:
         tight = Level(method=method, basis=basis, **TIGHT)
         exact = ours(system, tight, Request())[3].hyperpolarizability[0].tensor
         error = np.abs(found.hyperpolarizability[0].tensor - exact).max() / np.abs(exact).max()
         result["error"] = float(error)
-    if arguments.rivals:
-        result["pyscf"] = pyscf_seconds(system, level) / total
+    if arguments.pyscf:
+        result["pyscf_modes"] = pyscf_seconds(system, level, arguments.pyscf)
+        result["pyscf"] = min(result["pyscf_modes"].values()) / total
+    result["took"] = time.perf_counter() - started
     return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--molecules", default="glycine,aniline,valine")
-    parser.add_argument("--methods", default="HF,B3LYP")
-    parser.add_argument("--bases", nargs="+", default=["aug-cc-pVDZ", "6-31+G(d)"])
-    parser.add_argument("--rivals", action="store_true", help="time PySCF too (slow)")
+    parser.add_argument("--molecules", nargs="+", choices=MOLECULES, default=list(MOLECULES))
+    parser.add_argument("--methods", nargs="+", default=["HF", "B3LYP"])
+    parser.add_argument("--bases", nargs="+", default=["6-31+G(d)", "aug-cc-pVDZ"])
+    parser.add_argument(
+        "--pyscf", nargs="+", choices=["fitted", "exact"], default=[], help="its modes to time"
+    )
     parser.add_argument("--accuracy", action="store_true", help="compare with tight settings")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    columns = ("plain", "ours", "scf", "response", "ratio", "shg", "python", "fields")
-    extra = ("error",) * arguments.accuracy + ("pyscf",) * arguments.rivals
+    columns = ("plain", "ours", "scf", "response", "ratio", "shg", "python", "fields", "memory")
+    extra = ("error",) * arguments.accuracy + ("pyscf",) * bool(arguments.pyscf) + ("took",)
     print(f"{'':32s}" + "".join(f"{column:>10}" for column in (*columns, *extra)))
     rows = []
     for basis in arguments.bases:
-        for name in arguments.molecules.split(","):
-            for method in arguments.methods.split(","):
+        for name in arguments.molecules:
+            for method in arguments.methods:
                 found = row(name, method, basis, arguments)
                 rows.append(found)
                 cells = "".join(f"{found[column]:10.3g}" for column in (*columns, *extra))
                 print(f"{name:9s}{method:7s}{basis:16s}{cells}")
-                stages = found["stages"]
-                assert isinstance(stages, dict)
+                stages = {**found["stages"], **found.get("pyscf_modes", {})}
                 print("    " + ", ".join(f"{k} {v:.2f}" for k, v in stages.items()), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))

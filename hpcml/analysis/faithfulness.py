@@ -54,7 +54,9 @@ def faithfulness(
     Columns: rule; flipping_area and its standard error (target's unit; larger is better, 0 is
     chance); randomization (correlation with the trained network's relevances when all weights
     are shuffled; near 0 is right); symmetry (0 is right); stability (smaller is calmer).  The
-    rule "random" is noise, for comparison; "atomic_terms" is left out where there are none.
+    rule "random" is noise, for comparison; "atomic_terms" is left out where there are none, and
+    holds the elements' references, which no shuffling touches: its randomization stays near 1
+    where these say most.
     """
     from hpcml.models import collate, example
     from hpcml.relevance.faithfulness import flipping, randomization, stability, symmetry

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rdkit import Chem
 from scipy.spatial.distance import pdist
 
 from hpcml.analysis.groups import GROUPS, in_ring, occurrences
+from hpcml.analysis.pairs import by_distance
 from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.errors import InputError
 from hpcml.molecules import perceive, symbol
@@ -131,34 +132,6 @@ def group_averages(
         line = _averages(summed, shares, np.ones(len(found), dtype=bool))
         table.append({"group": name, "smarts": smarts, "molecules": molecules, **line})
     return table
-
-
-def by_distance(
-    molecules: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]], width: float = 0.5
-) -> Table:
-    """Mean relevance, and mean size of it, of the pairs in each bin of distance that occurs.
-
-    molecules   of each the distances (angstrom) and relevances of its pairs
-    """
-    sums = np.zeros((3, 0))  # pairs, relevance, |relevance|, by bin
-    for distance, relevance in molecules:
-        known = np.isfinite(relevance)
-        bins = (distance[known] / width).astype(np.int64)
-        size = max(sums.shape[1], int(bins.max(initial=-1)) + 1)
-        sums = np.pad(sums, ((0, 0), (0, size - sums.shape[1])))
-        for line, weights in enumerate((None, relevance[known], np.abs(relevance[known]))):
-            sums[line] += np.bincount(bins, weights, size)
-    return [
-        {
-            "from": float(place * width),
-            "to": float((place + 1) * width),
-            "pairs": int(count),
-            "relevance_mean": float(total / count),
-            "relevance_mean_absolute": float(strength / count),
-        }
-        for place, (count, total, strength) in enumerate(sums.T)
-        if count
-    ]
 
 
 def _averages(

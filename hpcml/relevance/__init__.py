@@ -12,12 +12,14 @@ from hpcml.relevance.rows import LEDGER, RelevanceRow, RelevanceRows, open_relev
 from hpcml.relevance.settings import ExplainSettings
 
 if TYPE_CHECKING:
+    from hpcml.relevance.blocks import by_block
     from hpcml.relevance.comparators import explain_by
     from hpcml.relevance.propagation import Relevance, explain
     from hpcml.relevance.registry import declare
     from hpcml.relevance.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, z_plus
 
 _PLACES = {
+    "by_block": "blocks",
     "explain_by": "comparators",
     "Relevance": "propagation",
     "explain": "propagation",
@@ -43,6 +45,7 @@ __all__ = [
     "RelevanceRow",
     "RelevanceRows",
     "WSquare",
+    "by_block",
     "declare",
     "explain",
     "explain_by",

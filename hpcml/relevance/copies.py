@@ -68,7 +68,7 @@ class Copies:
     original: Tensor
 
 
-def copies_per_atom(batch: Batch, most_pairs: int = 400_000) -> Iterator[Copies]:
+def copies_per_atom(batch: Batch, most_pairs: int = 50_000) -> Iterator[Copies]:
     """A copy of each molecule for each of its atoms, in portions of bounded memory.
 
     most_pairs   ordered pairs of atoms in one portion (at least one copy comes)

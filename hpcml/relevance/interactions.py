@@ -75,7 +75,7 @@ def interactions(
     rule: str | Rule | Composite = "epsilon",
     *,
     target: int = 0,
-    most_pairs: int = 400_000,
+    most_pairs: int = 50_000,
 ) -> Interactions:
     """Second-order relevance of a batch; memory is bounded by ``most_pairs`` at a time.
 

@@ -13,7 +13,10 @@ import re
 import shlex
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -42,16 +45,37 @@ def _mpi_program(command: str, stdout: str = "", stderr: str = "") -> str:
     return command
 
 
-def check_path(path: Path) -> None:
-    """SettingsError for a run folder that Parsl's shell commands would take apart.
+def _is_plain(path: Path | str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_./+@=:,-]+", str(path)) is not None
 
-    Parsl puts the folder's path into scripts without quoting it.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_./+@=:,-]+", str(path)):
+
+def check_path(path: Path) -> None:
+    """SettingsError for a folder that Parsl's shell commands would take apart."""
+    if not _is_plain(path):
         raise SettingsError(
-            f"{path}: a run's folder may have letters, digits and _ . + @ = : , - in its path, "
-            "no spaces or quotes; choose another by --run"
+            f"{path}: seen from other hosts, a run's folder may have letters, digits and "
+            "_ . + @ = : , - in its path, no spaces or quotes; choose another by --run"
         )
+
+
+@contextmanager
+def plain_folder(run_folder: RunFolder, site: Site) -> Iterator[Path]:
+    """A folder for Parsl's own files, in RUN/logs, whose path a shell takes for one word.
+
+    Parsl puts this path into its scripts without quoting it.  Where the run's own path has spaces
+    or quotes, a link elsewhere on this host stands for it; pilot jobs could not follow it.
+    """
+    folder = run_folder.logs / "parsl"
+    if _is_plain(folder) or site.kind == "slurm":
+        check_path(folder)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hpcml-") as temporary:
+        check_path(Path(temporary))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        link = Path(temporary) / "parsl"
+        link.symlink_to(folder)
+        yield link
 
 
 class Blocks:
@@ -60,12 +84,15 @@ class Blocks:
     def __init__(self, site: Site, run_folder: RunFolder) -> None:
         self.site = site
         self.run_folder = run_folder
-        self._kernel: DataFlowKernel | None = None
+        self._open = ExitStack()
 
     def __enter__(self) -> Blocks:
-        check_path(self.run_folder.path)
-        self._kernel = DataFlowKernel(_configuration(self.site, self.run_folder))
-        self._app = bash_app(_mpi_program, data_flow_kernel=self._kernel)
+        with ExitStack() as stack:
+            folder = stack.enter_context(plain_folder(self.run_folder, self.site))
+            kernel = DataFlowKernel(_configuration(self.site, self.run_folder, folder))
+            stack.callback(kernel.cleanup)
+            self._app = bash_app(_mpi_program, data_flow_kernel=kernel)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
@@ -74,9 +101,7 @@ class Blocks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._kernel is not None:
-            self._kernel.cleanup()
-            self._kernel = None
+        self._open.close()
 
     def start(self, task: TaskFolder, calculator: str, site: Site) -> Future[int]:
         """Start the MPI program of a task on the next free block; what it prints: task.output.
@@ -90,7 +115,7 @@ class Blocks:
         return future
 
 
-def _configuration(site: Site, run_folder: RunFolder) -> Config:
+def _configuration(site: Site, run_folder: RunFolder, folder: Path) -> Config:
     # A machine's own blocks talk over the loopback interface and nothing else; pilot jobs need
     # one address of this host, and reach no other.  The traffic is encrypted in both cases.
     remote = site.kind == "slurm"
@@ -113,7 +138,7 @@ def _configuration(site: Site, run_folder: RunFolder) -> Config:
     )
     return Config(
         executors=[executor],
-        run_dir=str(run_folder.logs / "parsl"),
+        run_dir=str(folder),
         strategy="simple" if remote else "none",
         strategy_period=0.25,  # blocks are asked for at this beat, the first one too
         max_idletime=30.0,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from hpcml.campaign.site import Site
 from hpcml.campaign.tether import tethered
@@ -19,6 +20,7 @@ from hpcml.errors import PlatformError, SettingsError
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _WRONG_SETTINGS, _WORK_LEFT = 2, 85  # exit codes of hpcml's programs
+_ENDED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)  # srun's, of a step that it had to end
 
 
 def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
@@ -95,8 +97,10 @@ def run_mpi(
     watch   called about five times a second while it runs, e.g. to show progress
 
     SIGTERM and SIGUSR1 are passed on to the program as SIGUSR1.  False if it stopped in time with
-    work left (exit code 85).  Raises SettingsError if it says so (exit code 2), PlatformError if
-    it fails otherwise, with the telling line of the log.  It dies with this process.
+    work left: by exit code 85, or, when it was asked to, by srun, which ends the other ranks as
+    soon as the first one has left with 85.  Raises SettingsError if it says so (exit code 2),
+    PlatformError if it fails otherwise, with the telling line of the log.  It dies with this
+    process.
     """
     command = mpi_command(ranks, module, arguments, site)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +117,7 @@ def run_mpi(
         except OSError as error:
             raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
         try:
-            with _passing_signals_to(process):
+            with _passing_signals_to(process) as passed:
                 while process.poll() is None:
                     if watch is not None:
                         watch()
@@ -122,8 +126,10 @@ def run_mpi(
             process.terminate()
             process.wait()
             raise
-    if process.returncode in (0, _WORK_LEFT):
-        return process.returncode == 0
+    if process.returncode == 0:
+        return True
+    if process.returncode == _WORK_LEFT or (passed and process.returncode in _ENDED):
+        return False
     words = last_line(log, start).removeprefix("hpcml ")
     if process.returncode == _WRONG_SETTINGS:
         raise SettingsError(words)
@@ -131,21 +137,23 @@ def run_mpi(
 
 
 @contextmanager
-def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ask the program to stop in order where this process is asked to."""
+def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Ask the program to stop in order where this process is asked to; the signals so far."""
+    passed: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield passed
         return
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = {
-        number: signal.signal(number, lambda *_: process.send_signal(signal.SIGUSR1))
-        for number in numbers
-    }
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        passed.append(number)
+        process.send_signal(signal.SIGUSR1)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        yield
+        yield passed
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def last_line(log: Path, start: int = 0) -> str:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hpcml.campaign import failures
+from hpcml.campaign import RunFolder, failures
 from hpcml.campaign.planning import done_keys
 from hpcml.errors import PlatformError, ResourceError, SettingsError
 from hpcml.molecules import Defect, Molecule
@@ -40,6 +40,14 @@ def test_a_campaign_stores_what_a_direct_calculation_gives(campaign):
 
     again = campaign.run(molecules, calculator="psi4")
     assert (again.done, again.computed) == (3, 0)
+
+
+def test_a_runs_path_may_have_spaces_and_quotes(campaign):
+    campaign.folder = RunFolder(campaign.path / 'O\'Neill, "second" $HOME run')
+    molecules = campaign.waters("a", "b")
+    assert campaign.run(molecules, calculator="none").done == 2
+    assert_each_has_one_row(campaign, molecules)
+    assert (campaign.folder.logs / "parsl/000/parsl.log").exists()
 
 
 def test_failures_are_filed_by_cause_and_the_rest_is_computed(campaign):

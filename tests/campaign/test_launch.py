@@ -1,6 +1,8 @@
 """MPI programs: their words, their environment, and a real one."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -56,3 +58,23 @@ def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypat
     assert looks
     with pytest.raises(PlatformError, match=r"ranks ended with status 1: .*no such thing \(see"):
         run_mpi(2, "ranks", ["fail"], site, tmp_path / "log")
+
+
+def test_a_program_that_was_asked_to_stop_has_work_left_however_srun_ends_it(tmp_path, monkeypatch):
+    """srun ends the other ranks, by SIGTERM, as soon as the first one has stopped with 85."""
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/bash\ntrap 'exit 143' USR1\ntouch up\nsleep 60 & wait\n")
+    srun.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    site = Site(kind="allocation", launcher="srun", ranks_per_node=1)
+
+    def watch():
+        if (tmp_path / "up").exists():
+            (tmp_path / "up").unlink()
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    assert not run_mpi(1, "ranks", [], site, tmp_path / "log", watch=watch)
+    srun.write_text("#!/bin/bash\nexit 143\n")
+    with pytest.raises(PlatformError, match="status 143"):
+        run_mpi(1, "ranks", [], site, tmp_path / "log")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ Functional = Callable[[Array], tuple[Array, Array]]
 
 DENSITY_CUTOFF = 1e-11
 """Points of lower density (bohr^-3) carry no kernel: moves alpha and beta by less than 1e-7."""
+
+PAIRS = tuple(combinations_with_replacement(range(3), 2))
+"""Pairs (b, c) of the axes of two fields, b <= c."""
 
 _BATCH = 8192  # points
 
@@ -128,14 +132,7 @@ class Kernel:
             values = point.block.values
             densities = self._first_order_densities(point, columns, count, values)
             scalar, vector = _potential(point, densities)
-            place = np.ix_(point.block.functions, point.block.functions)
-            weighted, part = np.empty_like(values[0]), np.empty_like(values[0])
-            for s, k in np.ndindex(len(matrices), count):
-                np.multiply(0.5 * scalar[s, k, :, None], values[0], out=weighted)
-                for x, gradient in enumerate(values[1:]):
-                    np.multiply(vector[s, x, k, :, None], gradient, out=part)
-                    weighted += part
-                matrices[s][k][place] += values[0].T @ weighted
+            _add_halves(matrices, point.block, values, scalar, vector)
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
     def third_order(
@@ -161,6 +158,40 @@ class Kernel:
                 tensor[a] -= _second_variations(*backward, scale, densities)
         # the smallest index is the one that was differentiated along
         return np.array([tensor[tuple(sorted(triple))] for triple in triples])
+
+    def second_order_potentials(
+        self, first_order: Sequence[Array], occupied_blocks: Sequence[Array]
+    ) -> list[Array]:
+        """Potentials (6, n, n) per channel of two static fields, for the pairs in ``PAIRS``.
+
+        The second variation at the blocks of the second-order density that first order gives,
+        plus the third at D_b and D_c: the central difference of the potential of D_c along D_b.
+
+        first_order       per channel (3, n, o): first-order orbitals of the three fields
+        occupied_blocks   per channel (6, o, o): those blocks' occupied-occupied part; their
+                          virtual-virtual part is that of products of first-order orbitals
+        """
+        # elsewhere a first-order density is that of (C_0 C_1^T + C_1 C_0^T) / 2
+        columns = _columns([2.0 * orbitals for orbitals in first_order])
+        size = first_order[0].shape[1]
+        matrices = [np.zeros((len(PAIRS), size, size)) for _ in first_order]
+        for point in self._points:
+            values = point.block.values
+            first = self._first_order_densities(point, columns, 3, values)
+            known = self._factor * _known_densities(point, first_order, occupied_blocks, values)
+            scalar, vector = _potential(point, known)
+            for b in range(3):
+                forward, backward, step = self._displaced(point.density, first[:, :, b])
+                later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
+                changes = first[:, :, [PAIRS[index][1] for index in later]]
+                for sign, (density, *derivatives) in ((0.5, forward), (-0.5, backward)):
+                    weighted = [point.block.weights * derivative for derivative in derivatives]
+                    there = _Point(point.block, point.occupied, density, *weighted)
+                    scalar_there, vector_there = _potential(there, changes)
+                    scalar[:, later] += sign / step * scalar_there
+                    vector[:, :, later] += sign / step * vector_there
+            _add_halves(matrices, point.block, values, scalar, vector)
+        return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
     def _ground_state(self, block: Block) -> _Point | None:
         values = block.values
@@ -279,6 +310,38 @@ def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
             vector[s] += change[index] * gradient[t] + point.first[index] * first_gradient[t]
             vector[t] += change[index] * gradient[s] + point.first[index] * first_gradient[s]
     return change[:channels], vector
+
+
+def _add_halves(
+    matrices: Sequence[Array], block: Block, values: Array, scalar: Array, vector: Array
+) -> None:
+    """Add to each (k, n, n) what becomes a block's potentials when its transpose is added."""
+    place = np.ix_(block.functions, block.functions)
+    weighted, part = np.empty_like(values[0]), np.empty_like(values[0])
+    for s, k in np.ndindex(scalar.shape[:2]):
+        np.multiply(0.5 * scalar[s, k, :, None], values[0], out=weighted)
+        for x, gradient in enumerate(values[1:]):
+            np.multiply(vector[s, x, k, :, None], gradient, out=part)
+            weighted += part
+        matrices[s][k][place] += values[0].T @ weighted
+
+
+def _known_densities(
+    point: _Point, first_order: Sequence[Array], occupied_blocks: Sequence[Array], values: Array
+) -> Array:
+    """(channels, 4 or 1, 6, points): see ``second_order_potentials``; of singly filled orbitals."""
+    densities = np.empty((len(first_order), len(values), len(PAIRS), values.shape[1]))
+    for density, psi, orbitals, blocks in zip(
+        densities, point.occupied, first_order, occupied_blocks, strict=True
+    ):
+        psi_1 = values @ orbitals[:, None, point.block.functions]  # (axis, 4 or 1, points, o)
+        for index, (b, c) in enumerate(PAIRS):
+            within = psi[0] @ blocks[index]
+            density[:, index] = np.einsum("xpi,pi->xp", psi_1[b], psi_1[c, 0])
+            density[:, index] += np.einsum("xpi,pi->xp", psi_1[c], psi_1[b, 0])
+            density[:, index] += np.einsum("xpi,pi->xp", psi, within)
+        density[1:] *= 2.0  # product rule; the two factors of each term may change places
+    return densities
 
 
 def _second_variations(

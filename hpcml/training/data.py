@@ -131,12 +131,13 @@ def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:
 
 def levels(dataset: Dataset) -> list[str]:
     """The level of theory of each row, "B3LYP/6-31G(d)"; "" where it is not told."""
+    texts = dataset.texts("provenance")
     found: dict[str, str] = {}
-    for text in set(dataset.texts("provenance")):
+    for text in set(texts):
         told = msgspec.json.decode(text, type=_Level) if text else _Level()
         basis = told.basis if isinstance(told.basis, str) else told.basis.name
         found[text] = "/".join(filter(None, (told.method, basis)))
-    return [found[text] for text in dataset.texts("provenance")]
+    return [found[text] for text in texts]
 
 
 class _Basis(msgspec.Struct):

@@ -57,6 +57,7 @@ def applicability(info: ModelInfo, molecule: Molecule, level: str = "") -> list[
         warnings.append(f"charge {molecule.charge:+d}: not in the training set")
     if molecule.multiplicity not in info.multiplicities:
         warnings.append(f"multiplicity {molecule.multiplicity}: not in the training set")
-    if level and info.level and level not in info.level.split(LEVELS_JOINED):
+    learned = info.level.lower().split(LEVELS_JOINED)  # programs spell 6-31G(D) as they like
+    if level and info.level and level.lower() not in learned:
         warnings.append(f"level {level}: the network has learned {info.level}")
     return warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -41,6 +42,17 @@ def molecule(*numbers: int, charge: int = 0, multiplicity: int = 1) -> Molecule:
 )
 def test_warnings(outside: Molecule, warnings: list[str]) -> None:
     assert applicability(INFO, outside) == warnings
+
+
+@pytest.mark.parametrize(
+    ("level", "warned"),
+    [("", False), ("HF/6-31G(D)", False), ("pbe/sto-3g", False), ("HF/STO-3G", True)],
+)
+def test_warning_of_another_level(level: str, warned: bool) -> None:
+    info = msgspec.structs.replace(INFO, level="HF/6-31G(d) and PBE/STO-3G")
+    expected = [f"level {level}: the network has learned HF/6-31G(d) and PBE/STO-3G"]
+    assert applicability(info, molecule(1, 6, 8), level) == (expected if warned else [])
+    assert applicability(INFO, molecule(1, 6, 8), level) == []
 
 
 def test_neuron_equals_least_squares_and_tensorboard_shows_it(dataset, tmp_path) -> None:

@@ -328,9 +328,11 @@ def standardize(trace: Trace, layer: layers.Standardize, values: Tensor) -> Tens
 def atom_reference(trace: Trace, layer: nn.Module, numbers: Tensor) -> Tensor:
     outputs = trace.ordinary(layer, numbers)
     tag = Tag(trace.owners.of_kind("atom", numbers.shape[0]), 0)
-    return trace.step(
-        trace.name(layer), outputs, lambda relevance: Shares([], {"reference": relevance}), [], tag
-    )
+
+    def share(relevance: Tensor) -> Shares:
+        return Shares([None], {"reference": relevance})
+
+    return trace.step(trace.name(layer), outputs, share, [trace.nothing], tag)
 
 
 # ------------------------------------------------------------------------------- inputs

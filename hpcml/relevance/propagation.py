@@ -27,7 +27,7 @@ class Relevance:
     ledger       (M, len(LEDGER)) float64, what went to no input, by column
     features     input layer's name -> (rows, F) relevance of each of its features
     kinds        input layer's name -> "atom", "pair", or "molecule"
-    layers       layer name -> (M, len(LEDGER)), the ledger by layer
+    layers       layer name -> (M, len(LEDGER)), the ledger by layer; of those that have any
     molecule     (A,) the molecule of each atom
     pairs        (2, E) the batch's ordered pairs
     hidden       layer's name -> relevances of its outputs, one tensor for each call of the layer;
@@ -158,22 +158,22 @@ def propagate(
     start = prediction.detach() if seed is None else seed(prediction.detach())
     names, sources = list(trace.sources), [leaf for _, leaf in trace.sources.values()]
     outputs = [(name, made) for name, several in trace.kept.items() for made in several]
-    asked = [*sources, *trace.ledgers.values(), *(made for _, made in outputs)]
+    asked = [*sources, *(made for _, made in outputs), trace.nothing]
     gradients = [
         torch.zeros_like(tensor) if gradient is None else gradient
         for tensor, gradient in zip(
             asked, torch.autograd.grad(prediction, asked, start, allow_unused=True), strict=True
         )
     ]
-    inner = gradients[len(sources) : len(sources) + len(trace.ledgers)]
-    layers = dict(zip(trace.ledgers, map(owners.by_molecule, inner), strict=True))
+    layers = {name: owners.by_molecule(sums) for name, sums in trace.ledgers.items()}
+    none_left = torch.zeros(owners.molecules, len(LEDGER), dtype=torch.float64, device=start.device)
     kept: dict[str, list[Tensor]] = {name: [] for name in trace.kept}
-    for (name, _), gradient in zip(outputs, gradients[len(asked) - len(outputs) :], strict=True):
+    for (name, _), gradient in zip(outputs, gradients[len(sources) : -1], strict=True):
         kept[name].append(gradient)
     none = torch.zeros(2, 0, dtype=torch.int64, device=prediction.device)
     return Relevance(
         prediction=start.double(),
-        ledger=torch.stack(list(layers.values())).sum(0),
+        ledger=sum(layers.values(), none_left),
         features=dict(zip(names, gradients, strict=False)),
         kinds={name: kind for name, (kind, _) in trace.sources.items()},
         layers=layers,

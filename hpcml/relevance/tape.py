@@ -2,9 +2,8 @@
 
 Inside a traced forward pass the gradient of every tensor *is* its relevance.  A step computes
 a layer's ordinary output; in the backward it receives the output's relevance and hands on the
-inputs', and what goes to no input (a bias, epsilon, ...) it adds to its row of the ledger, a
-leaf of the same graph.  So one ordinary backward gives the relevances and the ledger of a
-whole batch.
+inputs', and what goes to no input (a bias, epsilon, ...) it adds to its row of the ledger.  So
+one ordinary backward gives the relevances and the ledger of a whole batch.
 
 A step must know which molecule each row of its tensors belongs to.  That knowledge travels
 with the tensors, as a ``Tag``.
@@ -73,6 +72,7 @@ class Shares:
 
 
 Share = Callable[[Tensor], Shares]
+Ledger = Callable[[], Tensor]
 
 
 class _Step(torch.autograd.Function):
@@ -80,33 +80,29 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, output: Tensor, share: Share, owner: Tensor, ledger: Tensor, *inputs: Tensor
+        ctx: Any, output: Tensor, share: Share, owner: Tensor, ledger: Ledger, *inputs: Tensor
     ) -> Tensor:
-        ctx.share, ctx.owner, ctx.ledger = share, owner, (ledger.shape, ledger.device)
+        ctx.share, ctx.owner, ctx.ledger = share, owner, ledger
         return output
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> Any:
         shares = ctx.share(relevance)
-        if not shares.ledger:
-            return None, None, None, None, *shares.inputs
-        shape, device = ctx.ledger
-        ledger = torch.zeros(shape, dtype=torch.float64, device=device)
         for column, taken in shares.ledger.items():
             rows = taken.flatten(start_dim=1).sum(1) if taken.dim() > 1 else taken
-            ledger[:, LEDGER.index(column)].index_add_(0, ctx.owner, rows.double())
-        return None, None, None, ledger, *shares.inputs
+            ctx.ledger()[:, LEDGER.index(column)].index_add_(0, ctx.owner, rows.double())
+        return None, None, None, None, *shares.inputs
 
 
 def step(
-    output: Tensor, share: Share, ledger: Tensor, inputs: Sequence[Tensor], tag: Tag
+    output: Tensor, share: Share, ledger: Ledger, inputs: Sequence[Tensor], tag: Tag
 ) -> Tensor:
     """Put a layer on the tape.
 
     output   the layer's ordinary output, computed without a graph
     share    from the output's relevance to the inputs' shares and the ledger's; must hold no
              reference to the returned tensor, or the graph would never be freed
-    ledger   (M, len(LEDGER)) float64 leaf
+    ledger   gives the (M, len(LEDGER)) float64 sums that the backward adds to
     inputs   the tensors that receive relevance, in the order of ``Shares.inputs``
     """
     made: Tensor = _Step.apply(output.detach(), share, tag.owner, ledger, *inputs)

@@ -114,8 +114,10 @@ class Trace(TorchFunctionMode):
 
     sources     name -> (kind of rows, leaf): the network's inputs, whose gradients will be
                 their relevances
-    ledgers     layer name -> (owners, len(LEDGER)) float64 leaf, whose gradient will be the
-                relevance that the layer gave to no input
+    ledgers     layer name -> (owners, len(LEDGER)) float64, filled by the backward: the relevance
+                that the layer gave to no input
+    nothing     a leaf that the backward must be asked for too: what layers depend on that add
+                constants, as a reference for each atom
     kept        layer name -> its outputs, one a call, whose gradients will be their relevances
     """
 
@@ -133,6 +135,7 @@ class Trace(TorchFunctionMode):
         self.model, self.owners, self.composite = model, owners, composite
         self.sources: dict[str, tuple[str, Tensor]] = {}
         self.ledgers: dict[str, Tensor] = {}
+        self.nothing = torch.zeros((), requires_grad=True)
         self.kept: dict[str, list[Tensor]] = {name: [] for name in keep}
         self._replace, self._readout = replace, readout
         self._names = {module: name or "network" for name, module in model.named_modules()}
@@ -144,12 +147,13 @@ class Trace(TorchFunctionMode):
     # ---------------------------------------------------------------- opening and closing
 
     def __enter__(self) -> Trace:
-        self._training = [module for module in self.model.modules() if module.training]
+        self._training = [module for module in self._names if module.training]
         self._learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.model.eval()
+        for module in self._training:
+            module.training = False
         for parameter in self._learning:
             parameter.requires_grad_(False)  # what requires a gradient carries relevance
-        for module in self.model.modules():
+        for module in self._names:
             handler = handler_for(module)
             if handler is not None:
                 self._replace_forward(module, partial(self._call, handler, module))
@@ -257,13 +261,11 @@ class Trace(TorchFunctionMode):
         return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
 
     def ledger(self, name: str) -> Tensor:
-        """The leaf in which a layer's unshared relevance is collected."""
+        """The sums in which a layer's unshared relevance is collected."""
         if name not in self.ledgers:
             shape = self.owners.number, len(LEDGER)
             device = next(iter(self.owners.rows.values())).device
-            self.ledgers[name] = torch.zeros(
-                shape, dtype=torch.float64, device=device, requires_grad=True
-            )
+            self.ledgers[name] = torch.zeros(shape, dtype=torch.float64, device=device)
         return self.ledgers[name]
 
     def step(
@@ -283,7 +285,7 @@ class Trace(TorchFunctionMode):
             if not tags:
                 return outputs
             tag = Tag(tags[0].owner, max(one.depth for one in tags))
-        made = step(outputs, share, self.ledger(name), inputs, tag)
+        made = step(outputs, share, partial(self.ledger, name), inputs, tag)
         if name in self.kept:
             self.kept[name].append(made)
         return made

@@ -27,13 +27,11 @@ def hand_back(layer, inputs, relevance_of, *constants, products="weight"):
         leaves = [trace.source(f"input {n}", "atom", one) for n, one in enumerate(inputs)]
         output = layer(*leaves, *constants)
     relevance = relevance_of(output.detach())
-    asked = [*leaves, *trace.ledgers.values()]
-    found = torch.autograd.grad(output, asked, relevance, allow_unused=True)
+    asked = [*leaves, trace.nothing]
+    *to_inputs, _ = torch.autograd.grad(output, asked, relevance, allow_unused=True)
     ledger = torch.zeros(ROWS, len(LEDGER), dtype=torch.float64)
-    for one in found[len(leaves) :]:
-        if one is not None:
-            ledger += one
-    to_inputs = list(found[: len(leaves)])
+    for one in trace.ledgers.values():
+        ledger += one
     given = sum(float(one.sum()) for one in to_inputs if one is not None) + float(ledger.sum())
     assert given == pytest.approx(float(relevance.sum()), abs=1e-12)  # nothing is lost
     return to_inputs, dict(zip(LEDGER, ledger.T, strict=True))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import quadrature, self_consistent, stockholder, units
+from hpcml.response import quadrature, refusals, self_consistent, stockholder, units
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.kernels import Kernel
 from hpcml.response.level import Level
@@ -35,7 +35,6 @@ from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBu
 
 Array = NDArray[np.float64]
 
-_CLOSEST_NUCLEI = 0.35  # angstrom
 _TRIALS_PER_EQUATION = 8
 _GRID_OPTIONS = ("dft_radial_points", "dft_spherical_points")
 _LEAST_MEMORY_MB = 250  # Psi4's own floor
@@ -307,7 +306,7 @@ def session(
 
     Turns Psi4's exceptions inside the ``with`` into hpcml's, and leaves its options clean.
     """
-    _check_molecule(molecule)
+    refusals.check_molecule(molecule)
     if resources.memory_mb < _LEAST_MEMORY_MB:
         raise ResourceError(
             f"{resources.memory_mb} MB of memory are too little for Psi4: give at least "
@@ -323,7 +322,7 @@ def session(
     scratch = resources.scratch or Path(tempfile.gettempdir())
     core.IOManager.shared_object().set_default_path(f"{scratch}/")
     basis = basis_sets.resolve(level.basis, [int(z) for z in molecule.numbers], library_folder())
-    _check_method(psi4, level)
+    refusals.check_method(psi4, level)
     psi4_molecule = core.Molecule.from_arrays(
         geom=(molecule.positions / units.ANGSTROM).ravel(),
         elez=[int(number) for number in molecule.numbers],
@@ -357,7 +356,7 @@ def session(
     except (InputError, SettingsError, ConvergenceError, ResourceError, PlatformError):
         raise
     except Exception as error:
-        raise _named(psi4, error, molecule, level) from error
+        raise refusals.named(psi4, error, molecule, level) from error
     finally:
         core.clean_options()
 
@@ -375,76 +374,6 @@ def library_folder() -> Path:
 def _reference_name(level: Level, molecule: Molecule) -> str:
     spin = "R" if molecule.multiplicity == 1 else "U"
     return spin + ("HF" if level.is_hartree_fock else "KS")
-
-
-def _check_molecule(molecule: Molecule) -> None:
-    label = molecule.name or molecule.formula
-    electrons, unpaired = molecule.electrons, molecule.multiplicity - 1
-    if electrons < 1:
-        raise InputError(f"{label}: charge {molecule.charge} leaves {electrons} electrons")
-    if unpaired < 0 or unpaired > electrons or (electrons - unpaired) % 2:
-        raise InputError(
-            f"{label}: {electrons} electrons cannot have multiplicity {molecule.multiplicity}; "
-            "check charge and multiplicity"
-        )
-    distances = np.linalg.norm(
-        molecule.positions[:, None, :] - molecule.positions[None, :, :], axis=-1
-    )
-    distances[np.diag_indices(len(molecule))] = np.inf
-    first, second = np.unravel_index(np.argmin(distances), distances.shape)
-    if distances[first, second] < _CLOSEST_NUCLEI:
-        raise InputError(
-            f"{label}: atoms {first + 1} ({molecule.symbols[first]}) and {second + 1} "
-            f"({molecule.symbols[second]}) are {distances[first, second]:.3f} angstrom apart; "
-            "are the positions in angstrom?"
-        )
-
-
-def _check_method(psi4: Any, level: Level) -> None:
-    if level.is_hartree_fock:
-        return
-    known = psi4.driver.dft.functionals
-    name = level.method.lower()
-    if name in known and "c_mp2" in known[name]:
-        raise SettingsError(
-            f"method {level.method!r} is a double hybrid: its perturbative correlation has no "
-            "response here; choose a functional without it"
-        )
-    if name not in known:
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=3)
-        raise SettingsError(
-            f"method {level.method!r} is neither HF nor a functional of this Psi4"
-            + (f"; near: {', '.join(near)}" if near else "")
-        )
-    if psi4.driver.dft.build_superfunctional(name, True)[0].needs_vv10():
-        raise SettingsError(
-            f"method {level.method!r} has the non-local correlation VV10, of which Psi4 gives "
-            "neither the response nor gradients; choose a functional without it (wB97X for "
-            "wB97X-V)"
-        )
-
-
-def _named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Exception:
-    """The error of ours that says what the user can do about one of Psi4's."""
-    where = f"{molecule.name or molecule.formula} at {level.label}"
-    text = " ".join(str(error).split())
-    if isinstance(error, psi4.driver.p4util.exceptions.SCFConvergenceError):
-        residual = float(getattr(error, "d_conv", float("nan")))
-        return ConvergenceError(
-            f"{where}: the SCF did not converge in {getattr(error, 'iteration', '?')} iterations "
-            f"(orbital gradient {residual:.1e}); try the next attempt, or another geometry",
-            residual,
-        )
-    if isinstance(error, MemoryError) or "memory" in text.lower() or "bad_alloc" in text:
-        return ResourceError(f"{where}: not enough memory; raise memory_mb ({text[:200]})")
-    if "dftd3" in text:
-        return PlatformError(
-            f"{where}: the program dftd3 is not installed; leave the dispersion correction out of "
-            "the method's name, it changes neither dipole, alpha nor beta"
-        )
-    return InputError(f"{where}: Psi4 refuses: {text[:300]}")
 
 
 def _channels(wavefunction: Any, *, closed_shell: bool) -> tuple[Orbitals, ...]:

@@ -1,32 +1,32 @@
 """Second and third functional derivatives of the exchange-correlation energy, on a grid.
 
-E_xc is the integral of f(z), where z are the density variables of a point: rho_s of each spin
-channel s and, for a GGA, sigma_st = grad rho_s . grad rho_t.  A closed shell has one channel,
-the total density.  For first-order densities rho_1 (and their gradients) the second variation
-is, with z_1 the first-order change of z,
-
-    E2(b, c) = int f_zz' z_1b z'_1c + f_sigma 2 (grad rho_b . grad rho_c)
-
-and the third variation E3(a, b, c) is E2(b, c) differentiated along the density a.  Psi4 has no
-third derivatives, so this last one is a central difference, taken point by point: it needs no
-matrices, and its step follows the density of each point.
+With E2(b, c) the second variation (see ``density_variables``), the third variation E3(a, b, c)
+is E2(b, c) differentiated along the density a.  Psi4 has no third derivatives, so this one is a
+central difference, taken point by point: it needs no matrices, and its step follows the density
+of each point.
 
 Pure numpy: the blocks of the grid and the functional are handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcml.response.density_variables import (
+    Block,
+    Functional,
+    Point,
+    density_of,
+    potential_of,
+    second_variations,
+    variables_of,
+)
 
-Functional = Callable[[Array], tuple[Array, Array]]
-"""Density variables (nz, points) -> f_z (nz, points) and f_zz' (nz, nz, points)."""
+Array = NDArray[np.float64]
 
 DENSITY_CUTOFF = 1e-11
 """Points of lower density (bohr^-3) carry no kernel: moves alpha and beta by less than 1e-7."""
@@ -37,61 +37,6 @@ PAIRS = tuple(combinations_with_replacement(range(3), 2))
 _BATCH = 8192  # points
 
 _STEP = 1e-3  # of the central difference, relative to the density of the point
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some points of the grid and the basis functions that do not vanish there.
-
-    weights     (points,)
-    functions   (n,): indices of the basis functions
-    evaluate    gives the functions and their gradients, (4, points, n), or (1, points, n) for an
-                LDA; from memory, or anew at every call where memory does not suffice
-    """
-
-    weights: Array
-    functions: NDArray[np.int64]
-    evaluate: Callable[[], Array]
-
-    @property
-    def values(self) -> Array:
-        return self.evaluate()
-
-    def where(self, keep: NDArray[np.bool_]) -> Block:
-        """These points only."""
-        if keep.all():
-            return self
-        if isinstance(self.evaluate, Stored):
-            kept = Stored(self.evaluate.values[:, keep])
-            return Block(self.weights[keep], self.functions, kept)
-        return Block(self.weights[keep], self.functions, lambda: self.evaluate()[:, keep])
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Values of basis functions that stay in memory: an ``evaluate`` for ``Block``."""
-
-    values: Array
-
-    def __call__(self) -> Array:
-        return self.values
-
-
-@dataclass(frozen=True)
-class _Point:
-    """What a block's points know about the ground state.
-
-    occupied    per channel (4 or 1, points, o): occupied orbitals and gradients
-    density     (channels, 4 or 1, points): rho and its gradient
-    first       (nz, points): weights times f_z
-    second      (nz, nz, points): weights times f_zz'
-    """
-
-    block: Block
-    occupied: list[Array]
-    density: Array
-    first: Array
-    second: Array
 
 
 class Kernel:
@@ -131,7 +76,7 @@ class Kernel:
         for point in self._points:
             values = point.block.values
             densities = self._first_order_densities(point, columns, count, values)
-            scalar, vector = _potential(point, densities)
+            scalar, vector = potential_of(point, densities)
             _add_halves(matrices, point.block, values, scalar, vector)
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
@@ -154,8 +99,8 @@ class Kernel:
             for a in sorted({min(triple) for triple in triples}):
                 forward, backward, step = self._displaced(ground, densities[:, :, a])
                 scale = weights / (2.0 * step)
-                tensor[a] += _second_variations(*forward, scale, densities)
-                tensor[a] -= _second_variations(*backward, scale, densities)
+                tensor[a] += second_variations(*forward, scale, densities)
+                tensor[a] -= second_variations(*backward, scale, densities)
         # the smallest index is the one that was differentiated along
         return np.array([tensor[tuple(sorted(triple))] for triple in triples])
 
@@ -179,36 +124,36 @@ class Kernel:
             values = point.block.values
             first = self._first_order_densities(point, columns, 3, values)
             known = self._factor * _known_densities(point, first_order, occupied_blocks, values)
-            scalar, vector = _potential(point, known)
+            scalar, vector = potential_of(point, known)
             for b in range(3):
                 forward, backward, step = self._displaced(point.density, first[:, :, b])
                 later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
                 changes = first[:, :, [PAIRS[index][1] for index in later]]
                 for sign, (density, *derivatives) in ((0.5, forward), (-0.5, backward)):
                     weighted = [point.block.weights * derivative for derivative in derivatives]
-                    there = _Point(point.block, point.occupied, density, *weighted)
-                    scalar_there, vector_there = _potential(there, changes)
+                    there = Point(point.block, point.occupied, density, *weighted)
+                    scalar_there, vector_there = potential_of(there, changes)
                     scalar[:, later] += sign / step * scalar_there
                     vector[:, :, later] += sign / step * vector_there
             _add_halves(matrices, point.block, values, scalar, vector)
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
-    def _ground_state(self, block: Block) -> _Point | None:
+    def _ground_state(self, block: Block) -> Point | None:
         values = block.values
         occupied = [values @ orbitals[block.functions] for orbitals in self._occupied]
-        density = np.array([_density(psi, psi[0], self._factor) for psi in occupied])
+        density = np.array([density_of(psi, psi[0], self._factor) for psi in occupied])
         keep = density[:, 0].sum(axis=0) > DENSITY_CUTOFF
         if not keep.any():
             return None
         block = block.where(keep)
         occupied = [psi[:, keep] for psi in occupied]
         density = density[:, :, keep]
-        first, second = self._functional(_variables(density))
-        return _Point(block, occupied, density, block.weights * first, block.weights * second)
+        first, second = self._functional(variables_of(density))
+        return Point(block, occupied, density, block.weights * first, block.weights * second)
 
     def _first_order_densities(
         self,
-        point: _Point,
+        point: Point,
         columns: Sequence[Array],
         count: int,
         values: Array | None = None,
@@ -241,8 +186,8 @@ class Kernel:
         forward = density + step * direction
         backward = density - step * direction
         return (
-            (forward, *self._functional(_variables(forward))),
-            (backward, *self._functional(_variables(backward))),
+            (forward, *self._functional(variables_of(forward))),
+            (backward, *self._functional(variables_of(backward))),
             step,
         )
 
@@ -253,63 +198,6 @@ def _columns(first_order: Sequence[Array]) -> list[Array]:
         np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(orbitals.shape[1], -1)
         for orbitals in first_order
     ]
-
-
-def _density(left: Array, right: Array, factor: float) -> Array:
-    """(4 or 1, points): density of orbitals and its gradient."""
-    density: Array = factor * np.einsum("xpi,pi->xp", left, right)
-    density[1:] *= 2.0
-    return density
-
-
-def _pairs(channels: int) -> list[tuple[int, int]]:
-    return [(0, 0)] if channels == 1 else [(0, 0), (0, 1), (1, 1)]
-
-
-def _variables(density: Array) -> Array:
-    """z = (rho_s, sigma_st) of densities (channels, 4 or 1, points)."""
-    rho = list(density[:, 0])
-    if density.shape[1] == 1:
-        return np.array(rho)
-    gradient = density[:, 1:]
-    return np.array(
-        rho + [np.sum(gradient[s] * gradient[t], axis=0) for s, t in _pairs(len(density))]
-    )
-
-
-def _first_order_variables(density: Array, first: Array) -> Array:
-    """z_1 (nz, ..., points) of a first-order density (channels, 4 or 1, ..., points)."""
-    rho = list(first[:, 0])
-    if density.shape[1] == 1:
-        return np.array(rho)
-    gradient, change = density[:, 1:], first[:, 1:]
-    if change.ndim > gradient.ndim:
-        gradient = gradient[:, :, None]
-    return np.array(
-        rho
-        + [
-            np.sum(change[s] * gradient[t] + gradient[s] * change[t], axis=0)
-            for s, t in _pairs(len(density))
-        ]
-    )
-
-
-def _potential(point: _Point, densities: Array) -> tuple[Array, Array]:
-    """Weighted derivative of E2 by rho_s and by grad rho_s, for all k densities.
-
-    densities   (channels, 4 or 1, k, points)
-    returns     (channels, k, points) and (channels, 3 or 0, k, points)
-    """
-    channels = len(densities)
-    variables = _first_order_variables(point.density, densities)
-    change = np.einsum("yzp,zkp->ykp", point.second, variables)
-    vector = np.zeros((channels, densities.shape[1] - 1, *densities.shape[2:]))
-    if densities.shape[1] > 1:
-        gradient, first_gradient = point.density[:, 1:, None], densities[:, 1:]
-        for index, (s, t) in enumerate(_pairs(channels), start=channels):
-            vector[s] += change[index] * gradient[t] + point.first[index] * first_gradient[t]
-            vector[t] += change[index] * gradient[s] + point.first[index] * first_gradient[s]
-    return change[:channels], vector
 
 
 def _add_halves(
@@ -327,7 +215,7 @@ def _add_halves(
 
 
 def _known_densities(
-    point: _Point, first_order: Sequence[Array], occupied_blocks: Sequence[Array], values: Array
+    point: Point, first_order: Sequence[Array], occupied_blocks: Sequence[Array], values: Array
 ) -> Array:
     """(channels, 4 or 1, 6, points): see ``second_order_potentials``; of singly filled orbitals."""
     densities = np.empty((len(first_order), len(values), len(PAIRS), values.shape[1]))
@@ -344,26 +232,9 @@ def _known_densities(
     return densities
 
 
-def _second_variations(
-    density: Array, first: Array, second: Array, weights: Array, densities: Array
-) -> Array:
-    """E2(b, c), (k, k), of first-order densities (channels, 4 or 1, k, points)."""
-    variables = _first_order_variables(density, densities)
-    change = weights * np.einsum("yzp,zkp->ykp", second, variables)
-    result: Array = np.einsum("zbp,zcp->bc", change, variables, optimize=True)
-    if density.shape[1] > 1:
-        gradients = densities[:, 1:]
-        for index, (s, t) in enumerate(_pairs(len(density)), start=len(density)):
-            product = np.einsum(
-                "xbp,xcp->bc", weights * first[index] * gradients[s], gradients[t], optimize=True
-            )
-            result += product + product.T
-    return result
-
-
-def _batches(points: Sequence[_Point]) -> Iterator[list[_Point]]:
+def _batches(points: Sequence[Point]) -> Iterator[list[Point]]:
     """Blocks of the grid together, so many that calls cost little and memory is bounded."""
-    batch: list[_Point] = []
+    batch: list[Point] = []
     for point in points:
         batch.append(point)
         if sum(len(member.block.weights) for member in batch) > _BATCH:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.response.kernels import Block, Functional, Stored
+from hpcml.response.density_variables import Block, Functional, Stored
 
 Array = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def blocks(
 
 
 def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functional:
-    """First and second derivatives of a functional at points (see ``kernels.Functional``)."""
+    """First and second derivatives of a functional at points: a ``Functional``."""
     evaluator = psi4.driver.dft.build_superfunctional(name.lower(), closed_shell)[0]
     evaluator.set_max_points(_FUNCTIONAL_POINTS)
     evaluator.set_deriv(2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpcml.response.kernels import Block, Kernel, Stored
+from hpcml.response.density_variables import Block, Stored
+from hpcml.response.kernels import Kernel
 
 POINTS, FUNCTIONS, OCCUPIED = 40, 7, 3
 

@@ -134,3 +134,13 @@ def test_a_signal_reaches_hpcml_and_its_own_exit_code_is_kept(tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGKILL)
+
+
+def test_where_requeueing_is_forbidden_an_array_goes_on_one_job_after_another():
+    site = Site(
+        kind="slurm", launcher="srun", ranks_per_node=2, walltime="1:00:00", requeue=False, array=7
+    )
+    text = script(("generate",), site, campaign="c.toml", run="r", output="o")
+    assert "#SBATCH --array=1-7%1" in text
+    assert "#SBATCH --no-requeue" in text
+    assert "scontrol requeue" not in text

@@ -90,6 +90,15 @@ def test_a_molecule_that_kills_its_rank_is_found_and_the_others_are_done(campaig
     assert_each_has_one_row(campaign, molecules[1:])
 
 
+def test_a_molecule_that_hangs_is_ended_and_filed_and_the_others_are_done(campaign):
+    molecules = campaign.waters("fine-1", "hang", "fine-2")
+    site = msgspec.structs.replace(campaign.site, hang_seconds=4, tries=1)
+    report = campaign.run(molecules, site=site)
+    assert (report.done, report.failed, report.left) == (2, {"hang": 1}, 0)
+    assert_each_has_one_row(campaign, [molecules[0], molecules[2]])
+    assert campaign.run(molecules, site=site).computed == 0
+
+
 NAMES = [f"slow-0.2{i:02d}" for i in range(16)]
 
 

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import tomli_w
 
-from hpcml.campaign import submit
+from hpcml.campaign import Site, generate, submit
 from hpcml.errors import PlatformError
+from hpcml.response import Level, Request
 
 pytestmark = pytest.mark.slurm
 
@@ -104,6 +105,36 @@ def test_the_walltimes_signal_and_scancel_leave_work_that_a_plain_rerun_finishes
     job = sbatch(campaign.slow_script())
     assert slurm.wait(job) == "COMPLETED", campaign.log()
     campaign.assert_complete()
+
+
+def test_training_is_stopped_by_the_walltimes_signal_requeued_and_goes_on(
+    slurm, campaign, wait_until
+):
+    """Horovod under srun: exit code 85 in time, the job back in the queue, no epoch twice."""
+    local = Site(ranks_per_node=2, memory_mb=1200, scratch=str(campaign.path))
+    level = Level(method="HF", basis="STO-3G")
+    report = generate(campaign.folder, campaign.molecules, level, Request(), local)
+    assert report.left == 0
+    network = NETWORK.replace("epochs = 3", "epochs = 1000000")
+    campaign.toml.write_text(campaign.toml.read_text() + network)
+    job = submit(campaign.folder, campaign.toml, ["train"], campaign.site, {"train": 2})["train"]
+
+    def epochs():
+        curve = campaign.folder.model / "metrics.csv"
+        lines = curve.read_text().splitlines()[1:] if curve.exists() else []
+        return [int(line.partition(",")[0]) for line in lines]
+
+    wait_until(lambda: len(epochs()) > 2)
+    slurm.run("scancel", "--signal=USR1", "--batch", job)
+    wait_until(lambda: "Restarts=1" in slurm.run("scontrol", "show", "job", "-o", job))
+    wait_until(lambda: slurm.state(job) == "PENDING")
+    assert "train: stopped in time" in campaign.log()
+    done = len(epochs())
+    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now+5")  # not in two minutes
+    wait_until(lambda: len(epochs()) > done + 2, seconds=180)
+    slurm.run("scancel", job)
+    slurm.wait(job)
+    assert epochs() == list(range(epochs()[0], epochs()[0] + len(epochs())))
 
 
 def test_a_scheduler_that_cannot_be_reached_or_refuses_is_one_clear_line(

@@ -130,9 +130,10 @@ def run_mpi(
         return True
     if process.returncode == _WORK_LEFT or (passed and process.returncode in _ENDED):
         return False
-    words = last_line(log, start).removeprefix("hpcml ")
     if process.returncode == _WRONG_SETTINGS:
-        raise SettingsError(words)
+        # the program's own line: below it mpiexec goes on about exit codes
+        raise SettingsError(last_line(log, start, of="hpcml ").removeprefix("hpcml "))
+    words = last_line(log, start).removeprefix("hpcml ")
     raise PlatformError(f"{module} ended with status {process.returncode}: {words} (see {log})")
 
 
@@ -156,8 +157,9 @@ def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[list[int]]
             signal.signal(number, handler)
 
 
-def last_line(log: Path, start: int = 0) -> str:
-    """The last line in a log that says something about an error, or its last line at all."""
+def last_line(log: Path, start: int = 0, of: str = "") -> str:
+    """The last line in a log that begins with ``of``; where there is none, or nothing is asked
+    for, the last that says something about an error, or the last at all."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(start, log.stat().st_size - 20000))
@@ -165,5 +167,6 @@ def last_line(log: Path, start: int = 0) -> str:
     except OSError:
         return ""
     lines = [line for line in lines if any(c.isalnum() for c in line)]
+    wanted = [line for line in lines if of and line.startswith(of)]
     telling = [line for line in lines if "Error" in line or "error:" in line]
-    return (telling or lines or [""])[-1]
+    return (wanted or telling or lines or [""])[-1]

@@ -10,7 +10,7 @@ import pytest
 
 from hpcml.campaign import Site, mpi_command, mpi_environment, run_mpi
 from hpcml.campaign.launch import shell_line
-from hpcml.errors import PlatformError
+from hpcml.errors import PlatformError, SettingsError
 
 
 def test_mpiexec_and_srun_are_told_ranks_and_nodes():
@@ -58,6 +58,19 @@ def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypat
     assert looks
     with pytest.raises(PlatformError, match=r"ranks ended with status 1: .*no such thing \(see"):
         run_mpi(2, "ranks", ["fail"], site, tmp_path / "log")
+
+
+def test_wrong_settings_are_told_in_the_program_s_own_line(tmp_path, monkeypatch):
+    (tmp_path / "wrong.py").write_text(
+        "import sys\nfrom mpi4py import MPI\n"
+        "if MPI.COMM_WORLD.rank == 0:\n"
+        "    print('hpcml train: no model is called weev', flush=True)\n"
+        "sys.exit(2)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"^train: no model is called weev$"):
+        run_mpi(2, "wrong", [], Site(), tmp_path / "log")
+    assert "exit code" in (tmp_path / "log").read_text().lower()
 
 
 def test_a_program_that_was_asked_to_stop_has_work_left_however_srun_ends_it(tmp_path, monkeypatch):

@@ -64,8 +64,29 @@ def _stages(options: argparse.Namespace) -> int:
         return DONE
     code = pipeline.run(campaign, options.run, options.stages)
     if options.faithfulness and code == DONE:
-        print(pipeline.faithfulness(campaign, options.run))
+        _show_faithfulness(pipeline.faithfulness(campaign, options.run))
     return code
+
+
+def _show_faithfulness(path: Path) -> None:
+    """The table of rules in columns, to three digits, and how to read it."""
+    import csv
+
+    from hpcml.analysis.faithfulness import LEGEND
+
+    def cell(text: str) -> str:
+        try:
+            return f"{float(text):.3g}"
+        except ValueError:
+            return text
+
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [[cell(text) for text in row] for row in csv.reader(file)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *others = (text.rjust(width) for text, width in zip(row, widths, strict=True))
+        print("  ".join([first.strip().ljust(widths[0]), *others]))
+    print(f"{LEGEND}\n{path}")
 
 
 def _submit(options: argparse.Namespace) -> int:

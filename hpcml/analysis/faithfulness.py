@@ -35,6 +35,11 @@ RULES = (
     "random",
 )
 
+LEGEND = """\
+flipping_area (property's unit): larger is better, 0 is chance; flipping_error: its standard error
+randomization: weights shuffled, near 0 is right (atomic_terms hold references, which stay)
+symmetry: 0 is right; stability to noise of the positions: smaller is calmer"""
+
 
 def faithfulness(
     dataset: Dataset,

@@ -43,8 +43,9 @@ def test_a_shell_takes_the_line_apart_as_it_was_put_together():
 def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypatch):
     (tmp_path / "ranks.py").write_text(
         "import sys\nfrom mpi4py import MPI\n"
-        "world = MPI.COMM_WORLD\nprint('sum', world.allreduce(world.Get_rank() + 1), flush=True)\n"
-        # one write a line: mpiexec puts its own words wherever a line is not ended
+        "world = MPI.COMM_WORLD\ntotal = world.allreduce(world.Get_rank() + 1)\n"
+        # one write a line: mpiexec puts other words wherever a line is not ended
+        "sys.stdout.write(f'sum {total}\\n')\nsys.stdout.flush()\n"
         "if sys.argv[1:]:\n"
         "    sys.stderr.write('ValueError: no such thing\\n')\n"
         "    sys.exit(1)\n"

@@ -152,6 +152,19 @@ def test_a_scheduler_that_cannot_be_reached_or_refuses_is_one_clear_line(
         submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
 
 
+def test_pilot_jobs_that_the_scheduler_refuses_are_told_and_cost_nothing(slurm, campaign):
+    campaign.write(partition="nowhere")
+    process = launch(campaign)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "nowhere" in output.splitlines()[-1] or "sbatch" in output.splitlines()[-1], output
+    campaign.write(partition="")
+    process = launch(campaign)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    campaign.assert_complete()
+
+
 def test_nothing_is_left_when_the_clusters_owner_is_killed(wait_until):
     """A second cluster, beside the session's; its owner dies without a word."""
     program = ROOT / "tests/slurm/cluster.py"

@@ -48,7 +48,7 @@ from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
 MOLECULES = {"glycine": "NCC(=O)O", "aniline": "Nc1ccccc1", "valine": "CC(C)C(N)C(=O)O"}
 MEMORY_MB = 6000
 FREQUENCY = 0.0656
-TIGHT = {"scf_convergence": 1e-9, "response_convergence": 1e-8, "kernel_grid": (75, 302)}
+TIGHT = {"scf_convergence": 1e-9, "response_convergence": 1e-8, "kernel_grid": (99, 590)}
 
 
 def molecule(name: str) -> Molecule:

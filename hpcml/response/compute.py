@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import geometry, linear, second_order, shares, units, vibrations
-from hpcml.response.fock import FockResponse
+from hpcml.response import geometry, second_order, shares, units, vibrations
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import ResponseProperties
-from hpcml.response.quadratic import FirstOrder
 from hpcml.response.reference import Reference, Resources, ground_state
 from hpcml.response.spread import Communicator, on_root
 from hpcml.response.surface import open_surface
@@ -137,7 +135,9 @@ def _electronic_shares(
     if found.densities is not None:
         first, second = found.densities
     elif found.fock is not None and found.static:
-        first, second = _analytic_densities(reference, found.fock, found.static)
+        first, second = second_order.densities(
+            found.fock, found.static, reference.matrices, _SECOND_ORDER_CONVERGENCE
+        )
     else:  # nothing electronic was asked for
         return {}
     numbers, positions = molecule.numbers, molecule.positions / units.ANGSTROM
@@ -157,22 +157,3 @@ def _electronic_shares(
                 positions,
             )
     return by_atom
-
-
-def _analytic_densities(
-    reference: Reference, fock: FockResponse, static: list[list[FirstOrder]]
-) -> tuple[Array, Array]:
-    """Densities of first (3, n, n) and second order (3, 3, n, n) in static fields."""
-
-    def solve(right_sides: Array) -> Array:
-        solution = linear.solve(
-            fock.gaps,
-            right_sides,
-            np.zeros(1),
-            fock.plus_product,
-            fock.minus_product,
-            convergence=_SECOND_ORDER_CONVERGENCE,
-        )
-        return 0.5 * solution.plus[:, 0]
-
-    return second_order.densities(fock, static, reference.matrices, solve)

@@ -19,11 +19,12 @@ Static and pure numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.response import linear
 from hpcml.response.fock import FockResponse, Orbitals
 from hpcml.response.kernels import PAIRS
 from hpcml.response.quadratic import FirstOrder
@@ -31,21 +32,18 @@ from hpcml.response.two_electron import Matrices
 
 Array = NDArray[np.float64]
 
-Solve = Callable[[Array], Array]
-"""Right sides g (k, N) -> solutions t (k, N) of (A + B) t = -g."""
-
 
 def densities(
     fock: FockResponse,
     first_order: Sequence[Sequence[FirstOrder]],
     matrices: Matrices,
-    solve: Solve,
+    convergence: float,
 ) -> tuple[Array, Array]:
     """dD/dF_j (3, n, n) and d^2 D / dF_j dF_k (3, 3, n, n), static, of all electrons.
 
     first_order   [channel][axis], static, of the operators -mu (``fock.first_order``)
     matrices      J and scaled K of densities left right^T
-    solve         the linear response equations, static
+    convergence   of W, as ``linear.solve`` takes it; ConvergenceError where it is not reached
     """
     channels = fock.channels
     parameters = [np.array([axis.x for axis in channel]) for channel in first_order]
@@ -60,7 +58,15 @@ def densities(
             for left, right in ((b, c), (c, b)):
                 sides[index] -= axes[left].occupied @ u[right] - u[right] @ axes[left].virtual
         right_sides.append(sides.reshape(len(PAIRS), -1))
-    solved = fock.split(solve(np.hstack(right_sides)))
+    solution = linear.solve(
+        fock.gaps,
+        np.hstack(right_sides),
+        np.zeros(1),
+        fock.plus_product,
+        fock.minus_product,
+        convergence=convergence,
+    )
+    solved = fock.split(0.5 * solution.plus[:, 0])
 
     size = len(channels[0].occupied)
     first, second = np.zeros((3, size, size)), np.zeros((3, 3, size, size))

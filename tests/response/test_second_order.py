@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import linear, second_order
+from hpcml.response import second_order
 from hpcml.response.level import Level, Request
 from hpcml.response.reference import Reference, Resources, ground_state, session
 from hpcml.response.tensors import Tensors, tensors
@@ -33,19 +33,9 @@ def _densities(reference: Reference, level: Level) -> tuple[Tensors, Array, Arra
     found = tensors(reference, level, Request(properties=("alpha", "beta", "shares")))
     fock = found.fock
     assert fock is not None
-
-    def solve(right_sides: Array) -> Array:
-        solution = linear.solve(
-            fock.gaps,
-            right_sides,
-            np.zeros(1),
-            fock.plus_product,
-            fock.minus_product,
-            convergence=level.response_convergence,
-        )
-        return 0.5 * solution.plus[:, 0]
-
-    return found, *second_order.densities(fock, found.static, reference.matrices, solve)
+    return found, *second_order.densities(
+        fock, found.static, reference.matrices, level.response_convergence
+    )
 
 
 @pytest.mark.parametrize(

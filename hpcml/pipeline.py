@@ -185,7 +185,7 @@ def _describe_train(settings: TrainSettings) -> list[str]:
     ]
     if settings.train_sizes:
         sizes = ", ".join(f"{size:,}" for size in settings.train_sizes)
-        lines.append(f"          and on {sizes} training molecules, in as many steps each")
+        lines.append(f"          and on {sizes} training molecules, in about as many steps each")
     if settings.members > 1:
         lines.append(f"          {settings.members} members of an ensemble")
     if settings.baselines:

@@ -25,6 +25,7 @@ from hpcml.report.learning import comparisons, learning_curve
 from hpcml.report.tables import averages, conservation, reasons
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
+from hpcml.training.metrics import per_target
 
 _MOST_DRAWN = 24
 
@@ -85,14 +86,14 @@ def _predictions(path: Path, units: dict[str, str]) -> tuple[list[str], dict[str
     if not columns:
         return [], {}
     found = {}
-    for label, unit in units.items():
-        behind = "" if len(units) == 1 else f"_{label}"
+    names = (per_target(name, list(units)) for name in ("reference", "predicted"))
+    for (label, unit), reference, predicted in zip(units.items(), *names, strict=True):
         found[label] = Predictions(
             quantity=quantity(label),
             unit=unit,
             splits=np.array(columns.texts("split")),
-            reference=columns.numbers(f"reference{behind}"),
-            predicted=columns.numbers(f"predicted{behind}"),
+            reference=columns.numbers(reference),
+            predicted=columns.numbers(predicted),
         )
     return columns.texts("key"), found
 
@@ -102,13 +103,11 @@ def _curve(path: Path, units: dict[str, str]) -> Curve | None:
     columns = Columns(path)
     if not columns or not units:
         return None
-    label, unit = next(iter(units.items()))
-    behind = "" if len(units) == 1 else f"_{label}"
     return Curve(
         epochs=columns.numbers("epoch").astype(np.int64),
         loss=columns.numbers("train_loss"),
-        validation_mae=columns.numbers(f"validation_mae{behind}"),
-        unit=unit,
+        validation_mae=columns.numbers(per_target("validation_mae", list(units))[0]),
+        unit=next(iter(units.values())),
     )
 
 

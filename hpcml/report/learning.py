@@ -9,9 +9,10 @@ import numpy as np
 from hpcml.report.facts import LearningCurve, Table
 from hpcml.report.files import Columns, read_json
 from hpcml.report.words import number, quantity
+from hpcml.training.metrics import per_target
 
 _CURVE_NOTE = (
-    "Each network had as many steps as the one on all molecules; the error is that of the test set."
+    "Each network had about as many steps as the one on all molecules; errors are of the test set."
 )
 _ENSEMBLE_NOTE = (
     "The networks differ by their seed alone. Their spread, scaled on the validation molecules, is "
@@ -29,7 +30,7 @@ def learning_curve(model: Path, units: dict[str, str]) -> LearningCurve | None:
         return None
     label, unit = next(iter(units.items()))
     baselines = Columns(model / "baselines.csv")
-    error = _column("test_mae", label, units)
+    error = per_target("test_mae", list(units))[0]
     return LearningCurve(
         quantity=quantity(label),
         unit=unit,
@@ -70,7 +71,7 @@ def _baselines(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
     )
     shown = [
         [number(float(mae)) if mae else "\N{EN DASH}" for mae in columns.texts(column)]
-        for column in (_column("test_mae", label, units) for label in units)
+        for column in per_target("test_mae", list(units))
     ]
     counts = [[f"{count:,}" for count in column] for column in (trained, tested - missing)]
     rows = tuple(zip(columns.texts("baseline"), *counts, *shown, strict=True))
@@ -100,8 +101,3 @@ def _ensemble(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
     heading = ("property", "test MAE, one network", f"mean of {found['members']}")
     within = tuple(f"within {float(level):.0%}" for level in levels)
     return (Table("Ensemble", heading + within, tuple(rows), _ENSEMBLE_NOTE),)
-
-
-def _column(name: str, label: str, units: dict[str, str]) -> str:
-    """A column's name: with several targets each has its own."""
-    return name if len(units) == 1 else f"{name}_{label}"

@@ -85,8 +85,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      what is left when it is 0
     heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
     train_sizes      learning curve: a network is trained on the first so many training rows for
-                     each, in as many steps and with as many validations, before the one on all of
-                     them; learning_curve.csv
+                     each, in about as many steps and with as many validations, before the one on
+                     all of them; learning_curve.csv
     baselines        names in hpcml.models.baselines that are fitted to the same split
     baseline_rows    most training rows for those with a kernel
     members          networks of the ensemble, differing by their seed alone

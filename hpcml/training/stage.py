@@ -107,8 +107,8 @@ class _Runs:
             check_same_data(self._saved_split, self._dataset.fingerprint, path)
 
     def size(self, rows: int) -> dict[str, Any]:
-        """One point of the learning curve: on the first rows of the training set, in as many
-        steps as the whole of it gets, and validated as often."""
+        """One point of the learning curve: on the first rows of the training set, validated as
+        often as the whole of it and, to whole passes, in as many steps."""
         settings, split = self._settings, self.split
         if rows >= len(split.train):
             raise SettingsError(

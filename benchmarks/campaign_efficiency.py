@@ -40,9 +40,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from hpcml.campaign import RunFolder, Site, cost, failures, generate, status
-from hpcml.campaign.planning import PlanRecord, plan
-from hpcml.campaign.task import Progress, task_folders
+from hpcml.cluster import RunFolder, Site
+from hpcml.generation import failures, generate, status
+from hpcml.generation.plan import cost
+from hpcml.generation.plan.planning import PlanRecord, plan
+from hpcml.generation.protocol.task import Progress, task_folders
 from hpcml.molecules import Molecule, read, write_extended_xyz
 from hpcml.response import Level, Request
 

@@ -41,7 +41,7 @@ from rdkit.Chem import AllChem
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request
 from hpcml.response.kernels import Kernel
-from hpcml.response.reference import Reference, Resources, ground_state, session
+from hpcml.response.psi4.reference import Reference, Resources, ground_state, session
 from hpcml.response.tensors import tensors
 from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
 

@@ -37,6 +37,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hpcml.cluster.mpi_program import keep_freed_memory
 from hpcml.models import build, collate, example, unit_scaling
 from hpcml.molecules import Molecule
 from hpcml.relevance import (
@@ -48,10 +49,9 @@ from hpcml.relevance import (
     explain,
     open_relevance,
 )
-from hpcml.relevance.rules import Rule
+from hpcml.relevance.engine.rules import Rule
 from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training.model_file import ModelInfo, save_model
-from hpcml.training.rank import keep_freed_memory
 
 NETWORKS = {
     "Weave, sum": ("weave", {"readout": "sum"}),
@@ -257,7 +257,7 @@ def _program(dataset: Path, model: Path, target: Path, ranks: int) -> tuple[floa
     """Wall seconds, and the largest resident memory of a rank in GB."""
     settings = target.with_suffix(".json")
     settings.write_bytes(msgspec.json.encode(ExplainSettings()))
-    command = [sys.executable, "-m", "hpcml.relevance.program", "--dataset", str(dataset)]
+    command = [sys.executable, "-m", "hpcml.relevance.explain_program", "--dataset", str(dataset)]
     command += ["--model", str(model), "--relevance", str(target), "--settings", str(settings)]
     if ranks > 1:
         command = ["mpiexec", "-n", str(ranks), "--bind-to", "none", *command]

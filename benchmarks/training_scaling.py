@@ -24,8 +24,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from hpcml.campaign import Site
-from hpcml.campaign.launch import mpi_command, mpi_environment
+from hpcml.cluster import Site
+from hpcml.cluster.launch import mpi_command, mpi_environment
 from hpcml.molecules import Molecule
 from hpcml.molecules.qm9 import Qm9Record, read_qm9
 from hpcml.store import Row, Schema, ShardWriter
@@ -69,7 +69,7 @@ def molecules_per_second(
     words += ["--settings", str(folder / "orders.json")]
     site = Site(threads=1)
     ended = subprocess.run(
-        mpi_command(ranks, "hpcml.training.program", words, site),
+        mpi_command(ranks, "hpcml.training.train_program", words, site),
         env=os.environ | mpi_environment(site),
         check=False,
         capture_output=True,

@@ -33,11 +33,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hpcml.cluster.mpi_program import keep_freed_memory
 from hpcml.models import Batch, build, collate, example
 from hpcml.molecules import Molecule
 from hpcml.molecules.qm9 import Qm9Record, read_qm9
 from hpcml.training.examples import PackedExamples, pack
-from hpcml.training.rank import keep_freed_memory
 from hpcml.training.world import Alone
 
 Step = Callable[[], object]

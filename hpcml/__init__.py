@@ -6,25 +6,20 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcml.molecules import Molecule
-    from hpcml.response import Level, Request, compute
     from hpcml.store import Dataset
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Dataset": "store",
-    "Level": "response",
-    "Molecule": "molecules",
-    "Request": "response",
-    "compute": "response",
-}
+# loaded when asked for: `import hpcml` stays quick, and needs nothing that is not used
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__", "open"]
 
 
 def open(path: Path | str) -> Dataset:
@@ -32,13 +27,3 @@ def open(path: Path | str) -> Dataset:
     from hpcml.store import Dataset
 
     return Dataset.open(path)
-
-
-def __getattr__(name: str) -> Any:
-    # loaded when asked for: `import hpcml` stays quick, and needs nothing that is not used
-    if name in _HOME:
-        return getattr(import_module(f"hpcml.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'hpcml' has no attribute {name!r}")
-
-
-__all__ = ["Dataset", "Level", "Molecule", "Request", "__version__", "compute", "open"]

@@ -16,8 +16,7 @@ from typing import NoReturn
 
 import hpcml
 from hpcml.errors import HpcmlError, InputError, SettingsError
-
-DONE, FAILED, WRONG_USAGE, WORK_LEFT = 0, 1, 2, 85
+from hpcml.exits import DONE, FAILED, WORK_LEFT, WRONG
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except (SettingsError, InputError) as error:
         print(f"hpcml: {error}", file=sys.stderr)
-        return WRONG_USAGE
+        return WRONG
     except HpcmlError as error:
         print(f"hpcml: {error}", file=sys.stderr)
         return FAILED
@@ -72,7 +71,7 @@ def _show_faithfulness(path: Path) -> None:
     """The table of rules in columns, to three digits, and how to read it."""
     import csv
 
-    from hpcml.analysis.faithfulness import LEGEND
+    from hpcml.analysis.comparison import LEGEND
 
     def cell(text: str) -> str:
         try:
@@ -105,7 +104,8 @@ def _submit(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from rich.live import Live
 
-    from hpcml.campaign import RunFolder, status
+    from hpcml.cluster import RunFolder
+    from hpcml.generation import status
 
     if not options.run.is_dir():
         raise InputError(f"{options.run}: no such folder of a run")
@@ -126,7 +126,8 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _retry(options: argparse.Namespace) -> int:
-    from hpcml.campaign import RunFolder, failures
+    from hpcml.cluster import RunFolder
+    from hpcml.generation import failures
 
     run_folder = RunFolder(options.run)
     with run_folder.lock():
@@ -227,7 +228,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from hpcml.prediction import predict_file
+    from hpcml.predict_file import predict_file
 
     table, failed = predict_file(options.model, options.molecules, explain=options.explain)
     if options.csv is None:
@@ -283,7 +284,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that answers wrong usage with one line, as everything here does."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(WRONG, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,8 +18,9 @@ import msgspec
 import tomli_w
 
 from hpcml import __version__
-from hpcml.campaign import Site
+from hpcml.cluster import Site
 from hpcml.errors import InputError, SettingsError
+from hpcml.files import write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
 from hpcml.training import TrainSettings
@@ -96,11 +97,8 @@ def save(campaign: Campaign, path: Path) -> None:
     """Write the campaign as resolved, with the versions of what will compute it."""
     tables = _without_none(msgspec.to_builtins(campaign))
     tables["versions"] = versions()
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(
-        "# The settings of this run as resolved; written by hpcml.\n" + tomli_w.dumps(tables)
-    )
-    temporary.replace(path)
+    text = "# The settings of this run as resolved; written by hpcml.\n" + tomli_w.dumps(tables)
+    write_whole(path, text.encode())
 
 
 def versions() -> dict[str, str]:

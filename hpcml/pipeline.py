@@ -15,20 +15,21 @@ import msgspec
 
 from hpcml import config
 from hpcml.analysis import analyze
-from hpcml.analysis.faithfulness import faithfulness as compare_rules
-from hpcml.campaign import RunFolder, Site, failures, generate, run_mpi, scripts, survey
-from hpcml.campaign import submit as submit_jobs
+from hpcml.analysis.comparison import faithfulness as compare_rules
+from hpcml.cluster import RunFolder, Site, run_mpi, scripts
+from hpcml.cluster import submit as submit_jobs
 from hpcml.config import Campaign
 from hpcml.errors import InputError, ResourceError, SettingsError
+from hpcml.exits import DONE, FAILED, WORK_LEFT
+from hpcml.files import write_whole
+from hpcml.generation import failures, generate, survey
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.progress import progress
 from hpcml.report import build, collect
 from hpcml.store import Dataset, Manifest, write_virtual
-from hpcml.store.disk import replace_file
 from hpcml.training import TrainSettings
 
 STAGES = ("generate", "train", "explain", "analyze", "report")
-DONE, FAILED, WORK_LEFT = 0, 1, 85
 
 
 class Outcome(Enum):
@@ -299,7 +300,7 @@ _STAGES: dict[str, Callable[[Campaign, RunFolder], Outcome]] = {
     "report": _report,
 }
 
-_PROGRAMS = {"train": "hpcml.training.program", "explain": "hpcml.relevance.program"}
+_PROGRAMS = {"train": "hpcml.training.train_program", "explain": "hpcml.relevance.explain_program"}
 
 
 def _run_program(
@@ -316,7 +317,7 @@ def _run_program(
     """Start a stage's MPI program and show how far it is, by what it has written so far."""
     before = _newest(writes)
     orders = run_folder.work / f"{stage}.json"
-    replace_file(orders, msgspec.json.encode(settings))
+    write_whole(orders, msgspec.json.encode(settings))
     arguments = ["--dataset", str(dataset_path(campaign, run_folder))]
     arguments += ["--model", str(run_folder.model), "--settings", str(orders)]
     if stage == "explain":
@@ -347,7 +348,7 @@ def _note_time(run_folder: RunFolder, stage: str, seconds: float) -> None:
     timings = json.loads(path.read_text()) if path.exists() else {}
     again = stage in ("analyze", "report")  # done anew each time
     timings[stage] = round(seconds + (0.0 if again else timings.get(stage, 0.0)), 3)
-    replace_file(path, json.dumps(timings, indent=1).encode())
+    write_whole(path, json.dumps(timings, indent=1).encode())
 
 
 def _name_failures(run_folder: RunFolder) -> int:

@@ -2,9 +2,9 @@
 
 from hpcml.models.autoencoder import Autoencoder, AutoencoderSettings, fit_autoencoder
 from hpcml.models.batch import Batch, Example, collate, example
+from hpcml.models.networks import MODELS, build
 from hpcml.models.neurochem import read_neurochem
 from hpcml.models.readout import Scaling, fit_references, fit_scaling, unit_scaling
-from hpcml.models.registry import MODELS, build
 
 __all__ = [
     "MODELS",

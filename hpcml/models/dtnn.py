@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import GaussianExpansion
+from hpcml.models.fused import DTNNInteractions
 from hpcml.models.layers import (
     Embedding,
     Gather,
@@ -27,7 +28,6 @@ from hpcml.models.layers import (
     Tanh,
     watched,
 )
-from hpcml.models.messages import DTNNInteractions
 from hpcml.models.readout import AtomicReadout, Scaling
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import SincExpansion, cosine_cutoff
+from hpcml.models.fused import PaiNNMessages
 from hpcml.models.layers import (
     Concatenate,
     Dot,
@@ -28,7 +29,6 @@ from hpcml.models.layers import (
     Sum,
     watched,
 )
-from hpcml.models.messages import PaiNNMessages
 from hpcml.models.readout import AtomicReadout, Scaling
 
 

@@ -9,7 +9,7 @@ from hpcml.errors import InputError
 from hpcml.molecules.molecule import Molecule
 from hpcml.molecules.records import Defect
 from hpcml.molecules.sdf import read_sdf
-from hpcml.molecules.tables import read_csv, read_smi
+from hpcml.molecules.smiles_tables import read_csv, read_smi
 from hpcml.molecules.xyz import read_xyz
 
 _READERS: dict[str, Callable[[Path], Iterator[Molecule | Defect]]] = {

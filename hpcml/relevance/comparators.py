@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from hpcml.errors import InputError, SettingsError
 from hpcml.models.batch import Batch
 from hpcml.models.layers import Input
-from hpcml.relevance.composites import composite
 from hpcml.relevance.copies import copies_per_atom
+from hpcml.relevance.engine.composites import composite
+from hpcml.relevance.explain_settings import ExplainSettings
 from hpcml.relevance.propagation import Relevance, explain
-from hpcml.relevance.rows import LEDGER
-from hpcml.relevance.settings import ExplainSettings
+from hpcml.relevance.relevance_rows import LEDGER
 
 Replace = Callable[[str, str, Tensor], Tensor]
 

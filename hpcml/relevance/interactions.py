@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from hpcml.models.batch import Batch
 from hpcml.relevance.copies import copies_per_atom
+from hpcml.relevance.engine.rules import Composite, Rule
 from hpcml.relevance.propagation import as_composite, propagate
-from hpcml.relevance.rules import Composite, Rule
 
 
 @dataclass(frozen=True)

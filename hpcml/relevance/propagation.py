@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.models.batch import Batch
-from hpcml.relevance.composites import composite
-from hpcml.relevance.rows import LEDGER
-from hpcml.relevance.rules import Composite, Rule
-from hpcml.relevance.settings import ExplainSettings
-from hpcml.relevance.trace import Owners, Trace
+from hpcml.relevance.engine.composites import composite
+from hpcml.relevance.engine.rules import Composite, Rule
+from hpcml.relevance.engine.trace import Owners, Trace
+from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.relevance_rows import LEDGER
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.campaign import failures
-from hpcml.campaign.run_folder import RunFolder
-from hpcml.relevance.rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.generation import failures
+from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.report.analysis_tables import averages, conservation, reasons
 from hpcml.report.facts import (
     SPLITS,
     Curve,
@@ -20,9 +21,8 @@ from hpcml.report.facts import (
     Predictions,
     ReportFacts,
 )
-from hpcml.report.files import Columns, read_json, read_toml
 from hpcml.report.learning import comparisons, learning_curve
-from hpcml.report.tables import averages, conservation, reasons
+from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
 from hpcml.training.metrics import per_target

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcml.report.facts import LearningCurve, Table
-from hpcml.report.files import Columns, read_json
+from hpcml.report.run_files import Columns, read_json
 from hpcml.report.words import number, quantity
 from hpcml.training.metrics import per_target
 

@@ -16,9 +16,9 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, second_order, shares, units, vibrations
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import ResponseProperties
-from hpcml.response.reference import Reference, Resources, ground_state
-from hpcml.response.spread import Communicator, on_root
-from hpcml.response.surface import open_surface
+from hpcml.response.psi4.reference import Reference, Resources, ground_state
+from hpcml.response.psi4.surface import open_surface
+from hpcml.response.team import Communicator, on_root
 from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.response import linear
+from hpcml.response import linear_response as linear
 from hpcml.response.fock import FockResponse, Orbitals
 from hpcml.response.kernels import PAIRS
 from hpcml.response.quadratic import FirstOrder

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import SettingsError
-from hpcml.response import finite_field, linear, quadratic
+from hpcml.response import finite_field, quadratic
+from hpcml.response import linear_response as linear
 from hpcml.response.fock import FockResponse
 from hpcml.response.level import Grid, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
+from hpcml.response.psi4.reference import Reference
 from hpcml.response.quadratic import FirstOrder
-from hpcml.response.reference import Reference
-from hpcml.response.spread import Communicator, Product, lead, on_root, together
+from hpcml.response.team import Communicator, Product, lead, on_root, together
 
 Array = NDArray[np.float64]
 

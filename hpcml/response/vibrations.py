@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rdkit.Chem import GetPeriodicTable
 
 from hpcml.response import units
-from hpcml.response.spread import Communicator, Product, lead, on_root
+from hpcml.response.team import Communicator, Product, lead, on_root
 
 Array = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError, PlatformError
+from hpcml.files import TEMPORARY_SUFFIX, storage_error
 from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
-from hpcml.store.disk import TEMPORARY_SUFFIX, storage_error
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.journal import Journal
 from hpcml.store.manifest import Entry, Manifest, Replaces, manifest_file, write_manifest

@@ -21,8 +21,7 @@ import msgspec
 import numpy as np
 
 from hpcml.errors import InputError, PlatformError
-from hpcml.molecules import Molecule
-from hpcml.store.disk import (
+from hpcml.files import (
     lock_if_possible,
     make_folder,
     read_file,
@@ -30,6 +29,7 @@ from hpcml.store.disk import (
     sync_folder,
     write_all,
 )
+from hpcml.molecules import Molecule
 from hpcml.store.rows import Row
 from hpcml.store.schema import Schema
 

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from hpcml.errors import InputError
-from hpcml.store.disk import append_line, read_file, replace_file
+from hpcml.files import append_line, read_file, write_whole
 from hpcml.store.schema import SCHEMA_VERSION
 
 DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8")
@@ -207,7 +207,7 @@ def add_entry(folder: Path, entry: Entry, writer: str = "") -> None:
 
 def write_manifest(path: Path, records: list[Entry | Replaces]) -> None:
     """Replace a manifest file by these lines, all at once."""
-    replace_file(path, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+    write_whole(path, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
 
 
 def _newer(name: str, version: int) -> Problem:

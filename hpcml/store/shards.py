@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.store.disk import make_folder, replace_file, storage_error
+from hpcml.files import make_folder, storage_error, write_whole
 from hpcml.store.manifest import DTYPES, Entry, Extent, add_entry, is_name
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
 
@@ -78,7 +78,7 @@ def put_file(
         raise InputError(f"shard {name!r} has no columns")
     image, extents = _file_image(arrays, attributes, units or {})
     make_folder(folder / FOLDER)
-    replace_file(shard_file(folder, name), image)
+    write_whole(shard_file(folder, name), image)
     return Entry(
         name=name,
         rows=len(arrays["key"] if "key" in arrays else next(iter(arrays.values()))),

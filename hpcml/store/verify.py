@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 
 from hpcml.errors import HpcmlError, InputError
+from hpcml.files import TEMPORARY_SUFFIX
 from hpcml.progress import progress
 from hpcml.store import journal
-from hpcml.store.disk import TEMPORARY_SUFFIX
 from hpcml.store.distinct import distinct_rows
 from hpcml.store.manifest import Manifest, Problem
 from hpcml.store.reader import ShardReader, check_entry, offset_columns

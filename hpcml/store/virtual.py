@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 
 from hpcml.errors import InputError, ResourceError
+from hpcml.files import write_whole
 from hpcml.store.dataset import Dataset
-from hpcml.store.disk import replace_file
 from hpcml.store.reader import offset_columns
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
 from hpcml.store.shards import FOLDER, Shard
@@ -49,7 +49,7 @@ def write_virtual(path: Path | str) -> Path:
     if len(dataset) != sum(shard.rows for shard in dataset.shards):
         raise InputError(f"{folder}: some keys come twice; run `hpcml compact {folder}` first")
     destination = folder / "dataset.h5"
-    replace_file(destination, _image(dataset))
+    write_whole(destination, _image(dataset))
     return destination
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hpcml.errors import InputError
-from hpcml.store.disk import replace_file
+from hpcml.files import write_whole
 from hpcml.training.identity import differences
 
 FORMAT = 1
@@ -86,7 +86,7 @@ def unpack(kind: str, content: bytes, where: str) -> dict[str, Any]:
 def save_progress(path: Path, progress: Progress, identity: dict[str, str]) -> None:
     """Replace the checkpoint; ``identity`` is what must be the same when the run goes on."""
     content = {item.name: getattr(progress, item.name) for item in fields(progress)}
-    replace_file(path, pack("checkpoint", {"identity": identity, **content}))
+    write_whole(path, pack("checkpoint", {"identity": identity, **content}))
 
 
 def read_progress(content: bytes, identity: dict[str, str], where: str) -> Progress:

@@ -16,7 +16,7 @@ from hpcml.molecules import Molecule
 from hpcml.progress import progress
 from hpcml.store import Dataset
 from hpcml.training.examples import PackedExamples, make_examples
-from hpcml.training.settings import Target
+from hpcml.training.train_settings import Target
 from hpcml.training.world import World
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpcml.errors import InputError
+from hpcml.files import write_whole
 from hpcml.molecules import Molecule
-from hpcml.store.disk import replace_file
 from hpcml.training.metrics import PREDICTIONS_FILE, errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.prediction import predict
@@ -105,7 +105,7 @@ def write_ensemble(folder: Path, members: int, labels: Sequence[str]) -> dict[st
         ["key", "split", *names, *per_target("uncertainty", labels)],
         [[key, part, *row] for key, part, row in zip(keys, parts, rows.tolist(), strict=True)],
     )
-    replace_file(folder / ENSEMBLE_JSON, msgspec.json.format(msgspec.json.encode(found)))
+    write_whole(folder / ENSEMBLE_JSON, msgspec.json.format(msgspec.json.encode(found)))
     return found
 
 

@@ -21,8 +21,8 @@ from hpcml.training.optimization import (
     scaled_loss,
     update_average,
 )
-from hpcml.training.settings import TrainSettings
 from hpcml.training.synchronized import synchronize_batch_norms
+from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
 
 

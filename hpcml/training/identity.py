@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hpcml.training.settings import TrainSettings
+from hpcml.training.train_settings import TrainSettings
 
 _FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard",
          "members", "train_sizes", "baselines", "baseline_rows"}  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import PlatformError
-from hpcml.store.disk import replace_file
+from hpcml.files import write_whole
 
 CURVE_FILE = "metrics.csv"
 PREDICTIONS_FILE = "predictions.csv"
@@ -47,7 +47,7 @@ class CurveFile:
         self._names = ["epoch", "learning_rate", "train_loss", *errors]
         self._unit = " ".join(dict.fromkeys(units))
         rows: list[list[object]] = [[*self._names, "unit"], *map(self._row, curve)]
-        replace_file(self._path, _csv(rows))
+        write_whole(self._path, _csv(rows))
         self._writer = _event_writer(folder, len(curve)) if tensorboard else None
 
     def append(self, values: Sequence[float]) -> None:
@@ -103,7 +103,7 @@ def write_predictions(
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table, whole or not at all; floats with all their digits."""
-    replace_file(path, _csv([header, *rows]))
+    write_whole(path, _csv([header, *rows]))
 
 
 def errors_of(
@@ -125,7 +125,7 @@ def errors_of(
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """metrics.json: the final numbers, and the mark that the run is finished."""
     encoded = msgspec.json.format(msgspec.json.encode(metrics), indent=1)
-    replace_file(folder / METRICS_FILE, encoded)
+    write_whole(folder / METRICS_FILE, encoded)
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hpcml import __version__
 from hpcml.errors import InputError, SettingsError
+from hpcml.files import write_whole
 from hpcml.models import Scaling, build
 from hpcml.molecules import Molecule
-from hpcml.store.disk import replace_file
 from hpcml.training.checkpoint import pack, unpack
 
 MODEL_FILE = "model.pt"
@@ -79,7 +79,7 @@ def describe_training(molecules: Sequence[Molecule]) -> dict[str, Any]:
 def save_model(folder: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
     """Write the network into ``folder``, replacing the one there."""
     about = msgspec.json.encode(info).decode()
-    replace_file(folder / MODEL_FILE, pack("model", {"info": about, "state": dict(state)}))
+    write_whole(folder / MODEL_FILE, pack("model", {"info": about, "state": dict(state)}))
 
 
 def load_model(folder: Path | str) -> tuple[nn.Module, ModelInfo]:

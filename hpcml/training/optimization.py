@@ -8,7 +8,7 @@ from math import cos, pi
 import torch
 from torch import Tensor, nn
 
-from hpcml.training.settings import TrainSettings
+from hpcml.training.train_settings import TrainSettings
 
 
 def make_optimizer(

@@ -18,8 +18,8 @@ from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
 from hpcml.training.metrics import CurveFile, errors_of, write_metrics, write_predictions
 from hpcml.training.model_file import ModelInfo, describe_training, save_model
-from hpcml.training.settings import TrainSettings
 from hpcml.training.splits import PARTS, Split, check_disjoint, rows_of
+from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
 
 CHECKPOINT_FILE = "checkpoint.pt"

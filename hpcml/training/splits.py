@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError, SettingsError
+from hpcml.files import write_whole
 from hpcml.molecules import Molecule, perceive
-from hpcml.store.disk import replace_file
 from hpcml.training.data import Candidates
-from hpcml.training.settings import TrainSettings
+from hpcml.training.train_settings import TrainSettings
 
 PARTS = ("train", "validation", "test")
 
@@ -239,4 +239,4 @@ def read_split(path: Path) -> Split:
 
 def write_split(path: Path, split: Split) -> None:
     """The split as JSON, whole or not at all."""
-    replace_file(path, msgspec.json.format(msgspec.json.encode(split), indent=1))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(split), indent=1))

@@ -24,7 +24,7 @@ from hpcml.training.gradients import (
     GradientsInBuckets,
     others_present,
 )
-from hpcml.training.settings import TrainSettings
+from hpcml.training.train_settings import TrainSettings
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 

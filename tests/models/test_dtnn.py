@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hpcml.errors import InputError
-from hpcml.models import Scaling, build, messages
+from hpcml.models import Scaling, build
+from hpcml.models import fused as messages
 from hpcml.molecules import Molecule
 
 

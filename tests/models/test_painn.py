@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from hpcml.errors import InputError
-from hpcml.models import Scaling, build, messages
+from hpcml.models import Scaling, build
+from hpcml.models import fused as messages
 from hpcml.molecules import Molecule
 
 SETTINGS = {"features": 6, "interactions": 3, "radial": 5, "cutoff": 3.5}

@@ -173,7 +173,13 @@ def start(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     ) -> subprocess.CompletedProcess[str]:
         file = tmp_path / "settings.json"
         file.write_bytes(msgspec.json.encode(settings))
-        command = [sys.executable, "-m", "hpcml.relevance.program", "--dataset", str(dataset)]
+        command = [
+            sys.executable,
+            "-m",
+            "hpcml.relevance.explain_program",
+            "--dataset",
+            str(dataset),
+        ]
         command += ["--model", str(model), "--relevance", str(relevance), "--settings", str(file)]
         if ranks > 1:
             command = ["mpiexec", "-n", str(ranks), "--oversubscribe", *command]

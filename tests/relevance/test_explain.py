@@ -13,7 +13,7 @@ from hpcml.models import layers
 from hpcml.models.autoencoder import AutoencoderSettings, fit_autoencoder
 from hpcml.molecules import Molecule
 from hpcml.relevance import Composite, Epsilon, ExplainSettings, Gamma, explain, explain_by
-from hpcml.relevance.registry import HANDLERS, declare
+from hpcml.relevance.engine.registry import HANDLERS, declare
 
 RULES = ["epsilon", "gamma", "z_plus", "alpha_beta", "flat", "w_square"]
 COMPOSITES = ["epsilon_gamma", "epsilon_gamma_w_square"]

@@ -31,7 +31,7 @@ from hpcml.errors import InputError
 from hpcml.models import build, collate, example, fit_scaling
 from hpcml.molecules import molecule_from_smiles, perceive
 from hpcml.relevance import ExplainSettings, explain_by
-from hpcml.relevance.faithfulness import within_molecules
+from hpcml.relevance.measures import within_molecules
 
 CORES = (
     "C%s%s", "C%s(%s)C", "CC%s(%s)C", "C%sC%s", "C%sCC%s", "C1CC1%s%s", "C1C%sC1%s", "C1CC%sC1%s",

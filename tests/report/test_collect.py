@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hpcml.analysis import analyze
-from hpcml.campaign import failures
-from hpcml.campaign.run_folder import RunFolder
+from hpcml.cluster.run_folder import RunFolder
 from hpcml.errors import InputError
+from hpcml.generation import failures
 from hpcml.molecules import read
 from hpcml.relevance import LEDGER
 from hpcml.report import build, collect

@@ -18,8 +18,8 @@ import pytest
 from hpcml.molecules.molecule import Molecule, atomic_number
 from hpcml.response import compute, units, vibrations
 from hpcml.response.level import Level, Request
-from hpcml.response.reference import Resources
-from hpcml.response.surface import open_surface
+from hpcml.response.psi4.reference import Resources
+from hpcml.response.psi4.surface import open_surface
 
 JOBS = Path(__file__).parents[2] / "jobs"
 COLUMNS = json.loads((Path(__file__).parent / "data" / "qm9_columns.json").read_text())["molecules"]

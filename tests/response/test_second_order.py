@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import second_order
 from hpcml.response.level import Level, Request
-from hpcml.response.reference import Reference, Resources, ground_state, session
+from hpcml.response.psi4.reference import Reference, Resources, ground_state, session
 from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]

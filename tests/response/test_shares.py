@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import invariants, shares, units, vibrations
 from hpcml.response.level import Level
-from hpcml.response.reference import Resources, session
+from hpcml.response.psi4.reference import Resources, session
+from hpcml.response.psi4.stockholder import atomic_moments
 from hpcml.response.shares import AtomicMoments
-from hpcml.response.stockholder import atomic_moments
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from pyscf.hessian import thermo
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, units, vibrations
 from hpcml.response.level import Level
-from hpcml.response.reference import Resources
-from hpcml.response.surface import open_surface
+from hpcml.response.psi4.reference import Resources
+from hpcml.response.psi4.surface import open_surface
 from hpcml.response.vibrations import Point
 
 Array = NDArray[np.float64]

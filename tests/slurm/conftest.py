@@ -14,9 +14,9 @@ import pytest
 import tomli_w
 
 from hpcml import config
-from hpcml.campaign import RunFolder, Site
-from hpcml.campaign.batch_script import script
-from hpcml.campaign.task import task_folders
+from hpcml.cluster import RunFolder, Site
+from hpcml.cluster.batch_script import script
+from hpcml.generation.protocol.task import task_folders
 from hpcml.molecules import read, write_extended_xyz
 from hpcml.store import Dataset, result_key, verify
 
@@ -46,7 +46,7 @@ def slurm(_slurm, monkeypatch):
     for name, value in _slurm.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    paths = [str(ROOT), str(ROOT / "tests/campaign/programs"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), str(ROOT / "tests/generation/programs"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
     yield _slurm
     _slurm.cancel_all()

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import tomli_w
 
-from hpcml.campaign import Site, generate, submit
+from hpcml.cluster import Site, submit
 from hpcml.errors import PlatformError
+from hpcml.generation import generate
 from hpcml.response import Level, Request
 
 pytestmark = pytest.mark.slurm

@@ -15,7 +15,7 @@ from rdkit.Chem import Crippen
 
 from hpcml.molecules import Molecule, perceive, read
 from hpcml.store import Dataset, Row, Schema, ShardWriter
-from hpcml.training.settings import TrainSettings
+from hpcml.training.train_settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -87,7 +87,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Start:
         file.write_text(text)
         mpiexec = ["mpiexec", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
         words = launcher or (mpiexec if ranks > 1 else [])
-        words += [sys.executable, "-m", "hpcml.training.program"]
+        words += [sys.executable, "-m", "hpcml.training.train_program"]
         words += ["--dataset", str(dataset.folder), "--model", str(folder), "--settings", str(file)]
         return subprocess.Popen(
             words, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -71,7 +71,7 @@ def test_kill_9_and_start_again_gives_the_same_run(tmp_path, dataset, unbroken) 
     file = tmp_path / "settings.json"
     file.write_bytes(msgspec.json.encode(SETTINGS))
     words = ["--dataset", str(dataset.folder), "--model", str(tmp_path), "--settings", str(file)]
-    command = [sys.executable, "-m", "hpcml.training.program", *words]
+    command = [sys.executable, "-m", "hpcml.training.train_program", *words]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
     while not (tmp_path / "checkpoint.pt").exists():
         assert process.poll() is None

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import PlatformError
+from hpcml.files import TEMPORARY_SUFFIX, make_folder, storage_error
 from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
-from hpcml.store.disk import TEMPORARY_SUFFIX, make_folder, storage_error
 from hpcml.store.schema import CATALOGUE, Schema
 
 _ROWS_PER_BLOCK = 4096

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from hpcml import config
-from hpcml.campaign import RunFolder, generate
+from hpcml.cluster import RunFolder
+from hpcml.generation import generate
 from hpcml.molecules import read
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+import pathlib
+
+from .molecules import Molecule as Molecule
+from .response import Level as Level
+from .response import Request as Request
+from .response import compute as compute
+from .store import Dataset as Dataset
+
+__version__: str
+
+def open(path: pathlib.Path | str) -> Dataset: ...

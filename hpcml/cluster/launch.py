@@ -1,0 +1,175 @@
+"""Starting MPI programs: the command, its environment, and a run of it beside this process."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from hpcml.cluster.processes import tethered
+from hpcml.cluster.site import Site
+from hpcml.errors import PlatformError, SettingsError
+from hpcml.exits import DONE, WORK_LEFT, WRONG, complaint_in
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+_ENDED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)  # srun's, of a step that it had to end
+
+
+def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
+    """Words that start ``python -m module arguments`` on so many ranks at this site."""
+    program = [sys.executable, "-m", module, *arguments]
+    if site.launcher == "srun":
+        nodes = min(site.nodes, ranks)
+        return [
+            "srun",
+            f"--nodes={nodes}",
+            f"--ntasks={ranks}",
+            f"--ntasks-per-node={-(-ranks // nodes)}",
+            f"--cpus-per-task={site.threads}",
+            "--kill-on-bad-exit=1",
+            *site.mpi_options,
+            *program,
+        ]
+    return ["mpiexec", "-n", str(ranks), *site.mpi_options, *program]
+
+
+def mpi_environment(site: Site) -> dict[str, str]:
+    """Variables to add for an MPI program.
+
+    Open MPI is told by variables what it would otherwise need its own words for, so that the
+    same command serves MPICH and its kin, which do not read them: more ranks than cores may be
+    started (a test machine), ranks are not bound (each rank pins its own calculations), and
+    root may start them (containers).  The last is set for root alone.
+    """
+    threads = str(site.threads)
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "HDF5_USE_FILE_LOCKING": "FALSE",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if site.launcher == "srun":
+        environment["SRUN_CPUS_PER_TASK"] = threads
+    else:
+        environment |= {
+            "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "OMPI_MCA_hwloc_base_binding_policy": "none",
+            "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+            "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+            "PRTE_MCA_hwloc_default_binding_policy": "none",
+        }
+    if os.geteuid() == 0:
+        environment |= {
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "PRTE_ALLOW_RUN_AS_ROOT": "1",
+            "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+    return environment
+
+
+def shell_line(command: Sequence[str], environment: dict[str, str]) -> str:
+    """One line for a shell: the variables, then the command in the shell's own place."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+    return shlex.join(["exec", "env"]) + " " + " ".join(variables) + " " + shlex.join(command)
+
+
+def run_mpi(
+    ranks: int,
+    module: str,
+    arguments: Sequence[str],
+    site: Site,
+    log: Path,
+    *,
+    watch: Callable[[], None] | None = None,
+) -> bool:
+    """Run an MPI program to its end; what it prints goes to ``log``.
+
+    watch   called about five times a second while it runs, e.g. to show progress
+
+    SIGTERM and SIGUSR1 are passed on to the program as SIGUSR1.  False if it stopped in time with
+    work left: by exit code 85, or, when it was asked to, by srun, which ends the other ranks as
+    soon as the first one has left with 85.  Raises SettingsError if it says so (exit code 2),
+    PlatformError if it fails otherwise, with the telling line of the log.  It dies with this
+    process.
+    """
+    command = mpi_command(ranks, module, arguments, site)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        start = output.tell()
+        try:
+            process = subprocess.Popen(
+                tethered(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **mpi_environment(site)},
+            )
+        except OSError as error:
+            raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
+        try:
+            with _passing_signals_to(process) as passed:
+                while process.poll() is None:
+                    if watch is not None:
+                        watch()
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode == DONE:
+        return True
+    if process.returncode == WORK_LEFT or (passed and process.returncode in _ENDED):
+        return False
+    if process.returncode == WRONG:
+        # the program's own line: below it mpiexec goes on about exit codes
+        raise SettingsError(complaint_in(_last_lines(log, start)) or last_line(log, start))
+    words = complaint_in(_last_lines(log, start)) or last_line(log, start)
+    raise PlatformError(f"{module} ended with status {process.returncode}: {words} (see {log})")
+
+
+@contextmanager
+def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Ask the program to stop in order where this process is asked to; the signals so far."""
+    passed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield passed
+        return
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        passed.append(number)
+        process.send_signal(signal.SIGUSR1)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield passed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def last_line(log: Path, start: int = 0) -> str:
+    """The last line in a log that says something about an error, or the last at all."""
+    lines = _last_lines(log, start)
+    telling = [line for line in lines if "Error" in line or "error:" in line]
+    return (telling or lines or [""])[-1]
+
+
+def _last_lines(log: Path, start: int) -> list[str]:
+    """The lines with any words near a log's end, not before byte ``start``."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(start, log.stat().st_size - 20000))
+            lines = [s.strip() for s in stream.read().decode(errors="replace").splitlines()]
+    except OSError:
+        return []
+    return [line for line in lines if any(c.isalnum() for c in line)]

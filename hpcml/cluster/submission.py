@@ -1,0 +1,108 @@
+"""A campaign handed to SLURM: one job a stage, each after the one before it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from hpcml.cluster.batch_script import script
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.cluster.site import Site
+from hpcml.errors import PlatformError, SettingsError
+from hpcml.files import write_whole
+
+_SECONDS_FOR_SBATCH = 120
+
+
+def scripts(
+    run_folder: RunFolder,
+    campaign: Path,
+    stages: Sequence[str],
+    site: Site,
+    ranks: Mapping[str, int],
+) -> dict[str, str]:
+    """The sbatch script of each stage, by stage; nothing is written or started.
+
+    campaign   the campaign's TOML file, which names this site (the run's own campaign.toml)
+    ranks      of the stages that have ranks of their own: train, explain
+    Raises SettingsError if the site is no cluster.
+    """
+    if site.kind != "slurm":
+        raise SettingsError(f'only a site with kind = "slurm" takes jobs; this one is {site.kind}')
+    return {
+        stage: script(
+            (stage,),
+            site,
+            campaign=shlex.quote(str(Path(campaign).absolute())),
+            run=shlex.quote(str(run_folder.path)),
+            # sbatch reads % in file names: a doubled one stands for itself
+            output=str(run_folder.logs).replace("%", "%%") + f"/{stage}-%j.out",
+            ranks=ranks.get(stage, 1),
+            hpcml=(sys.executable, "-m", "hpcml"),
+            name=f"{run_folder.name}-{stage}",
+        )
+        for stage in stages
+    }
+
+
+def submit(
+    run_folder: RunFolder,
+    campaign: Path,
+    stages: Sequence[str],
+    site: Site,
+    ranks: Mapping[str, int],
+) -> dict[str, str]:
+    """Hand every stage to sbatch, each to begin when the one before it has ended well.
+
+    Returns the job's number by stage, and keeps it in RUN/work/jobs.json.  Raises PlatformError
+    with SLURM's own words if it refuses one or cannot be reached; the others are cancelled then.
+    """
+    texts = scripts(run_folder, campaign, stages, site, ranks)
+    run_folder.create()
+    jobs: dict[str, str] = {}
+    for stage, text in texts.items():
+        path = run_folder.work / f"{stage}.sbatch"
+        write_whole(path, text.encode())
+        options = [f"--dependency=afterok:{list(jobs.values())[-1]}"] if jobs else []
+        try:
+            jobs[stage] = _sbatch([*options, str(path)])
+        except PlatformError:
+            if jobs:
+                subprocess.run(["scancel", *jobs.values()], check=False, timeout=60)
+            raise
+    write_whole(run_folder.jobs, msgspec.json.encode(jobs))
+    return jobs
+
+
+def _sbatch(arguments: list[str]) -> str:
+    # A job that is submitted from inside a job must not inherit that job's shape.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("SLURM_JOB")
+    }
+    try:
+        answer = subprocess.run(
+            ["sbatch", "--parsable", "--kill-on-invalid-dep=yes", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS_FOR_SBATCH,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise PlatformError(
+            "sbatch is not installed here: run this on a login node of the cluster"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise PlatformError(
+            f"SLURM has not answered for {_SECONDS_FOR_SBATCH} s: try again later"
+        ) from None
+    if answer.returncode != 0:
+        words = " ".join(answer.stderr.split()) or f"exit status {answer.returncode}"
+        raise PlatformError(f"sbatch refuses {arguments[-1]}: {words}")
+    return answer.stdout.strip().partition(";")[0]

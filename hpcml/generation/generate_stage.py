@@ -1,0 +1,365 @@
+"""A campaign: plan what is missing, run it on the site's blocks, again until it is done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import FrameType
+
+import msgspec
+
+from hpcml.cluster.launch import last_line
+from hpcml.cluster.processes import process_start
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.cluster.site import Site
+from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
+from hpcml.files import write_whole
+from hpcml.generation import failures
+from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
+from hpcml.generation.plan.sharing import share_out
+from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFolder, task_folders
+from hpcml.molecules import Defect, Molecule
+from hpcml.progress import Advance, progress
+from hpcml.response import Level, Request
+from hpcml.store import recover
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_HEARTBEATS = 5.0
+_SECONDS_FOR_ORPHANS = 60.0
+_STARTS_WITHOUT_PROGRESS = 3
+
+
+@dataclass(frozen=True)
+class GenerateReport:
+    """How a campaign stands when ``generate`` returns.
+
+    total      different results asked for, records that are no molecules included
+    done       rows in the data set, of those asked for
+    computed   of these, by this call
+    failed     failed by cause, all calls together
+    left       neither done nor failed: the time was over, or a stop was asked for
+    doubled    records that asked for the same result as an earlier one
+    seconds    wall time of this call
+    busy       seconds inside calculations in this call, summed over ranks
+    """
+
+    total: int
+    done: int
+    computed: int
+    failed: dict[str, int]
+    left: int
+    doubled: int
+    seconds: float
+    busy: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether work is left: exit code 85."""
+        return self.left > 0
+
+
+def generate(
+    run_folder: RunFolder,
+    molecules: Iterable[Molecule | Defect],
+    level: Level,
+    request: Request,
+    site: Site,
+    *,
+    calculator: str = "psi4",
+) -> GenerateReport:
+    """Compute what is missing in the run's data set; the same call again goes on where it ended.
+
+    A molecule that fails, and a record that is no molecule, become a line in failures.jsonl and
+    never an exception.  SIGTERM, SIGINT and SIGUSR1 end the campaign in order, with work left.
+
+    Raises PlatformError if another process works in the folder, or if MPI programs end again and
+    again without a result; SettingsError, ResourceError and PlatformError from calculations that
+    would fail for every molecule alike.
+    """
+    began = time.monotonic()
+    everything = list(molecules)
+    site = site.here(os.environ)
+    with run_folder.lock(), _Stop(run_folder, site) as stop:
+        campaign = _Campaign(
+            run_folder=run_folder,
+            molecules=everything,
+            level=level,
+            request=request,
+            site=site,
+            calculator=calculator,
+            stop=stop,
+        )
+        campaign.clear()
+        before = campaign.plan()
+        if before.entries:
+            with progress("generate", before.total) as advance:
+                advance(before.total - len(before.entries))
+                campaign.run(before, advance)
+        after = campaign.plan() if before.entries else before
+        return GenerateReport(
+            total=after.total,
+            done=after.done,
+            computed=after.done - before.done,
+            failed=failures.by_cause(failures.read(run_folder.failures).values()),
+            left=len(after.entries),
+            doubled=after.doubled,
+            seconds=time.monotonic() - began,
+            busy=campaign.busy,
+        )
+
+
+class _Campaign:
+    """One call of ``generate``."""
+
+    def __init__(
+        self,
+        *,
+        run_folder: RunFolder,
+        molecules: list[Molecule | Defect],
+        level: Level,
+        request: Request,
+        site: Site,
+        calculator: str,
+        stop: _Stop,
+    ) -> None:
+        self.run_folder = run_folder
+        self.molecules = molecules
+        self.level = level
+        self.request = request
+        self.site = site
+        self.calculator = calculator
+        self.stop = stop
+        self.suspects: dict[str, int] = {}  # key -> MPI programs that died while it was in flight
+        self.busy = 0.0
+
+    def clear(self) -> None:
+        """Wait until ranks of an earlier, killed launcher have ended; bring home what they left."""
+        with self.run_folder.ranks_lock.open("r+b") as lock:
+            _wait_for(lock.fileno(), self.run_folder)
+        self.collect()
+
+    def collect(self) -> None:
+        """Bring rows and failures of ended MPI programs into the run's own files."""
+        recover(self.run_folder.dataset)
+        known = failures.read(self.run_folder.failures)
+        count = len(known)
+        folders = task_folders(self.run_folder.work)
+        for folder in folders:
+            known.update(failures.read(folder.failures))
+        if len(known) != count:
+            failures.write(self.run_folder.failures, known.values())
+        for folder in folders:  # what is kept is small: progress and timings
+            folder.failures.unlink(missing_ok=True)
+            folder.queue.unlink(missing_ok=True)
+
+    def plan(self) -> Plan:
+        result = survey(
+            self.run_folder,
+            self.molecules,
+            level=self.level,
+            request=self.request,
+            hang_seconds=self.site.hang_seconds,
+            suspects=self.suspects,
+        )
+        known = failures.read(self.run_folder.failures)
+        new = [defect for defect in result.defects if defect.key not in known]
+        if new:
+            failures.write(self.run_folder.failures, [*known.values(), *new])
+        found = PlanRecord(
+            total=result.total,
+            done=result.done,
+            failed=result.failed,
+            missing=len(result.entries),
+            seconds=result.seconds,
+            tasks=len(task_folders(self.run_folder.work)),
+            at=time.time(),
+        )
+        write_whole(self.run_folder.plan, msgspec.json.encode(found))
+        return result
+
+    def run(self, current: Plan, advance: Advance) -> None:
+        """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
+        from hpcml.generation.executor import Blocks  # Parsl takes a second to import
+
+        fruitless = 0
+        with Blocks(self.site, self.run_folder) as blocks:
+            while current.entries and not self.stop.asked:
+                started = {}
+                for place, entries in share_out(current.entries, self.site):
+                    task = self._write_task(entries, place)
+                    started[task] = blocks.start(task, self.calculator, place)
+                self._watch(started, current, advance)
+                self.collect()
+                self._account(started)
+                left = len(current.entries)
+                current = self.plan()
+                fruitless = 0 if len(current.entries) < left else fruitless + 1
+                reason = _reason(started)
+                # A full disk stays full; for anything else it is worth to try again.
+                if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
+                    if self.stop.asked:
+                        return
+                    raise reason or PlatformError("MPI programs end without doing anything")
+
+    def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
+        number = len(task_folders(self.run_folder.work))
+        # The random part keeps writers of runs apart whose data sets are merged one day.
+        identity = f"task{number:06d}-{secrets.token_hex(4)}"
+        folder = TaskFolder(self.run_folder.work / identity)
+        deadline = None
+        if site.kind == "local" and site.walltime:
+            deadline = self.stop.began + site.seconds
+        task = Task(
+            identity=identity,
+            orders=Orders(
+                level=self.level,
+                request=self.request,
+                threads=site.threads,
+                memory_mb=site.memory_mb,
+                tries=site.tries,
+                molecules_per_process=site.molecules_per_process,
+            ),
+            dataset=str(self.run_folder.dataset),
+            run_lock=str(self.run_folder.ranks_lock),
+            heartbeat=str(self.run_folder.heartbeat),
+            stop_file=str(self.run_folder.stop_file),
+            logs=str(self.run_folder.logs),
+            scratch=site.scratch_folder,
+            rows_per_shard=site.rows_per_shard,
+            pin=site.pins,
+            large_functions=site.large_functions,
+            large_ranks=site.large_ranks,
+            deadline=deadline,
+            margin=site.margin,
+            launcher=(socket.gethostname(), os.getpid(), process_start(os.getpid())),
+        )
+        folder.write(task, entries)
+        return folder
+
+    def _watch(
+        self, started: dict[TaskFolder, Future[int]], current: Plan, advance: Advance
+    ) -> None:
+        """Show progress until every task has ended."""
+        ended = current.total - len(current.entries)
+        beaten = 0.0
+        while True:
+            over = all(future.done() for future in started.values())
+            if time.monotonic() - beaten > _SECONDS_BETWEEN_HEARTBEATS:
+                self.run_folder.heartbeat.touch(mode=0o600)
+                beaten = time.monotonic()
+            states = [task.read_progress() for task in started]
+            done = sum(state.done for state in states)
+            failed = sum(state.failed for state in states)
+            advance(ended + done + failed, _note(states))
+            if over:
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _account(self, started: dict[TaskFolder, Future[int]]) -> None:
+        """Learn from how the tasks ended; raises what would befall every molecule alike."""
+        for task, future in started.items():
+            state = task.read_progress()
+            self.busy += state.busy
+            # The time of this machine, or of the allocation that this process runs in, is over;
+            # a pilot job's end is not the campaign's: another pilot goes on.
+            self.stop.asked |= state.state == "stopped" and self.site.kind != "slurm"
+            if state.fatal:
+                cause, _, message = state.fatal.partition(": ")
+                raise {"settings": SettingsError, "environment": PlatformError}[cause](message)
+            if future.exception() is not None and not self.stop.asked:
+                for key in task.in_flight():
+                    self.suspects[key] = self.suspects.get(key, 0) + 1
+        condemned = [key for key, deaths in self.suspects.items() if deaths >= _DEATHS]
+        if condemned:
+            self._condemn(condemned)
+
+    def _condemn(self, keys: list[str]) -> None:
+        """File molecules that took their MPI program with them again and again."""
+        known = failures.read(self.run_folder.failures)
+        done = done_keys(self.run_folder.dataset)
+        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in keys}
+        for key in keys:
+            deaths = self.suspects.pop(key)
+            if key not in done and key not in known:
+                message = f"the rank that computed it was killed, {deaths} times"
+                known[key] = failures.Failure(
+                    key=key, name=names.get(key, ""), cause="crash", message=message, tries=deaths
+                )
+        failures.write(self.run_folder.failures, known.values())
+
+
+_DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
+
+
+class _Stop:
+    """Signals that ask for an orderly end, and the file that carries the word to the ranks."""
+
+    def __init__(self, run_folder: RunFolder, site: Site) -> None:
+        self.file = run_folder.stop_file
+        self.margin = site.margin
+        self.asked = False
+        self.began = time.time()
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> _Stop:
+        self.file.unlink(missing_ok=True)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        # USR1 is the scheduler's warning: current molecules may take half of what is left.
+        grace = 0.5 * self.margin if number == signal.SIGUSR1 else 0.0
+        self.asked = True
+        write_whole(self.file, str(time.time() + grace).encode())
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self.file.unlink(missing_ok=True)
+
+
+def _note(states: list[Progress]) -> str:
+    names = [running.name for state in states for running in state.running]
+    return f"computing {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
+
+
+def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError | None:
+    """Why an MPI program failed: what it printed, or what Parsl says; None if none has."""
+    for task, future in started.items():
+        error = future.exception()
+        if error is None:
+            continue
+        words = last_line(task.output) or " ".join(str(error).split())
+        _, resource, message = words.partition("ResourceError: ")
+        if resource:
+            return ResourceError(message)
+        return PlatformError(f"MPI programs end without a result: {words} (see {task.output})")
+    return None
+
+
+def _wait_for(lock: int, run_folder: RunFolder) -> None:
+    """Take and release the ranks' lock; PlatformError if ranks live on for a minute."""
+    end = time.monotonic() + _SECONDS_FOR_ORPHANS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise PlatformError(
+                    f"ranks of an earlier start still compute in {run_folder.path}: end their job "
+                    f"(scancel, or kill their mpiexec), then start again"
+                ) from None
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        else:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            return

@@ -1,0 +1,1 @@
+"""The launcher's side before it starts anything: what is missing, what it costs, who gets it."""

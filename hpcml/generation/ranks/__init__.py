@@ -1,0 +1,1 @@
+"""The MPI program: the life of a rank, and rank 0's server."""

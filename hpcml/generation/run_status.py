@@ -1,0 +1,174 @@
+"""How a run stands, from its files alone: no daemon is asked, and no row is read.
+
+What was done before the last plan stands in RUN/work/plan.json, what was done since in the
+progress files of the tasks that came after it: a handful of small files, whatever the rows.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.generation import failures
+from hpcml.generation.plan.planning import PlanRecord
+from hpcml.generation.protocol.task import Progress, Running, task_folders
+
+_T = TypeVar("_T")
+
+_SECONDS_OF_SILENCE = 30.0  # after which a task that says "running" is taken for dead
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at a run; times in seconds, NaN-free, None where nothing can be said yet.
+
+    state              unplanned, running, complete, or stopped (work is left and nobody does it)
+    total              different results asked for
+    done, failed       in the data set; in failures.jsonl, by cause
+    missing            neither
+    running            what the ranks compute now
+    rate               molecules an hour, of the programs that run now
+    seconds_left       until the rest is done, at this rate of work
+    core_efficiency    part of the ranks' time, since their first calculation, inside calculations
+    node_utilization   host -> part of its ranks that compute now
+    jobs               stage -> SLURM's number of the job that was submitted for it
+    """
+
+    run: str
+    state: str
+    total: int
+    done: int
+    failed: dict[str, int]
+    missing: int
+    running: list[Running]
+    rate: float | None
+    seconds_left: float | None
+    core_efficiency: float | None
+    node_utilization: dict[str, float]
+    jobs: dict[str, str]
+
+    def to_json(self) -> str:
+        return msgspec.json.format(msgspec.json.encode(self)).decode()
+
+    def table(self) -> str:
+        """The status for the screen."""
+        causes = ", ".join(f"{number} {cause}" for cause, number in self.failed.items())
+        lines = [
+            f"run         {self.run}",
+            f"state       {self.state}",
+            f"done        {self.done} of {self.total}",
+            f"failed      {sum(self.failed.values())}{f' ({causes})' if causes else ''}",
+            f"missing     {self.missing}",
+        ]
+        if self.rate is not None:
+            lines.append(f"rate        {self.rate:.0f} molecules an hour")
+        if self.seconds_left is not None:
+            lines.append(f"time left   {_clock(self.seconds_left)}")
+        if self.core_efficiency is not None:
+            lines.append(
+                f"efficiency  {100 * self.core_efficiency:.1f} % of the cores' time in Psi4"
+            )
+        for host, part in self.node_utilization.items():
+            lines.append(f"node        {host}: {100 * part:.0f} % of its ranks compute")
+        now = time.time()
+        for one in self.running[:10]:
+            lines.append(
+                f"running     {one.name} on {one.host}, rank {one.rank}, {_clock(now - one.since)}"
+            )
+        if len(self.running) > 10:
+            lines.append(f"            and {len(self.running) - 10} more")
+        lines += [f"job         {stage}: {number}" for stage, number in self.jobs.items()]
+        return "\n".join(lines)
+
+
+def status(run_folder: RunFolder) -> Status:
+    """Look at a run; costs the same for a thousand rows and for a million."""
+    record = _read(run_folder.plan, PlanRecord) or PlanRecord()
+    folders = task_folders(run_folder.work)
+    since = folders[record.tasks :]
+    states = [folder.read_progress() for folder in since]
+    last = [folder.read_progress() for folder in folders[-1:]]
+    now = time.time()
+    live = [
+        state
+        for state in states
+        if state.state == "running" and now - state.updated < _SECONDS_OF_SILENCE
+    ]
+    filed = failures.read(run_folder.failures)
+    for folder in since:
+        filed.update(failures.read(folder.failures))
+    done = record.done + sum(state.done for state in states)
+    missing = max(0, record.total - done - len(filed))
+    running = [one for state in live for one in state.running]
+    if live:
+        word = "running"
+    elif not record.total:
+        word = "unplanned"
+    else:
+        word = "stopped" if missing else "complete"
+    return Status(
+        run=str(run_folder.path),
+        state=word,
+        total=record.total,
+        done=done,
+        failed=failures.by_cause(filed.values()),
+        missing=missing,
+        running=running,
+        rate=_rate(live),
+        seconds_left=_seconds_left(live),
+        core_efficiency=_efficiency(live or last),
+        node_utilization=_utilization(live),
+        jobs=_read(run_folder.jobs, dict[str, str]) or {},
+    )
+
+
+def _read(path: Path, kind: type[_T]) -> _T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _rate(states: list[Progress]) -> float | None:
+    spans = [(s.done + s.failed, s.updated - s.first_start) for s in states if s.first_start]
+    rates = [3600.0 * done / span for done, span in spans if span > 0.0 and done]
+    return sum(rates) if rates else None
+
+
+def _seconds_left(states: list[Progress]) -> float | None:
+    """The slowest task's remaining work, at the ratio of real to expected seconds so far."""
+    left = [
+        s.expected_left * (s.busy / s.expected_done) / s.ranks for s in states if s.expected_done
+    ]
+    return max(left) if left else None
+
+
+def _efficiency(states: list[Progress]) -> float | None:
+    inside = allotted = 0.0
+    for s in states:
+        if not s.first_start:
+            continue
+        end = s.updated if s.state == "running" else s.last_end
+        inside += s.busy + sum(max(0.0, end - one.since) for one in s.running)
+        allotted += s.ranks * (end - s.first_start)
+    return min(1.0, inside / allotted) if allotted > 0.0 else None
+
+
+def _utilization(states: list[Progress]) -> dict[str, float]:
+    ranks: dict[str, int] = {}
+    busy: dict[str, int] = {}
+    for s in states:
+        for host, count in s.hosts.items():
+            ranks[host] = ranks.get(host, 0) + count
+        for one in s.running:
+            busy[one.host] = busy.get(one.host, 0) + 1
+    return {host: busy.get(host, 0) / count for host, count in sorted(ranks.items())}
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

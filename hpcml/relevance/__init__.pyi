@@ -1,0 +1,17 @@
+from .blocks import by_block as by_block
+from .comparators import explain_by as explain_by
+from .engine.registry import declare as declare
+from .engine.rules import AlphaBeta as AlphaBeta
+from .engine.rules import Composite as Composite
+from .engine.rules import Epsilon as Epsilon
+from .engine.rules import Flat as Flat
+from .engine.rules import Gamma as Gamma
+from .engine.rules import WSquare as WSquare
+from .engine.rules import z_plus as z_plus
+from .explain_settings import ExplainSettings as ExplainSettings
+from .propagation import Relevance as Relevance
+from .propagation import explain as explain
+from .relevance_rows import LEDGER as LEDGER
+from .relevance_rows import RelevanceRow as RelevanceRow
+from .relevance_rows import RelevanceRows as RelevanceRows
+from .relevance_rows import open_relevance as open_relevance

@@ -1,0 +1,233 @@
+"""A whole data set explained: ranks share the rows of each shard, rank 0 writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hpcml.errors import InputError, SettingsError
+from hpcml.models import Batch, collate, example
+from hpcml.progress import Advance, progress
+from hpcml.relevance.comparators import explain_by
+from hpcml.relevance.engine.composites import composite
+from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.interactions import interactions
+from hpcml.relevance.propagation import Relevance
+from hpcml.relevance.relevance_rows import LEDGER, RelevanceRow
+from hpcml.store import Dataset, Manifest, shards
+from hpcml.training.model_file import MODEL_FILE, load_model
+from hpcml.training.world import World
+
+VALUES = ("prediction", "ledger", "relevance", "pair_relevance")
+_FREE = ("batch_size", "ranks", "threads")
+"""Settings that do not change a relevance beyond rounding."""
+
+
+def explain_dataset(
+    dataset: Dataset,
+    model_folder: Path,
+    destination: Path,
+    settings: ExplainSettings,
+    world: World,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Write the relevances of ``dataset`` into ``destination``, as far as they are not there.
+
+    Every rank calls it with the same arguments.  A shard is done again when its data, the model
+    or the settings are no longer those it was made with.  A molecule that the network cannot
+    take has NaN.  False where ``stop`` said so and work is left.
+    """
+    torch.set_num_threads(settings.threads)
+    model, info = load_model(model_folder)
+    target = target_index(info.targets, settings.target)
+    checksum = hashlib.sha256((Path(model_folder) / MODEL_FILE).read_bytes()).hexdigest()
+    said = {key: v for key, v in msgspec.to_builtins(settings).items() if key not in _FREE}
+    identity = json.dumps({"model": checksum, "ledger": LEDGER, **said}, sort_keys=True)
+    about = {
+        "identity": identity,
+        "model": info.model,
+        "target": info.targets[target],
+        "unit": info.units[target],
+        "rule": settings.rule,
+        "pairs": settings.pairs,
+    }
+    missing = _missing(dataset, destination, identity)
+    missing = msgspec.json.decode(world.broadcast(msgspec.json.encode(missing)), type=list[str])
+    done = len(dataset) - sum(s.rows for s in dataset.shards if s.name in missing)
+    with ExitStack() as stack:
+        advance: Advance = lambda done, note="": None  # noqa: E731
+        if world.rank == 0:
+            advance = stack.enter_context(progress("explain", len(dataset)))
+            advance(done)
+        for name in missing:
+            columns, stopped = _explain_shard(
+                model, dataset.shard(name), settings, target, world=world, stop=stop
+            )
+            if stopped:
+                return False
+            if world.rank == 0:
+                source = next(s.checksum for s in dataset.shards if s.name == name)
+                failed = int(np.isnan(columns["prediction"]).sum())
+                shards.write(
+                    destination,
+                    name,
+                    columns,
+                    {**about, "source": source, "failed": failed},
+                    units={column: info.units[target] for column in VALUES if column in columns},
+                )
+            done += len(columns["key"])
+            advance(done)
+    return True
+
+
+def target_index(targets: tuple[str, ...], wanted: str) -> int:
+    """Which of the network's outputs; SettingsError for one it has not."""
+    if not wanted:
+        return 0
+    if wanted not in targets:
+        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(targets)}")
+    return targets.index(wanted)
+
+
+def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
+    """Names of the shards to explain, largest first."""
+    written = Manifest(destination).entries
+
+    def is_done(name: str, checksum: str) -> bool:
+        entry = written.get(name)
+        if entry is None or entry.attributes.get("source") != checksum:
+            return False
+        file = shards.shard_file(destination, name)
+        return (
+            entry.attributes.get("identity") == identity
+            and file.is_file()
+            and file.stat().st_size == entry.bytes
+        )
+
+    return [s.name for s in dataset.shards if not is_done(s.name, s.checksum)]
+
+
+def _explain_shard(
+    model: nn.Module,
+    shard: Dataset,
+    settings: ExplainSettings,
+    target: int,
+    *,
+    world: World,
+    stop: Callable[[], bool],
+) -> tuple[dict[str, NDArray[np.generic]], bool]:
+    """The columns of a shard's relevances, on every rank; and whether some rank was stopped.
+
+    Each rank explains its share of the rows; what it did not explain is zero, and the sum over
+    the ranks is the whole.
+    """
+    offsets = shard.atom_offsets
+    atoms = np.diff(offsets)
+    prediction, ledger = np.zeros(len(shard)), np.zeros((len(shard), len(LEDGER)))
+    relevance = np.zeros(int(offsets[-1]))
+    kept = np.zeros_like(atoms) if settings.pairs == "none" else atoms * (atoms - 1) // 2
+    pair_offsets = np.concatenate([[0], np.cumsum(kept)])
+    pairs = np.zeros(int(pair_offsets[-1]))
+    mine = np.argsort(-atoms, kind="stable")[world.rank :: world.size]
+    stopped = False
+    for start in range(0, len(mine), settings.batch_size):
+        if stopped := stop():
+            break
+        rows = mine[start : start + settings.batch_size]
+        for row, values in explain_rows(model, shard, rows, settings, target):
+            prediction[row], ledger[row] = values.prediction, values.ledger
+            relevance[offsets[row] : offsets[row + 1]] = values.atoms
+            pairs[pair_offsets[row] : pair_offsets[row + 1]] = values.pairs
+    flat = np.concatenate([[float(stopped)], prediction, ledger.reshape(-1), relevance, pairs])
+    total = world.sum(torch.from_numpy(flat)).numpy()
+    any_stopped, prediction, ledger, relevance, pairs = np.split(
+        total, np.cumsum([1, prediction.size, ledger.size, relevance.size])
+    )
+    columns = {
+        "key": shard.column("key"),
+        "prediction": prediction,
+        "ledger": ledger.reshape(-1, len(LEDGER)),
+        "atom_offsets": offsets,
+        "relevance": relevance,
+    }
+    if settings.pairs != "none":
+        columns |= {"pair_offsets": pair_offsets, "pair_relevance": pairs}
+    return columns, bool(any_stopped[0])
+
+
+def explain_rows(
+    model: nn.Module,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    settings: ExplainSettings,
+    target: int = 0,
+) -> Iterator[tuple[int, RelevanceRow]]:
+    """(row, its relevance) for each of the rows, in one batch.
+
+    Where the network cannot take a molecule (its bonds are not perceived, an element is not
+    known), its values are NaN and the others' are as without it.
+    """
+    dtype = next(model.parameters()).dtype
+    examples, kept = [], []
+    for row in rows.tolist():
+        try:
+            examples.append(example(dataset.molecules[row], model.inputs))  # type: ignore[arg-type]
+            kept.append(row)
+        except InputError:
+            yield row, _not_a_number(len(dataset.molecules[row]), settings)
+    if not kept:
+        return
+    batch = collate(examples, dtype)
+    try:
+        found = explain_by(model, batch, settings, target=target)
+        pairs = _of_pairs(model, batch, found, settings, target)
+    except InputError:
+        if len(kept) == 1:
+            yield kept[0], _not_a_number(len(examples[0].numbers), settings)
+            return
+        for row in kept:
+            yield from explain_rows(model, dataset, np.array([row]), settings, target)
+        return
+    counts = np.array([len(one.numbers) for one in examples])
+    atoms = np.split(found.atoms.cpu().numpy(), np.cumsum(counts)[:-1])
+    cuts = np.cumsum(counts * (counts - 1) // 2)[:-1]
+    of_pairs = np.split(pairs, cuts) if len(pairs) else [pairs] * len(kept)
+    values = zip(
+        found.prediction.tolist(), atoms, found.ledger.cpu().numpy(), of_pairs, strict=True
+    )
+    yield from zip(kept, (RelevanceRow(*row) for row in values), strict=True)
+
+
+def _of_pairs(
+    model: nn.Module, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
+) -> NDArray[np.float64]:
+    """(P,) of the pairs i < j of each molecule, both ways together; empty where none is wanted."""
+    if settings.pairs == "none":
+        return np.empty(0)
+    if settings.pairs == "interactions":
+        told = interactions(model, batch, composite(settings), target=target)
+        return told.of_pairs(batch.molecule).cpu().numpy()
+    if "pair" not in found.kinds.values():
+        raise SettingsError(
+            f"explain.pairs: {type(model).__name__} by {settings.rule!r} gives pairs nothing: "
+            '"interactions" or "none"'
+        )
+    one_way, other_way = found.pair.chunk(2)
+    return (one_way + other_way).cpu().numpy()
+
+
+def _not_a_number(atoms: int, settings: ExplainSettings) -> RelevanceRow:
+    pairs = 0 if settings.pairs == "none" else atoms * (atoms - 1) // 2
+    return RelevanceRow(
+        np.nan, np.full(atoms, np.nan), np.full(len(LEDGER), np.nan), np.full(pairs, np.nan)
+    )

@@ -1,0 +1,144 @@
+"""The self-consistent field: Psi4's, and for functionals one that hardly needs the fine grid.
+
+Most of a Kohn-Sham SCF is quadrature.  Here its iterations run on a coarse grid, whose potential
+is corrected by what it misses at the last density D_k,
+
+    F(D) = F_coarse(D) + V_fine(D_k) - V_coarse(D_k)
+
+(a defect correction: Stetter, Numer. Math. 29, 425 (1978)).  At the fixed point F is the Fock
+matrix of the fine grid; each round brings its orbital gradient down by the relative error of the
+coarse grid, some 2e-3, so that one round and a check do.  Energy and gradient are the fine
+grid's: both are evaluated on it at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.response.level import Grid, Level
+from hpcml.response.psi4 import quadrature
+
+Array = NDArray[np.float64]
+
+# What the fallbacks of a failed SCF change, one after the other (``attempt``).
+RECIPES: tuple[dict[str, Any], ...] = (
+    {},
+    {"soscf": True, "soscf_max_iter": 8, "maxiter": 200},
+    {"damping_percentage": 40.0, "damping_convergence": 1e-4, "maxiter": 300},
+    {"soscf": True, "basis_guess": "3-21G", "damping_percentage": 20.0, "maxiter": 400},
+)
+
+_COARSE_GRID: Grid = (35, 110)
+_WORTH = 3  # times as many points: below, the rounds cost more than they save
+_START = 1e-4  # orbital gradient at which the first fine potential is made
+_ROUNDS = 6
+
+
+def method_name(level: Level) -> str:
+    """What Psi4 calls the method."""
+    return "hf" if level.is_hartree_fock else level.method.lower()
+
+
+def thresholds(level: Level) -> dict[str, float]:
+    """Psi4's options for a level's convergence."""
+    return {
+        "e_convergence": max(1e-11, min(1e-6, level.scf_convergence * 1e-1)),
+        "d_convergence": level.scf_convergence,
+    }
+
+
+def converge(psi4: Any, molecule: Any, level: Level, attempt: int) -> tuple[float, Any]:
+    """Energy in hartree and Psi4's wave function, with the options that a session has set.
+
+    Raises Psi4's SCFConvergenceError.
+    """
+    if attempt == 0 and _corrects(psi4, level):
+        return _corrected(psi4, molecule, level)
+    energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
+    return float(energy), wavefunction
+
+
+def _corrects(psi4: Any, level: Level) -> bool:
+    """Whether a coarse grid with corrections is sound and worth it."""
+    fine, coarse = (radial * spherical for radial, spherical in (level.grid, _COARSE_GRID))
+    if level.is_hartree_fock or fine <= _WORTH * coarse:
+        return False
+    if psi4.core.get_global_option("SCF_TYPE") == "DIRECT":  # Psi4 starts these by fitting
+        return False
+    functional, dispersion = psi4.driver.dft.build_superfunctional(method_name(level), True)
+    return not (dispersion or functional.is_meta())
+
+
+def _corrected(psi4: Any, molecule: Any, level: Level) -> tuple[float, Any]:
+    core = psi4.core
+    guess = "SAD" if molecule.natom() > 1 else "CORE"
+    core.set_local_option("SCF", "GUESS", guess)
+    start = core.Wavefunction.build(molecule, core.get_global_option("BASIS"))
+    with quadrature.grid(core, _COARSE_GRID):
+        wavefunction = psi4.driver.scf_wavefunction_factory(
+            method_name(level), start, core.get_option("SCF", "REFERENCE")
+        )
+    try:
+        energy = _rounds(psi4, wavefunction, level)
+    finally:
+        # Psi4 aborts at its exit where an SCF has not been closed
+        wavefunction.finalize()
+    return energy, wavefunction
+
+
+def _rounds(psi4: Any, wavefunction: Any, level: Level) -> float:
+    core = psi4.core
+    wavefunction.initialize()
+    # the energy is that of the coarse grid until the end: only the gradient decides
+    wavefunction.iterations(e_conv=1.0, d_conv=_START)
+    closed_shell = wavefunction.same_a_b_dens()
+    with quadrature.grid(core, level.grid):
+        functions, functional = wavefunction.basisset(), wavefunction.functional()
+        fine = core.VBase.build(functions, functional, "RV" if closed_shell else "UV")
+        fine.initialize()
+    fock_of_coarse_grid = wavefunction.form_F
+    residual = np.inf
+    for _ in range(_ROUNDS):
+        wavefunction.form_G()
+        potentials, energy_on_fine_grid = _potentials(core, fine, wavefunction)
+        corrections = [
+            potential - np.asarray(coarse)
+            for potential, coarse in zip(
+                potentials, (wavefunction.Va(), wavefunction.Vb()), strict=False
+            )
+        ]
+
+        def form_fock(corrections: list[Array] = corrections) -> None:
+            fock_of_coarse_grid()
+            for matrix, correction in zip(
+                (wavefunction.Fa(), wavefunction.Fb()), corrections, strict=False
+            ):
+                np.asarray(matrix)[:] += correction
+
+        wavefunction.form_F = form_fock
+        wavefunction.form_F()
+        residual = wavefunction.compute_orbital_gradient(False, 0)
+        if residual < level.scf_convergence:
+            coarse_energy = wavefunction.V_potential().quadrature_values()["FUNCTIONAL"]
+            return float(wavefunction.compute_E() - coarse_energy + energy_on_fine_grid)
+        wavefunction.diis_manager().reset_subspace()
+        wavefunction.iterations(e_conv=1.0, d_conv=level.scf_convergence)
+    raise psi4.driver.p4util.exceptions.SCFConvergenceError(
+        "SCF rounds of grids", wavefunction.iteration_, wavefunction, np.nan, residual
+    )
+
+
+def _potentials(core: Any, potential: Any, wavefunction: Any) -> tuple[list[Array], float]:
+    """Exchange-correlation matrices, one a channel, and energy on a potential's grid."""
+    densities = [wavefunction.Da()]
+    if not wavefunction.same_a_b_dens():
+        densities.append(wavefunction.Db())
+    size = wavefunction.nso()
+    matrices = [core.Matrix(size, size) for _ in densities]
+    potential.set_D(densities)
+    potential.compute_V(matrices)
+    energy = float(potential.quadrature_values()["FUNCTIONAL"])
+    return [np.array(matrix) for matrix in matrices], energy

@@ -1,0 +1,129 @@
+"""Groups gather for large molecules and nobody else waits: whole campaigns, simulated."""
+
+import heapq
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcml.generation.protocol.task import Entry, Orders, Task, TaskFolder
+from hpcml.generation.ranks.dispatch import Dispatcher, groups
+from hpcml.generation.ranks.server import Desk
+from hpcml.response import Level, Request
+
+LARGE = 100.0
+
+
+def desk(folder, entries, ranks, large_ranks, tries=3):
+    orders = Orders(level=Level(method="HF", basis="STO-3G"), request=Request(), tries=tries)
+    task = Task(
+        identity="t", orders=orders, dataset="", run_lock="", heartbeat="", stop_file="", logs="",
+        scratch="", rows_per_shard=1, pin=False, large_functions=LARGE, large_ranks=large_ranks,
+        deadline=None, margin=0.0, launcher=("", 0, 0),
+    )  # fmt: skip
+    task_folder = TaskFolder(folder)
+    task_folder.write(task, entries)
+    return Desk(task_folder, task, ["host"] * ranks)
+
+
+def entry(index, seconds, *, large=False, suspect=False):
+    size = LARGE if large else 1.0
+    return Entry(f"{index}", f"m{index}", "", b"", seconds, 60.0, suspect, size)
+
+
+class Simulation:
+    """Ranks with clocks; a shared calculation takes its seconds divided by its ranks."""
+
+    def __init__(self, desk, ranks, large_ranks, failing=None):
+        self.desk = desk
+        self.dispatcher = Dispatcher(desk, ranks, large_ranks)
+        self.dispatcher.waiting.update(range(ranks))
+        self.failing = failing or {}  # key -> {attempt: member that crashes at once}
+        self.clock = 0.0
+        self.busy = [0.0] * ranks
+        self.idle_since = [0.0] * ranks
+        self.shares = []  # (members, key, attempt) of every assignment
+        self._events = []
+
+    def run(self):
+        self._send(self.dispatcher.hand_out())
+        while self._events:
+            self.clock, _, rank, answer = heapq.heappop(self._events)
+            self.idle_since[rank] = self.clock
+            self.desk.landed(rank)
+            self.dispatcher.waiting.add(rank)
+            self._send(self.dispatcher.hand_out())
+            self.desk.finished(rank, answer)
+            self._send(self.dispatcher.hand_out())
+        return self
+
+    def _send(self, orders):
+        for rank, assignment in orders:
+            if assignment is None:
+                continue
+            entry, members = assignment.entry, assignment.members
+            if rank == members[0]:
+                self.shares.append((members, entry.key, assignment.attempt))
+            crashing = self.failing.get(entry.key, {}).get(assignment.attempt)
+            seconds = entry.expected / len(members)
+            answer = {"tries": 1}
+            if crashing is not None:
+                crashes = members.index(rank) == crashing % len(members)
+                # the others find out when they next want something of it
+                seconds *= 0.1 if crashes else 0.5
+                answer |= {"cause": "crash" if crashes else "lost", "message": ""}
+            answer |= {"start": self.clock, "end": self.clock + seconds, "busy": seconds}
+            self.busy[rank] += seconds
+            heapq.heappush(self._events, (answer["end"], len(self.shares), rank, answer))
+
+
+def test_groups_are_neighbours_of_about_the_wanted_number():
+    assert groups(6, 2) == [[0, 1], [2, 3], [4, 5]]
+    assert groups(7, 3) == [[0, 1, 2], [3, 4, 5, 6]]
+    assert groups(3, 8) == [[0, 1, 2]]
+    assert groups(2, 1) == [[0], [1]]
+
+
+molecules = st.lists(
+    st.tuples(st.floats(0.1, 50.0), st.booleans(), st.booleans(), st.integers(0, 4)), max_size=25
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(molecules, st.integers(1, 9), st.integers(1, 5), st.data())
+def test_every_molecule_comes_to_an_end_once_whatever_fails(
+    tmp_path_factory, molecules, ranks, large_ranks, data
+):
+    entries = [entry(i, s, large=b, suspect=q) for i, (s, b, q, _) in enumerate(molecules)]
+    failing = {
+        f"{i}": dict.fromkeys(range(times), data.draw(st.integers(0, 8)))
+        for i, (_, large, _, times) in enumerate(molecules)
+        if large and ranks > 1 and large_ranks > 1
+    }
+    made = desk(tmp_path_factory.mktemp("t") / "task", entries, ranks, large_ranks)
+    done = Simulation(made, ranks, large_ranks, failing).run()
+    assert made.left() == 0
+    assert done.dispatcher.told == set(range(ranks))
+    tries = {}
+    for members, key, attempt in done.shares:
+        assert attempt == tries.get(key, 0)
+        tries[key] = attempt + 1
+        large = molecules[int(key)][1] and large_ranks > 1
+        assert len(members) == 1 or large
+        if large and ranks > 1:
+            assert len(members) >= min(large_ranks, ranks)
+    wanted = {f"{i}": min(3, 1 + len(failing.get(f"{i}", {}))) for i in range(len(molecules))}
+    assert tries == wanted
+    given_up = sum(len(failing.get(key, {})) >= 3 for key in wanted)
+    assert (made.progress.failed, made.progress.done) == (given_up, len(molecules) - given_up)
+
+
+def test_no_rank_idles_while_small_molecules_are_left(tmp_path):
+    """Three large ones for two groups: the group that gets none fills the time with small ones."""
+    large = [entry(i, 40.0, large=True) for i in range(3)]
+    small = [entry(10 + i, 1.0) for i in range(60)]
+    made = desk(tmp_path / "task", [*large, *small], 4, 2)
+    done = Simulation(made, 4, 2).run()
+    # 180 s of work on 4 ranks: nobody idles for longer than the shortest molecule lasts
+    assert done.clock - min(done.idle_since) <= 1.0 + 1e-9
+    assert sum(done.busy) == 180.0
+    assert done.clock <= 46.0

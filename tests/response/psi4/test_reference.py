@@ -1,0 +1,162 @@
+"""The ground state: what is refused and how, fallbacks, linear dependence."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
+from hpcml.molecules import Defect, read
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, compute
+from hpcml.response.psi4 import reference, self_consistent
+from hpcml.response.psi4.reference import ATTEMPTS, Resources, ground_state
+
+WATER = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
+HF = Level(method="HF", basis="STO-3G")
+
+
+def refused(molecule=WATER, level=HF, **settings):
+    return compute(molecule, level, Request(properties=("dipole",)), **settings)
+
+
+@pytest.mark.parametrize(
+    ("charge", "multiplicity"), [(0, 2), (0, 12), (1, 1), (0, 0), (0, -1), (9, 3)]
+)
+def test_impossible_multiplicity(charge, multiplicity) -> None:
+    molecule = Molecule([8, 1, 1], WATER.positions, charge, multiplicity)
+    with pytest.raises(InputError, match="multiplicity"):
+        refused(molecule)
+
+
+def test_no_electrons() -> None:
+    with pytest.raises(InputError, match="leaves 0 electrons"):
+        refused(Molecule([1], [[0.0, 0.0, 0.0]], charge=1))
+
+
+def test_atoms_on_top_of_each_other_are_named() -> None:
+    molecule = Molecule([8, 1, 1], [[0, 0, 0], [0.5, 0.8, 0], [0.5, 0.8, 0.01]], name="crash")
+    with pytest.raises(InputError, match=r"crash: atoms 2 \(H\) and 3 \(H\) are 0\.010 angstrom"):
+        refused(molecule)
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        (Level(method="B3LIP", basis="STO-3G"), "b3lyp"),
+        (Level(method="MP2", basis="STO-3G"), "neither HF nor a functional"),
+        (Level(method="B2PLYP", basis="STO-3G"), "double hybrid"),
+        (Level(method="wB97X-V", basis="STO-3G"), "VV10.*wB97X for"),
+        (Level(method="B3LYP-NL", basis="STO-3G"), "VV10"),
+        (Level(method="HF", basis="STO-9G"), "STO-9G"),
+    ],
+)
+def test_unknown_method_or_basis_is_named(level, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        refused(level=level)
+
+
+def test_no_setting_freezes_orbitals_behind_the_back_of_a_level() -> None:
+    """All electrons respond: what froze orbitals in this process before is forgotten."""
+    plain = compute(WATER, HF, Request(properties=("alpha",)))
+    sys.modules["psi4"].set_options({"freeze_core": True, "num_frozen_docc": 1})
+    again = compute(WATER, HF, Request(properties=("alpha",)))
+    np.testing.assert_allclose(
+        again.polarizability[0].tensor, plain.polarizability[0].tensor, atol=1e-8
+    )
+    with pytest.raises(msgspec.ValidationError, match="unknown field `freeze_core`"):
+        msgspec.convert({"method": "HF", "basis": "STO-3G", "freeze_core": True}, Level)
+
+
+@pytest.mark.parametrize("label", ["@H", "Gh(H)", "X"])
+def test_a_ghost_atom_is_no_atom(label, tmp_path) -> None:
+    with pytest.raises(InputError, match="atomic numbers must lie between 1 and 118"):
+        Molecule([8, 1, 0], WATER.positions)
+    path = tmp_path / "dimer.xyz"
+    path.write_text(f"2\n\nHe 0 0 0\n{label} 0 0 3\n")
+    (defect,) = read(path)
+    assert isinstance(defect, Defect)
+    assert "is not an element symbol" in str(defect)
+    assert label in str(defect)
+
+
+def test_dispersion_without_its_program() -> None:
+    with pytest.raises(PlatformError, match="dftd3 is not installed"):
+        refused(level=Level(method="B3LYP-D3BJ", basis="STO-3G", grid=(20, 50)))
+
+
+def test_too_little_memory() -> None:
+    with pytest.raises(ResourceError, match="at least 250"):
+        refused(memory_mb=100)
+
+
+def test_little_memory_changes_the_way_but_not_the_result() -> None:
+    """With 250 MB nothing is kept that can be made again; the numbers stay."""
+    level = Level(method="PBE", basis="aug-cc-pVTZ", kernel_grid=(50, 194), grid=(20, 50))
+    plenty, little = (compute(WATER, level, Request(), memory_mb=m) for m in (4000, 250))
+    np.testing.assert_allclose(
+        little.hyperpolarizability[0].tensor, plenty.hyperpolarizability[0].tensor, atol=2e-3
+    )
+
+
+def test_scf_without_convergence_carries_its_residual(monkeypatch) -> None:
+    monkeypatch.setattr(self_consistent, "RECIPES", ({"maxiter": 2},))
+    with pytest.raises(ConvergenceError, match="SCF did not converge in 2 iterations") as caught:
+        refused()
+    assert 1e-6 < caught.value.residual < 1.0
+
+
+@pytest.mark.parametrize("attempt", range(ATTEMPTS + 1))
+@pytest.mark.parametrize("multiplicity", [1, 2])
+def test_every_rung_of_the_ladder_reaches_the_same_minimum(attempt, multiplicity) -> None:
+    molecule = Molecule(WATER.numbers, WATER.positions, multiplicity - 1, multiplicity)
+    level = Level(method="HF", basis="6-31G")
+    with ground_state(molecule, level, Resources(), attempt) as found:
+        energy = found.energy
+    with ground_state(molecule, level, Resources()) as plain:
+        assert energy == pytest.approx(plain.energy, abs=1e-8)
+    assert found.provenance["scf_attempt"] == attempt
+
+
+def test_linearly_dependent_functions_are_left_out_and_told(tmp_path) -> None:
+    path = tmp_path / "twins.gbs"
+    shells = "".join(
+        f"S 1 1.00\n {exponent:.9f} 1.0\n" for exponent in (4.0, 1.2, 0.35, 0.35000001, 0.1)
+    )
+    path.write_text("spherical\n****\nH 0\n" + shells + "P 1 1.00\n 0.8 1.0\n****\n")
+    molecule = Molecule([1, 1], [[0.0, 0.0, 0.0], [0.1, 0.2, 0.7]])
+    twins = compute(molecule, Level(method="B3LYP", basis=str(path)), Request())
+    assert twins.provenance["orbitals"] == twins.provenance["basis_functions"] - 2
+    assert any("linearly dependent" in text for text in twins.provenance["warnings"])
+    single = tmp_path / "single.gbs"
+    single.write_text(path.read_text().replace("S 1 1.00\n 0.350000010 1.0\n", ""))
+    plain = compute(molecule, Level(method="B3LYP", basis=str(single)), Request())
+    np.testing.assert_allclose(
+        twins.polarizability[0].tensor, plain.polarizability[0].tensor, atol=1e-3
+    )
+
+
+def test_dipole_of_an_ion_is_about_the_centre_of_nuclear_charge() -> None:
+    ion = Molecule([8, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]], charge=-1)
+    moved = Molecule(ion.numbers, ion.positions + np.array([1.0, -2.0, 3.0]), charge=-1)
+    here, there = (compute(m, HF, Request(properties=("dipole",))) for m in (ion, moved))
+    np.testing.assert_allclose(there.dipole, here.dipole, atol=1e-6)
+    # oxygen's 8 of 9 nuclear charges
+    assert here.provenance["dipole_origin"][2] == pytest.approx(0.97 / 9 / 0.529177210903)
+
+
+def test_exact_integrals_that_do_not_fit_into_memory_are_made_when_needed(monkeypatch) -> None:
+    level = Level(method="HF", basis="6-31G", exact=True)
+    stored = compute(WATER, level, Request())
+    monkeypatch.setattr(reference, "_count_functions", lambda *_: 1000)
+    direct = compute(WATER, level, Request())
+    assert (stored.provenance["integrals"], direct.provenance["integrals"]) == (
+        "PKJK",
+        "DirectJK",
+    )
+    np.testing.assert_allclose(
+        direct.hyperpolarizability[0].tensor, stored.hyperpolarizability[0].tensor, atol=1e-4
+    )

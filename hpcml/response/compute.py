@@ -125,7 +125,12 @@ def _vibrations(
     molecule: Molecule, level: Level, resources: Resources, attempt: int
 ) -> vibrations.Vibrations:
     with open_surface(molecule, level, resources, attempt=attempt) as surface:
-        return vibrations.vibrate(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
+        return vibrations.vibrate(
+            surface,
+            molecule.numbers,
+            molecule.positions / units.ANGSTROM,
+            isotopes=molecule.isotopes,
+        )
 
 
 def _electronic_shares(

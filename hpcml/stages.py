@@ -175,8 +175,10 @@ def _describe_train(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 
 
 def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
+    from hpcml.training.model_folder import ModelFolder
+
     assert campaign.train is not None
-    curve = run_folder.model / "metrics.csv"
+    curve = ModelFolder(run_folder.model).curve
 
     def so_far() -> tuple[int, str]:
         rows = curve.read_text().splitlines() if curve.exists() else []

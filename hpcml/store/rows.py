@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
-from hpcml.molecules import molecule_keys as keys_of_molecules
+from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
 from hpcml.store.schema import CATALOGUE, Schema
 
@@ -146,29 +145,6 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         if CATALOGUE[name].per == "list":
             columns[f"{name}_offsets"] = offsets_of([len(value) for value in values])
     return columns
-
-
-def molecule_keys(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """``Molecule.key`` of every row of a shard's columns, (rows, 16) bytes.
-
-    Over whole columns: a Molecule for each of ten million rows would take minutes.
-    InputError if some row is no molecule at all.
-    """
-    numbers, positions, cuts = (columns[c] for c in ("numbers", "positions", "atom_offsets"))
-    if (
-        not np.isfinite(positions).all()
-        or (len(numbers) and not 1 <= numbers.min() <= numbers.max() <= 118)
-        or (np.diff(cuts) < 1).any()
-    ):
-        raise InputError("a row has no atoms, no such element, or a position that is no number")
-    return keys_of_molecules(
-        numbers,
-        positions,
-        cuts,
-        charges=columns["charge"],
-        multiplicities=columns["multiplicity"],
-        isotopes=columns.get("isotopes"),
-    )
 
 
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:

@@ -110,14 +110,14 @@ def test_isotopes_are_part_of_the_key_and_of_the_masses() -> None:
 
 def test_keys_of_many_are_those_of_each() -> None:
     some = [water(), water(isotopes=[0, 2, 0]), Molecule([10], [[0.1, 0.2, 0.3]], 1, 2)]
-    keys = molecule_keys(
-        np.concatenate([one.numbers for one in some]),
-        np.concatenate([one.positions for one in some]),
-        [0, 3, 6, 7],
-        charges=[0, 0, 1],
-        multiplicities=[1, 1, 2],
-        isotopes=np.concatenate([one.isotopes for one in some]),
-    )
+    columns = {
+        name: np.concatenate([getattr(one, name) for one in some])
+        for name in ("numbers", "positions", "isotopes")
+    }
+    columns["atom_offsets"] = np.array([0, 3, 6, 7])
+    columns["charge"] = np.array([0, 0, 1])
+    columns["multiplicity"] = np.array([1, 1, 2])
+    keys = molecule_keys(columns)
     assert [row.tobytes().hex() for row in keys] == [one.key for one in some]
 
 

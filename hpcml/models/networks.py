@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import torch
 from torch import nn
 
 from hpcml.errors import SettingsError
@@ -52,3 +53,9 @@ def build(
         ) from error
     model: nn.Module = network(settings, scaling or Scaling())
     return model
+
+
+def check(name: str, hyperparameters: Mapping[str, Any] | None = None) -> None:
+    """SettingsError where ``build`` would refuse these; no memory is taken for weights."""
+    with torch.device("meta"):
+        build(name, hyperparameters)

@@ -237,17 +237,10 @@ class Dataset:
         process     static, shg, eope, or, pair: for columns with a process axis
         frequency   w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
         """
-        axes = CATALOGUE[name].axes if name in self.columns else ()
-        if "xyz" in axes or (name in CATALOGUE and CATALOGUE[name].per != "molecule"):
-            raise InputError(f"column {name!r} has more than one number a row")
+        self._require(name)
+        place = self.schema.scalar_index(name, process, frequency)
         values = self.column(name)
-        if axes == ("frequency",):
-            if isinstance(frequency, tuple):
-                raise InputError(f"column {name!r} has one frequency, not {frequency}")
-            return np.array(values[..., self.schema.frequency_index(frequency)])
-        if axes == ("process",):
-            return np.array(values[..., self.schema.process_index(process, frequency)])
-        return values
+        return values if place is None else np.array(values[..., place])
 
     @property
     def molecules(self) -> Sequence[Molecule]:

@@ -191,6 +191,27 @@ class Schema(msgspec.Struct, frozen=True):
                 return index
         raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
 
+    def scalar_index(
+        self, name: str, process: str, frequency: float | tuple[float, float]
+    ) -> int | None:
+        """Where on its axis a column holds one number a row; None for a column without axis.
+
+        Raises InputError for a column that is not here or holds more, and for a process or a
+        frequency (Eh) that is not on the axis.
+        """
+        if name not in (*IDENTITY, *self.columns):
+            raise InputError(f"no column {name!r} here; there are {', '.join(self.columns)}")
+        column = CATALOGUE[name]
+        if "xyz" in column.axes or column.per != "molecule":
+            raise InputError(f"column {name!r} has more than one number a row")
+        if column.axes == ("process",):
+            return self.process_index(process, frequency)
+        if column.axes != ("frequency",):
+            return None
+        if isinstance(frequency, tuple):
+            raise InputError(f"column {name!r} has one frequency, not {frequency}")
+        return self.frequency_index(frequency)
+
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
 

@@ -21,7 +21,8 @@ from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import perceive, symbol
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
 
 PARTS = ("train", "validation", "test")

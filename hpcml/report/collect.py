@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.generation import failures
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, reasons
 from hpcml.report.facts import (
     SPLITS,

@@ -27,10 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from hpcml.molecules import Molecule
+from hpcml.molecules.molecule import molecule_keys
 from hpcml.store import Dataset, Feed, Row, Schema, ShardWriter, import_qm9
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.manifest import manifest_file, write_manifest
-from hpcml.store.rows import molecule_keys, offsets_of, pack_texts
+from hpcml.store.rows import offsets_of, pack_texts
 from hpcml.store.shards import put_file
 
 RANDOM_ROWS = 20_000

@@ -28,6 +28,7 @@ from hpcml.progress import progress
 from hpcml.report import build, collect
 from hpcml.store import Dataset, Manifest, write_virtual
 from hpcml.training import TrainSettings
+from hpcml.training.model_folder import ModelFolder
 
 STAGES = ("generate", "train", "explain", "analyze", "report")
 
@@ -234,7 +235,7 @@ def _renew_view(dataset: Path) -> None:
 def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     if campaign.train is None:
         return Outcome.NOTHING_TO_DO
-    curve = run_folder.model / "metrics.csv"
+    curve = ModelFolder(run_folder.model).curve
 
     def so_far() -> tuple[int, str]:
         rows = curve.read_text().splitlines() if curve.exists() else []

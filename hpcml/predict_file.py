@@ -29,7 +29,7 @@ def predict_file(model_folder: Path, source: Path, *, explain: bool) -> tuple[st
     """
     ensemble = load_ensemble(model_folder)
     info = ensemble.info
-    targets = [f"{label} [{unit}]" for label, unit in zip(info.targets, info.units, strict=True)]
+    targets = [f"{label} [{unit}]" for label, unit in zip(info.labels, info.units, strict=True)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcml.cli import main
+from hpcml.cli.main import main
 from hpcml.molecules import Molecule, read
 from hpcml.predict_file import predict_file
 from hpcml.store import Dataset, Row, Schema, ShardWriter

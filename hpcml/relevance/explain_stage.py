@@ -24,7 +24,10 @@ from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
 from hpcml.relevance.relevance_rows import RelevanceRow
 from hpcml.store import Dataset, Manifest, shards
-from hpcml.training.model_file import MODEL_FILE, load_model
+from hpcml.training.data import share_of_rank
+from hpcml.training.model_file import load_model
+from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
 from hpcml.training.world import World
 
 VALUES = ("prediction", "ledger", "relevance", "pair_relevance")
@@ -50,13 +53,13 @@ def explain_dataset(
     torch.set_num_threads(settings.threads)
     model, info = load_model(model_folder)
     target = target_index(info.targets, settings.target)
-    checksum = hashlib.sha256((Path(model_folder) / MODEL_FILE).read_bytes()).hexdigest()
+    checksum = hashlib.sha256(ModelFolder(model_folder).network.read_bytes()).hexdigest()
     said = {key: v for key, v in msgspec.to_builtins(settings).items() if key not in _FREE}
     identity = json.dumps({"model": checksum, "ledger": LEDGER, **said}, sort_keys=True)
     about = {
         "identity": identity,
         "model": info.model,
-        "target": info.targets[target],
+        "target": msgspec.json.encode(info.targets[target]).decode(),
         "unit": info.units[target],
         "rule": settings.rule,
         "pairs": settings.pairs,
@@ -90,13 +93,14 @@ def explain_dataset(
     return True
 
 
-def target_index(targets: tuple[str, ...], wanted: str) -> int:
-    """Which of the network's outputs; SettingsError for one it has not."""
+def target_index(targets: tuple[Target, ...], wanted: str) -> int:
+    """Which of the network's outputs has this label; SettingsError for one it has not."""
     if not wanted:
         return 0
-    if wanted not in targets:
-        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(targets)}")
-    return targets.index(wanted)
+    labels = [target.label for target in targets]
+    if wanted not in labels:
+        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(labels)}")
+    return labels.index(wanted)
 
 
 def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
@@ -138,7 +142,7 @@ def _explain_shard(
     kept = np.zeros_like(atoms) if settings.pairs == "none" else atoms * (atoms - 1) // 2
     pair_offsets = np.concatenate([[0], np.cumsum(kept)])
     pairs = np.zeros(int(pair_offsets[-1]))
-    mine = np.argsort(-atoms, kind="stable")[world.rank :: world.size]
+    mine = share_of_rank(np.arange(len(atoms)), atoms, world.rank, world.size)
     stopped = False
     for start in range(0, len(mine), settings.batch_size):
         if stopped := stop():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,7 @@ from hpcml.errors import InputError
 from hpcml.relevance.ledger import LEDGER
 from hpcml.store import Dataset, Manifest, Shard
 from hpcml.store.dataset import ranges
+from hpcml.training.targets import Target
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class RelevanceRows:
         if len({shard.entry.attributes.get("identity") for shard in self._shards}) > 1:
             raise InputError(f"{folder}: shards of different models or rules: explain again")
         about = self._shards[0].entry.attributes if self._shards else {}
-        self.model, self.target, self.unit, self.rule = (
-            str(about.get(name, "")) for name in ("model", "target", "unit", "rule")
+        self.model, self.unit, self.rule = (
+            str(about.get(name, "")) for name in ("model", "unit", "rule")
         )
+        self.target = _target(str(about.get("target", "")), folder)
         self.pairs = str(about.get("pairs", "none"))
 
     def __len__(self) -> int:
@@ -118,6 +121,15 @@ class RelevanceRows:
             mine = shard == number
             values[mine] = read.view(name)[row[mine]]
         return values
+
+
+def _target(text: str, folder: Path) -> Target:
+    try:
+        return msgspec.json.decode(text, type=Target)
+    except msgspec.DecodeError:
+        raise InputError(
+            f"{folder}: relevances of an older version of hpcml: explain again"
+        ) from None
 
 
 def open_relevance(folder: Path | str, dataset: Dataset) -> RelevanceRows:

@@ -10,12 +10,12 @@ import numpy as np
 
 from hpcml.errors import HpcmlError, InputError
 from hpcml.files import TEMPORARY_SUFFIX
+from hpcml.molecules.molecule import molecule_keys
 from hpcml.progress import progress
 from hpcml.store import journal
 from hpcml.store.distinct import distinct_rows
 from hpcml.store.manifest import Manifest, Problem
 from hpcml.store.reader import ShardReader, check_entry, offset_columns
-from hpcml.store.rows import molecule_keys
 from hpcml.store.schema import Schema
 from hpcml.store.shards import FOLDER, Shard
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.training.data import TrainingData
 from hpcml.training.metrics import per_target, write_csv
-
-BASELINES_FILE = "baselines.csv"
+from hpcml.training.model_folder import ModelFolder
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -28,7 +26,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def write_baselines(
-    folder: Path,
+    folder: ModelFolder,
     names: Sequence[str],
     data: TrainingData,
     *,
@@ -58,6 +56,4 @@ def write_baselines(
         missing = len(test) - len(errors)
         rows.append([name, len(learned), len(test), missing, *mae, " ".join(data.units)])
     header = ["baseline", "train_rows", "test_rows", "not_predicted"]
-    write_csv(
-        folder / BASELINES_FILE, [*header, *per_target("test_mae", data.labels), "unit"], rows
-    )
+    write_csv(folder.baselines, [*header, *per_target("test_mae", data.labels), "unit"], rows)

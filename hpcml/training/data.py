@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from hpcml.molecules import Molecule
 from hpcml.progress import progress
 from hpcml.store import Dataset
 from hpcml.training.examples import PackedExamples, make_examples
-from hpcml.training.train_settings import Target
+from hpcml.training.targets import Target
 from hpcml.training.world import World
 
 
@@ -27,8 +26,8 @@ class Candidates:
     keys, molecule_keys    of each row
     molecules              of each row, made when asked for
     values                 (K, T) float64, in ``units``
-    labels                 T names, as in Target.label
-    units                  T short units: "a0^3"
+    targets                T of them
+    units                  of each, for people: "a0^3"
     left_out               reason -> rows of the data set that are not here
     """
 
@@ -36,7 +35,7 @@ class Candidates:
     molecule_keys: list[str]
     molecules: Sequence[Molecule]
     values: NDArray[np.float64]
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
     left_out: dict[str, int]
 
@@ -48,15 +47,20 @@ class TrainingData:
     keys, molecules  of each row
     examples         of each row, for the inputs of one network
     values           (N, T) float64, in ``units``
-    labels, units    as of the candidates
+    targets, units   as of the candidates
     """
 
     keys: list[str]
     molecules: list[Molecule]
     examples: PackedExamples
     values: NDArray[np.float64]
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The targets' names in tables."""
+        return tuple(target.label for target in self.targets)
 
     @cached_property
     def atoms(self) -> NDArray[np.int64]:
@@ -69,7 +73,7 @@ def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
 
     Raises InputError where a target is no column of the data set, or no row is left.
     """
-    values = np.stack([target_values(dataset, target) for target in targets], axis=1)
+    values = np.stack([target.values(dataset) for target in targets], axis=1)
     left_out = {
         f"no value of {target.label}": int(missing.sum())
         for target, missing in zip(targets, ~np.isfinite(values).T, strict=True)
@@ -84,8 +88,8 @@ def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
         molecule_keys=dataset.molecule_keys[rows].tolist(),
         molecules=dataset.subset(rows).molecules,
         values=values[rows],
-        labels=tuple(target.label for target in targets),
-        units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
+        targets=tuple(targets),
+        units=tuple(target.unit(dataset) for target in targets),
         left_out=left_out,
     )
 
@@ -107,7 +111,7 @@ def read_data(
         molecules=[molecules[number] for number in found],
         examples=examples,
         values=candidates.values[rows],
-        labels=candidates.labels,
+        targets=candidates.targets,
         units=candidates.units,
     )
 
@@ -120,44 +124,6 @@ def _examples(
         return make_examples(molecules, inputs, world)
     with progress("features", len(molecules)) as advance:
         return make_examples(molecules, inputs, world, advance)
-
-
-def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:
-    """(N,) values of one target, NaN where there is none; the dipole is its length."""
-    if target.name == "dipole":
-        return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
-    return dataset.scalar(target.name, process=target.process, frequency=target.frequency)
-
-
-def levels(dataset: Dataset) -> list[str]:
-    """The level of theory of each row, "B3LYP/6-31G(d)"; "" where it is not told."""
-    texts = dataset.texts("provenance")
-    found: dict[str, str] = {}
-    for text in set(texts):
-        told = msgspec.json.decode(text, type=_Level) if text else _Level()
-        basis = told.basis if isinstance(told.basis, str) else told.basis.name
-        found[text] = "/".join(filter(None, (told.method, basis)))
-    return [found[text] for text in texts]
-
-
-class _Basis(msgspec.Struct):
-    """A basis set as hpcml's own rows tell of it, among other things."""
-
-    name: str
-
-
-class _Level(msgspec.Struct):
-    """What a row's provenance says of its level, among other things."""
-
-    method: str = ""
-    basis: str | _Basis = ""
-
-
-def short_unit(unit: str) -> str:
-    """The unit as people write it: "a0^3" for "atomic units (e^2 a0^2 Eh^-1 = a0^3)"."""
-    if "=" in unit:
-        return unit.rsplit("=", 1)[1].strip(" )")
-    return "a.u." if unit.startswith("atomic units") else unit
 
 
 # ---------------------------------------------------------------------------- batches

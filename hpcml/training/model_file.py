@@ -18,9 +18,9 @@ from hpcml.files import write_whole
 from hpcml.models import Network, Scaling, build
 from hpcml.molecules import Molecule
 from hpcml.training.checkpoint import pack, unpack
-
-MODEL_FILE = "model.pt"
-LEVELS_JOINED = " and "
+from hpcml.training.levels import joined
+from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +28,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     model, hyperparameters    to build it again
     targets, units            of its T outputs
-    extensive, scaling        of the targets
-    level                     of theory of the training data: "B3LYP/6-31+G(d)", "" if not told;
-                              several joined by " and "
+    scaling                   of the targets
+    levels                    of theory of the training data: "B3LYP/6-31+G(d)", none if not told
     elements                  atomic numbers among the training molecules
     heavy_atoms               most in one training molecule
     charges, multiplicities   among the training molecules
@@ -41,10 +40,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     hyperparameters: dict[str, Any]
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
     scaling: Scaling
-    level: str = ""
+    levels: tuple[str, ...] = ()
     elements: tuple[int, ...] = ()
     heavy_atoms: int = 0
     charges: tuple[int, ...] = ()
@@ -54,9 +53,19 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The targets' names in tables."""
+        return tuple(target.label for target in self.targets)
+
+    @property
     def target(self) -> str:
         """The label of a single target, several joined by commas."""
-        return ", ".join(self.targets)
+        return ", ".join(self.labels)
+
+    @property
+    def level(self) -> str:
+        """The level of theory of the training data in words, "" if it is not told."""
+        return joined(self.levels)
 
     @property
     def unit(self) -> str:
@@ -76,10 +85,10 @@ def describe_training(molecules: Sequence[Molecule]) -> dict[str, Any]:
     }
 
 
-def save_model(folder: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
+def save_model(folder: Path | str, state: Mapping[str, Tensor], info: ModelInfo) -> None:
     """Write the network into ``folder``, replacing the one there."""
     about = msgspec.json.encode(info).decode()
-    write_whole(folder / MODEL_FILE, pack("model", {"info": about, "state": dict(state)}))
+    write_whole(ModelFolder(folder).network, pack("model", {"info": about, "state": dict(state)}))
 
 
 def load_model(folder: Path | str) -> tuple[Network, ModelInfo]:
@@ -87,7 +96,7 @@ def load_model(folder: Path | str) -> tuple[Network, ModelInfo]:
 
     Raises InputError where there is none, or it was written by another version or changed.
     """
-    path = Path(folder) / MODEL_FILE
+    path = ModelFolder(folder).network
     try:
         content = path.read_bytes()
     except OSError:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcml.models import Network, collate, example
 from hpcml.molecules import Molecule, symbol
-from hpcml.training.model_file import LEVELS_JOINED, ModelInfo
+from hpcml.training.model_file import ModelInfo
 
 
 def predict(
@@ -56,7 +56,7 @@ def applicability(info: ModelInfo, molecule: Molecule, level: str = "") -> list[
         warnings.append(f"charge {molecule.charge:+d}: not in the training set")
     if molecule.multiplicity not in info.multiplicities:
         warnings.append(f"multiplicity {molecule.multiplicity}: not in the training set")
-    learned = info.level.lower().split(LEVELS_JOINED)  # programs spell 6-31G(D) as they like
-    if level and info.level and level.lower() not in learned:
+    learned = [one.lower() for one in info.levels]  # programs spell 6-31G(D) as they like
+    if level and learned and level.lower() not in learned:
         warnings.append(f"level {level}: the network has learned {info.level}")
     return warnings

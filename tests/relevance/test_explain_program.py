@@ -12,7 +12,8 @@ from hpcml.relevance.explain_settings import read_settings
 from hpcml.relevance.explain_stage import explain_dataset, explain_rows
 from hpcml.relevance.interactions import interactions
 from hpcml.store import Dataset, Manifest, Shard, shards
-from hpcml.training.model_file import MODEL_FILE, load_model, save_model
+from hpcml.training.model_file import load_model, save_model
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.world import Alone
 
 
@@ -33,7 +34,7 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
     assert done.returncode == 0, done.stderr
     assert "explain: 80/80" in done.stderr
     rows = open_relevance(destination, dataset)
-    assert (rows.model, rows.target, rows.unit) == ("weave", "alpha_iso", "a0^3")
+    assert (rows.model, rows.target.label, rows.unit) == ("weave", "alpha_iso", "a0^3")
     np.testing.assert_array_equal(rows.offsets, dataset.atom_offsets)
     for index, alone in enumerate(expected):
         row = rows[index]
@@ -112,7 +113,7 @@ def test_changed_data_are_noticed(explained, dataset):
 def test_changed_model_is_noticed(explained, dataset, model_folder, trained):
     assert explained(dataset)
     before = times(explained.folder)
-    file = model_folder / MODEL_FILE
+    file = ModelFolder(model_folder).network
     kept = file.read_bytes()
     try:
         model, info = load_model(model_folder)

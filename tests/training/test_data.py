@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hpcml.errors import InputError
 from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training import Target, levels
-from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank, short_unit
+from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank
 from hpcml.training.world import Alone
 
 
@@ -56,12 +56,6 @@ def test_target_that_the_data_set_has_not(dataset) -> None:
 def test_no_row_left(dataset) -> None:
     with pytest.raises(InputError, match="1 rows, none of which can be learned from"):
         find_candidates(dataset.subset([7]), (Target(name="alpha_iso"),))
-
-
-def test_short_units() -> None:
-    assert short_unit("atomic units (e^2 a0^2 Eh^-1 = a0^3)") == "a0^3"
-    assert short_unit("atomic units (e^3 a0^3 Eh^-2)") == "a.u."
-    assert short_unit("cal mol^-1 K^-1") == "cal mol^-1 K^-1"
 
 
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 3), st.integers(1, 5))

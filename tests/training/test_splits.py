@@ -11,7 +11,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive
-from hpcml.training import TrainSettings
+from hpcml.training import Target, TrainSettings
 from hpcml.training.data import Candidates
 from hpcml.training.splits import (
     PARTS,
@@ -35,7 +35,7 @@ def split_of(molecules: list[Molecule], keys: list[str] | None = None, **setting
         molecule_keys=keys_of(molecules),
         molecules=molecules,
         values=np.zeros((len(molecules), 1)),
-        labels=("alpha_iso",),
+        targets=(Target(name="alpha_iso"),),
         units=("a0^3",),
         left_out={"no value of zpve": 3},
     )

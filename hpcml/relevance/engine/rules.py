@@ -254,7 +254,7 @@ def spread(
 def _per_unit(
     share: Tensor, total: Tensor, epsilon: float, proportional: bool
 ) -> tuple[Tensor, Tensor | float]:
-    """Relevance per unit of a stabilized sum (rows, ..., out), and what epsilon absorbs (rows, ...).
+    """Relevance per unit of a stabilized sum, (rows, ..., out), and what epsilon absorbs.
 
     Nothing is handed on where the sum is zero.
     """

@@ -1,5 +1,6 @@
 """The house rules as tests: format, lint, types, and the corridor of imports."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,21 @@ def test_tests_mirror_the_package() -> None:
     assert rooms <= tested
     for room in rooms:
         assert list((ROOT / "tests" / room).glob("test_*.py")), f"tests/{room} is empty"
+
+
+def _names_of_psi4s_objects(path: Path) -> list[str]:
+    """Parameters and attributes by which Psi4's objects go."""
+    forbidden = {"psi4", "core", "wavefunction"}
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.arg) and node.arg.strip("_") in forbidden:
+            found.append(f"{path.name}:{node.lineno}: parameter {node.arg}")
+        if isinstance(node, ast.Attribute) and node.attr.strip("_") in forbidden:
+            found.append(f"{path.name}:{node.lineno}: attribute {node.attr}")
+    return found
+
+
+def test_only_one_folder_holds_psi4s_objects() -> None:
+    package = ROOT / "hpcml"
+    outside = [p for p in package.rglob("*.py") if package / "response" / "psi4" not in p.parents]
+    assert [name for path in outside for name in _names_of_psi4s_objects(path)] == []

@@ -208,3 +208,21 @@ def scaled(left: Array, right: NDArray[np.float64], *, times: float) -> tuple[Te
     assert missing("(N, 3) array", "(n_atoms,) tensor of float32") == []
     assert missing("array", "(n,) tensor") == ["left", "right"]
     assert missing("(n, n) array", "a tensor") == ["what it returns"]
+
+
+def _names_of_psi4s_objects(path: Path) -> list[str]:
+    """Parameters and attributes by which Psi4's objects go."""
+    forbidden = {"psi4", "core", "wavefunction"}
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.arg) and node.arg.strip("_") in forbidden:
+            found.append(f"{path.name}:{node.lineno}: parameter {node.arg}")
+        if isinstance(node, ast.Attribute) and node.attr.strip("_") in forbidden:
+            found.append(f"{path.name}:{node.lineno}: attribute {node.attr}")
+    return found
+
+
+def test_only_one_folder_holds_psi4s_objects() -> None:
+    package = ROOT / "hpcml"
+    outside = [p for p in package.rglob("*.py") if package / "response" / "psi4" not in p.parents]
+    assert [name for path in outside for name in _names_of_psi4s_objects(path)] == []

@@ -1,10 +1,9 @@
-"""The data set on disk: sharded HDF5 that survives kills and feeds training."""
+"""The data set on disk: sharded HDF5 that survives kills."""
 
 from hpcml.store import shards
 from hpcml.store.compaction import compact, merge
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports import export, to_pyg
-from hpcml.store.feed import Feed, FeedBatch
 from hpcml.store.imports import Imported, import_qm9
 from hpcml.store.joins import join
 from hpcml.store.manifest import Entry, Manifest, Problem
@@ -21,8 +20,6 @@ __all__ = [
     "Column",
     "Dataset",
     "Entry",
-    "Feed",
-    "FeedBatch",
     "Imported",
     "Manifest",
     "Problem",

@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcml.errors import HpcmlError, InputError
 from hpcml.files import TEMPORARY_SUFFIX
-from hpcml.molecules.molecule import molecule_keys
+from hpcml.molecules import molecule_keys
 from hpcml.progress import progress
 from hpcml.store import journal
 from hpcml.store.distinct import distinct_rows
@@ -105,7 +105,10 @@ def _check_rows(shard: Shard) -> None:
         reader.offsets("numbers" if name == "atom_offsets" else name.removesuffix("_offsets"))
     names = ("numbers", "positions", "atom_offsets", "charge", "multiplicity")
     stored = shard.column("molecule_key")
-    expected = molecule_keys({name: shard.column(name) for name in names})
+    columns = {name: shard.column(name) for name in names}
+    if "isotopes" in shard.entry.columns:
+        columns["isotopes"] = shard.column("isotopes")
+    expected = molecule_keys(columns)
     wrong = np.flatnonzero((stored != expected).any(axis=1))
     if wrong.size:
         raise InputError(f"shard {shard.entry.name}: row {wrong[0]} is not the molecule of its key")

@@ -44,14 +44,16 @@ def write_baselines(
     """
     from hpcml.models.baselines import Baseline
 
-    rows = []
+    rows, molecules = [], data.rows.molecules
     for name in names:
         learned = train[:most_rows] if "kernel" in name else train
-        baseline = Baseline(name, [data.molecules[row] for row in learned], data.values[learned])
+        baseline = Baseline(
+            name, [data.rows.molecules[row] for row in learned], data.values[learned]
+        )
         errors = []
         for row in test:
             with suppress(InputError):
-                errors.append(np.abs(baseline.predict([data.molecules[row]])[0] - data.values[row]))
+                errors.append(np.abs(baseline.predict([molecules[row]])[0] - data.values[row]))
         mae = np.mean(errors, axis=0).tolist() if errors else [""] * len(data.labels)
         missing = len(test) - len(errors)
         rows.append([name, len(learned), len(test), missing, *mae, " ".join(data.units)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hpcml import __version__
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
 from hpcml.models import Scaling, build
-from hpcml.molecules import Molecule
+from hpcml.store import Dataset
 from hpcml.training.checkpoint import pack, unpack
 from hpcml.training.levels import joined
 from hpcml.training.model_folder import ModelFolder
@@ -73,15 +73,16 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(self.units)
 
 
-def describe_training(molecules: Sequence[Molecule]) -> dict[str, Any]:
-    """What ModelInfo says of the training molecules."""
-    elements = {int(z) for molecule in molecules for z in np.unique(molecule.numbers)}
+def describe_training(rows: Dataset) -> dict[str, Any]:
+    """What ModelInfo says of the molecules it was trained on."""
+    numbers = rows.column("numbers")
+    heavy = np.add.reduceat((numbers > 1).astype(np.int64), rows.atom_offsets[:-1])
     return {
-        "elements": tuple(sorted(elements)),
-        "heavy_atoms": max(int((molecule.numbers > 1).sum()) for molecule in molecules),
-        "charges": tuple(sorted({molecule.charge for molecule in molecules})),
-        "multiplicities": tuple(sorted({molecule.multiplicity for molecule in molecules})),
-        "train_rows": len(molecules),
+        "elements": tuple(np.unique(numbers).tolist()),
+        "heavy_atoms": int(heavy.max()),
+        "charges": tuple(np.unique(rows.column("charge")).tolist()),
+        "multiplicities": tuple(np.unique(rows.column("multiplicity")).tolist()),
+        "train_rows": len(rows),
     }
 
 

@@ -39,7 +39,7 @@ class Run:
     scaling: Scaling = field(init=False)
 
     def __post_init__(self) -> None:
-        molecule_keys = [molecule.key for molecule in self.data.molecules]
+        molecule_keys = self.data.rows.molecule_keys.tolist()
         check_disjoint(self.split, dict(zip(self.data.keys, molecule_keys, strict=True)))
         row_of_key = {key: row for row, key in enumerate(self.data.keys)}
         self.rows = {part: rows_of(self.split, part, row_of_key) for part in PARTS}
@@ -174,14 +174,15 @@ class Run:
             scaling=self.scaling,
             levels=self.levels,
             fingerprint=self.split.fingerprint,
-            **describe_training([data.molecules[row] for row in self.rows["train"]]),
+            **describe_training(data.rows.subset(self.rows["train"])),
         )
 
 
 def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
     """References, mean and spread of the targets over the training rows."""
     extensive = settings.targets[0].is_extensive
-    numbers = [data.molecules[row].numbers for row in rows]
+    learned = data.rows.subset(rows)
+    numbers = np.split(learned.column("numbers"), learned.atom_offsets[1:-1])
     values = data.values[rows]
     by_element = settings.scaling == "elements" or (settings.scaling == "auto" and extensive)
     references = fit_references(numbers, values) if by_element else None

@@ -49,7 +49,7 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     one molecule (the same geometry twice) stay together.  Raises InputError where a part that
     is needed would be empty, SettingsError where the numbers do not fit.
     """
-    keys, molecules = candidates.keys, candidates.molecules
+    keys, molecules = candidates.keys, candidates.rows.molecules
     if settings.split == "file":
         split = _from_file(settings.split_file, set(keys))
         check_disjoint(split, dict(zip(keys, candidates.molecule_keys, strict=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -31,9 +32,11 @@ def keys_of(molecules: list[Molecule]) -> list[str]:
 
 def split_of(molecules: list[Molecule], keys: list[str] | None = None, **settings) -> Split:
     candidates = Candidates(
-        keys=keys or keys_of(molecules),
-        molecule_keys=keys_of(molecules),
-        molecules=molecules,
+        rows=SimpleNamespace(
+            keys=np.array(keys or keys_of(molecules)),
+            molecule_keys=np.array(keys_of(molecules)),
+            molecules=molecules,
+        ),
         values=np.zeros((len(molecules), 1)),
         targets=(Target(name="alpha_iso"),),
         units=("a0^3",),

@@ -12,17 +12,17 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.models import Batch, collate, example
+from hpcml.models import Batch, Network, collate, example
 from hpcml.progress import Advance, progress
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.engine.composites import composite
 from hpcml.relevance.explain_settings import ExplainSettings
 from hpcml.relevance.interactions import interactions
+from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRow
+from hpcml.relevance.relevance_rows import RelevanceRow
 from hpcml.store import Dataset, Manifest, shards
 from hpcml.training.data import share_of_rank
 from hpcml.training.model_file import load_model
@@ -122,7 +122,7 @@ def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
 
 
 def _explain_shard(
-    model: nn.Module,
+    model: Network,
     shard: Dataset,
     settings: ExplainSettings,
     target: int,
@@ -170,7 +170,7 @@ def _explain_shard(
 
 
 def explain_rows(
-    model: nn.Module,
+    model: Network,
     dataset: Dataset,
     rows: NDArray[np.int64],
     settings: ExplainSettings,
@@ -185,7 +185,7 @@ def explain_rows(
     examples, kept = [], []
     for row in rows.tolist():
         try:
-            examples.append(example(dataset.molecules[row], model.inputs))  # type: ignore[arg-type]
+            examples.append(example(dataset.molecules[row], model.inputs))
             kept.append(row)
         except InputError:
             yield row, _not_a_number(len(dataset.molecules[row]), settings)
@@ -213,7 +213,7 @@ def explain_rows(
 
 
 def _of_pairs(
-    model: nn.Module, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
+    model: Network, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
 ) -> NDArray[np.float64]:
     """(P,) of the pairs i < j of each molecule, both ways together; empty where none is wanted."""
     if settings.pairs == "none":

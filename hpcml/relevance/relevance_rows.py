@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
+from hpcml.relevance.ledger import LEDGER
 from hpcml.store import Dataset, Manifest, Shard
 from hpcml.store.dataset import ranges
 from hpcml.training.targets import Target
-
-LEDGER = ("bias", "epsilon", "taylor", "mean", "reference")
-"""What takes relevance beside the inputs, in the order of the ledger's columns:
-
-bias        biases of affine layers, shifts of batch normalization, constants added
-epsilon     what the stabilizer of the rules absorbed
-taylor      what a first-order step about a root, or the linearization of a layer, leaves; for a
-            comparator that does not conserve, what it leaves unexplained
-mean        the target's mean, put back by the scaling
-reference   the atoms' reference energies
-"""
 
 
 @dataclass(frozen=True)

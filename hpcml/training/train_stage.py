@@ -178,7 +178,7 @@ class _Runs:
         split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]
-        data = read_data(candidates, keys, inputs, self._world)  # type: ignore[arg-type]
+        data = read_data(candidates, keys, inputs, self._world)
         split = without(split, set(keys) - set(data.keys), "bonds cannot be perceived")
         check_size(split, settings, len(data.keys))
         if self._world.rank == 0 and self._saved_split is None:

@@ -29,7 +29,7 @@ import numpy as np
 from hpcml.molecules import Molecule
 from hpcml.store import Dataset, Feed, Row, Schema, ShardWriter, import_qm9
 from hpcml.store.distinct import WRITTEN_TOGETHER
-from hpcml.store.manifest import manifest_file, write_manifest
+from hpcml.store.lines import manifest_file, write_manifest
 from hpcml.store.rows import molecule_keys, offsets_of, pack_texts
 from hpcml.store.shards import put_file
 

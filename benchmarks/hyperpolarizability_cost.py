@@ -40,8 +40,10 @@ from rdkit.Chem import AllChem
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request
+from hpcml.response.engine import Resources
 from hpcml.response.kernels import Kernel
-from hpcml.response.psi4.reference import Reference, Resources, ground_state, session
+from hpcml.response.psi4.reference import Reference, ground_state
+from hpcml.response.psi4.session import session
 from hpcml.response.tensors import tensors
 from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
 
@@ -86,7 +88,7 @@ class Stages:
 
 STAGES = Stages()
 STAGES.watch(Reference, "two_electron", "fitted integrals")
-STAGES.watch(Reference, "kernel", "kernel setup")
+STAGES.watch(Kernel, "__init__", "kernel setup")
 STAGES.watch(Kernel, "potentials", "kernel products")
 STAGES.watch(Kernel, "third_order", "third derivatives")
 for implementation in (FittedIntegrals, MatrixBuilder):

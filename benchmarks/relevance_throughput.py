@@ -51,6 +51,7 @@ from hpcml.relevance import (
 )
 from hpcml.relevance.engine.rules import Rule
 from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.training import Target
 from hpcml.training.model_file import ModelInfo, save_model
 
 NETWORKS = {
@@ -217,7 +218,7 @@ def over_a_data_set(dataset: Dataset, rows: int, models: dict[str, Path | None])
                 info = ModelInfo(
                     model=kind,
                     hyperparameters=hyperparameters,
-                    targets=("energy",),
+                    targets=(Target(name="energy"),),
                     units=("Eh",),
                     scaling=unit_scaling(1),
                 )

@@ -27,11 +27,16 @@ from pathlib import Path
 import numpy as np
 
 from hpcml.molecules import Molecule
-from hpcml.store import Dataset, Feed, Row, Schema, ShardWriter, import_qm9
+from hpcml.molecules.molecule import molecule_keys
+from hpcml.store import Dataset, Row, Schema, ShardWriter, import_qm9
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.lines import manifest_file, write_manifest
-from hpcml.store.rows import molecule_keys, offsets_of, pack_texts
+from hpcml.store.rows import offsets_of, pack_texts
 from hpcml.store.shards import put_file
+from hpcml.training import Target
+from hpcml.training.data import epoch_batches, find_candidates, read_data
+from hpcml.training.examples import PackedExamples
+from hpcml.training.world import Alone
 
 RANDOM_ROWS = 20_000
 ASE_ROWS = 2_000
@@ -51,7 +56,7 @@ def main() -> None:
     opening(table, work / "qm9")
     sequential(table, work / "qm9", work / "columns.bin")
     random_molecules(table, work / "qm9", work)
-    training_feed(table, work / "qm9")
+    training(table, work / "qm9")
     writing(table, work / "written")
     many_rows(table, work / "many", arguments.rows)
     table.save(work / "store_io.json")
@@ -273,21 +278,26 @@ def build_ase(data: Dataset, path: Path) -> Path:
     return growing.rename(path)
 
 
-def training_feed(table: Table, folder: Path) -> None:
-    columns = ("numbers", "positions", "alpha_iso")
-    data = Dataset.open(folder)
-    feed = Feed(data, columns, 256, seed=1)
+def training(table: Table, folder: Path) -> None:
+    """What training does with a data set: everything read once, then batches cut out of memory."""
+    inputs = frozenset({"pairs"})
+
+    def read() -> PackedExamples:
+        found = find_candidates(Dataset.open(folder), (Target(name="alpha_iso"),))
+        return read_data(found, found.keys, inputs, Alone()).examples
+
+    table.add("training reads QM9, warm", best(read)[0], "s")
+    forget(folder)
+    table.add("training reads QM9, cold", seconds(read), "s")
+    examples = read()
+    batches = epoch_batches(np.arange(len(examples)), 256, seed=1, epoch=0)
 
     def epoch() -> None:
-        for _ in feed.epoch(0):
-            pass
+        for batch in batches:
+            examples.batch(batch)
 
-    table.add("training feed, one epoch, warm", len(data) / best(epoch)[0], "rows/s")
-    rows = len(data)
-    del data, feed
-    forget(folder)
-    feed = Feed(Dataset.open(folder), columns, 256, seed=1)
-    table.add("training feed, one epoch, cold", rows / seconds(epoch), "rows/s")
+    rate = len(examples) / best(epoch)[0]
+    table.add("  one epoch's batches of 256, pairs of atoms", rate, "rows/s")
 
 
 def writing(table: Table, folder: Path) -> None:

@@ -52,3 +52,10 @@ class PlatformError(HpcmlError):
     """Something that must be installed or running is not: the message says how to mend it."""
 
     cause = "environment"
+
+
+class EngineError(HpcmlError):
+    """The program that does the SCF fails for a reason of its own, told in its words: another
+    recipe of the SCF, or another machine, may do."""
+
+    cause = "engine"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +19,12 @@ from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import perceive, symbol
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER, closure, relative_closure
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
+from hpcml.training.model_folder import PARTS, ModelFolder
+from hpcml.training.splits import read_split
 
-PARTS = ("train", "validation", "test")
 Table = list[dict[str, object]]
 
 
@@ -80,13 +80,12 @@ def conservation(
     offsets: NDArray[np.int64],
 ) -> Table:
     """Each term of prediction = atoms + ledger over the molecules that could be explained."""
-    explained = np.bincount(molecule_of(offsets), atoms, minlength=len(prediction))
+    explained = np.bincount(molecule_of(offsets), atoms, len(prediction)).astype(np.float64)
     known = np.isfinite(prediction)
     terms = {"prediction": prediction, "atoms": explained}
     terms.update(zip(LEDGER, ledger.T, strict=True))
-    closure = prediction - explained - ledger.sum(axis=1)
-    terms["closure"] = closure
-    terms["closure / prediction"] = closure / np.where(prediction == 0.0, 1.0, prediction)
+    terms["closure"] = closure(prediction, explained, ledger)
+    terms["closure / max(1, |prediction|)"] = relative_closure(prediction, explained, ledger)
     return [
         {
             "term": name,
@@ -175,7 +174,7 @@ def _reasons(
     """A score for each selection, on all rows and on each part of the split."""
     numbers = dataset.column("numbers").astype(np.int64)
     molecule = molecule_of(rows.offsets)
-    error = np.abs(rows.prediction - _reference(dataset, rows.target))
+    error = np.abs(rows.prediction - rows.target.values(dataset))
     everything = np.ones(len(dataset), dtype=bool)
     table: Table = []
     for part, in_part in {"all": everything, **_split(dataset, model_folder)}.items():
@@ -226,38 +225,21 @@ def _selections(
 
 def _shares(dataset: Dataset, rows: RelevanceRows) -> NDArray[np.float64] | None:
     """(A,) the physics' share of the target of each atom, where the data set has it."""
-    name = f"share_{rows.target}"
-    if name not in dataset.columns:
+    name = f"share_{rows.target.name}"
+    if not rows.target.is_static or name not in dataset.columns:
         return None
     values = dataset.column(name)
     return values if np.isfinite(values).any() else None
 
 
-def _reference(dataset: Dataset, target: str) -> NDArray[np.float64]:
-    """(N,) the target as computed; its label as training writes it: "alpha_iso", "...[shg,0.1]"."""
-    parsed = re.fullmatch(r"(\w+?)(?:\[(\w+),([-+.\de]+)\])?", target)
-    if parsed is None:
-        raise InputError(f"{target!r} is no label of a target")
-    name, process, frequency = parsed.groups()
-    if name == "dipole":
-        length: NDArray[np.float64] = np.linalg.norm(dataset.column("dipole"), axis=1)
-        return length
-    return dataset.scalar(name, process=process or "static", frequency=float(frequency or 0.0))
-
-
 def _split(dataset: Dataset, model_folder: Path) -> dict[str, NDArray[np.bool_]]:
     """Part of the split -> which rows; nothing where the network has no split."""
-    path = Path(model_folder) / "split.json"
+    path = ModelFolder(model_folder).split
     if not path.exists():
         return {}
-    try:
-        split = json.loads(path.read_bytes())
-        parts = {name: split.get(name, []) for name in PARTS}
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path}: is not a split ({error})") from None
-    keys = dataset.keys
-    chosen = {name: np.isin(keys, np.array(listed, "U32")) for name, listed in parts.items()}
-    return {name: rows for name, rows in chosen.items() if rows.any()}
+    split, keys = read_split(path), dataset.keys
+    chosen = {part: np.isin(keys, np.array(split.part(part), "U32")) for part in PARTS}
+    return {part: rows for part, rows in chosen.items() if rows.any()}
 
 
 def _perceived(dataset: Dataset) -> list[Chem.Mol | None]:

@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from hpcml import stages
 from hpcml.cli.command_words import Add
 from hpcml.errors import InputError
 from hpcml.exits import DONE
@@ -14,15 +15,10 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def add_commands(add: Add) -> None:
-    stages = {
-        "run": "all stages of a campaign, each only as far as it is not done",
-        "generate": "compute the molecules that are missing in the data set",
-        "train": "train the network on the data set",
-        "explain": "propagate the network's predictions back to the atoms",
-        "analyze": "hold relevances against what physics assigns to each atom",
-        "report": "write the report page",
-    }
-    for name, text in stages.items():
+    every = "all stages of a campaign, each only as far as it is not done"
+    commands = [("run", every, stages.STAGES)]
+    commands += [(stage.name, stage.help, (stage,)) for stage in stages.STAGES]
+    for name, text, chosen in commands:
         sub = add(name, _stages, text)
         sub.add_argument("campaign", type=Path, metavar="CAMPAIGN.toml")
         sub.add_argument(
@@ -33,8 +29,7 @@ def add_commands(add: Add) -> None:
             action="store_true",
             help="print what would be done, its cost, and the sbatch script",
         )
-        sub.set_defaults(stages=tuple(stages)[1:] if name == "run" else (name,))
-        sub.set_defaults(faithfulness=False)
+        sub.set_defaults(stages=chosen, faithfulness=False)
         if name == "analyze":
             sub.add_argument(
                 "--faithfulness",
@@ -99,7 +94,7 @@ def _submit(options: argparse.Namespace) -> int:
         config.load(options.campaign),
         options.run,
         config.load_site(options.site),
-        stages=pipeline.STAGES,
+        stages=stages.STAGES,
         dry_run=options.dry_run,
     )
     return DONE

@@ -1,3 +1,4 @@
+from .batch_script import Job as Job
 from .launch import mpi_command as mpi_command
 from .launch import mpi_environment as mpi_environment
 from .launch import run_mpi as run_mpi

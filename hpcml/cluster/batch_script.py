@@ -15,22 +15,37 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+import msgspec
+
+from hpcml.cluster.deadline import seconds
 from hpcml.cluster.site import Site
 
-STAGES = ("generate", "train", "explain", "analyze", "report")
-PARALLEL = ("train", "explain")  # their ranks are settings of their own, and they may use GPUs
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script has to know of a stage.
+
+    stage    its word on hpcml's command line
+    ranks    of its MPI program; None: as many as the site has
+    gpus     its ranks may use GPUs
+    hours    after which it has ended at the latest; 0: it may take the site's walltime
+    partial  exit code 1 names parts that failed; where nothing is missing, the next stage goes on
+    """
+
+    stage: str
+    ranks: int | None = 1
+    gpus: bool = False
+    hours: float = 0.0
+    partial: bool = False
 
 
 def script(
-    stages: Sequence[str],
+    jobs: Sequence[Job],
     site: Site,
     *,
     campaign: str,
     run: str,
     output: str,
-    ranks: int = 1,
     hpcml: Sequence[str] = ("hpcml",),
     name: str = "",
 ) -> str:
@@ -38,38 +53,38 @@ def script(
 
     campaign, run   shell words (quoted already, or an expression such as ``"$1"``)
     output          where SLURM writes what the job prints, in sbatch's own notation (%j)
-    ranks           of training and explaining
     hpcml           the words that start the command line
     name            of the job; empty: hpcml and the stages
     """
+    stages = [job.stage for job in jobs]
     lines = ["#!/bin/bash"]
     lines += [
         f"#SBATCH {shlex.quote(word)}"
-        for word in _options(stages, site, ranks, name or "-".join(("hpcml", *stages)), output)
+        for word in _options(jobs, site, name or "-".join(["hpcml", *stages]), output)
     ]
     lines += ["", "umask 077", f"campaign={campaign}", f"run={run}"]
     lines += [f"module load {shlex.quote(module)}" for module in site.modules]
     lines += list(site.setup)
     lines += _exports(site)
     lines += ["", _FUNCTION.strip("\n")]
-    for stage in stages:
-        lines += ["", f'stage {shlex.join([*hpcml, stage])} "$campaign" --run "$run"']
-        if stage == "generate":
+    for job in jobs:
+        lines += ["", f'stage {shlex.join([*hpcml, job.stage])} "$campaign" --run "$run"']
+        if job.partial:
             lines += [_FAILED_MOLECULES.strip("\n")]
         lines += [_ENDING[site.requeue and not site.array].strip("\n")]
     return "\n".join(lines) + "\n"
 
 
-def _options(stages: Sequence[str], site: Site, ranks: int, name: str, output: str) -> list[str]:
+def _options(jobs: Sequence[Job], site: Site, name: str, output: str) -> list[str]:
     """The job's options, each as one word of sbatch's command line."""
     per_node = max(1, site.ranks_per_node)
-    if "generate" in stages:
+    all_nodes = any(job.ranks is None for job in jobs)
+    ranks = max(job.ranks or 1 for job in jobs)
+    if all_nodes:
         nodes, tasks = site.nodes, per_node
-    elif any(stage in PARALLEL for stage in stages):
-        nodes, tasks = -(-ranks // per_node), min(ranks, per_node)
     else:
-        nodes, tasks = 1, 1
-    whole_node = site.exclusive and "generate" in stages
+        nodes, tasks = -(-ranks // per_node), min(ranks, per_node)
+    whole_node = site.exclusive and all_nodes
     options = {
         "job-name": name,
         "output": output,
@@ -78,7 +93,7 @@ def _options(stages: Sequence[str], site: Site, ranks: int, name: str, output: s
         "ntasks-per-node": str(tasks),
         "cpus-per-task": str(site.threads),
         "mem": "0" if whole_node else f"{tasks * site.memory_mb}M",
-        "time": site.walltime,
+        "time": _walltime(jobs, site),
         "signal": f"B:USR1@{site.margin:.0f}",
         "hint": site.hint,
         "partition": site.partition,
@@ -86,7 +101,7 @@ def _options(stages: Sequence[str], site: Site, ranks: int, name: str, output: s
         "qos": site.qos,
         "constraint": site.constraint,
     }
-    if site.gpus_per_node and any(stage in PARALLEL for stage in stages):
+    if site.gpus_per_node and any(job.gpus for job in jobs):
         options["gpus-per-node"] = str(site.gpus_per_node)
     if site.array:
         options["array"] = f"1-{site.array}%1"
@@ -94,6 +109,15 @@ def _options(stages: Sequence[str], site: Site, ranks: int, name: str, output: s
     words += ["--exclusive"] if whole_node else []
     words += ["--requeue" if site.requeue and not site.array else "--no-requeue"]
     return [*words, *site.sbatch_options]
+
+
+def _walltime(jobs: Sequence[Job], site: Site) -> str:
+    """The time to ask for, hh:mm:ss: the site's, or less where all is over sooner."""
+    if not all(job.hours for job in jobs):
+        return site.walltime
+    minutes = round(60.0 * sum(job.hours for job in jobs))
+    shorter = f"{minutes // 60}:{minutes % 60:02d}:00"
+    return min(site.walltime, shorter, key=seconds)
 
 
 def _exports(site: Site) -> list[str]:
@@ -137,57 +161,3 @@ if [ "$status" -ne 0 ]; then exit "$status"; fi
 if [ "$status" -ne 0 ]; then exit "$status"; fi  # 85: work is left, the next job goes on
 """,
 }
-
-_USAGE = "usage: sbatch {name}.sbatch CAMPAIGN.toml RUN"
-
-_CLUSTER = Site(
-    kind="slurm",
-    launcher="srun",
-    nodes=2,
-    ranks_per_node=32,
-    memory_mb=3500,
-    walltime="12:00:00",
-    margin=300.0,
-)
-
-
-def templates() -> dict[str, str]:
-    """The scripts shipped in slurm/, by file name: to be copied, edited and given to sbatch.
-
-    ``pipeline`` runs every stage in one job; ``hpcml submit`` chains a job for each instead.
-    ``scaling`` is ``generate`` into a folder for each number of nodes:
-    ``for n in 1 2 4 8; do sbatch --nodes=$n scaling.sbatch CAMPAIGN.toml RUN; done``.
-    """
-    stages = {
-        "generate": ("generate",),
-        "train": ("train",),
-        "explain": ("explain",),
-        "pipeline": STAGES,
-        "scaling": ("generate",),
-    }
-    made = {}
-    for name, parts in stages.items():
-        usage = shlex.quote(_USAGE.format(name=name)).strip("'")
-        run = f'"${{2:?{usage}}}'
-        made[f"{name}.sbatch"] = script(
-            parts,
-            _CLUSTER,
-            campaign=f'"${{1:?{usage}}}"',
-            run=run + ('-$SLURM_JOB_NUM_NODES"' if name == "scaling" else '"'),
-            output=f"hpcml-{name}-%j.out",
-            ranks=4,
-            name=f"hpcml-{name}",
-        )
-    return made
-
-
-def main() -> None:
-    """Write the shipped scripts: ``python -m hpcml.cluster.batch_script slurm/``."""
-    import sys
-
-    for name, text in templates().items():
-        (Path(sys.argv[1]) / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

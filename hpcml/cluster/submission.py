@@ -6,12 +6,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from hpcml.cluster.batch_script import script
+from hpcml.cluster.batch_script import Job, script
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
 from hpcml.errors import PlatformError, SettingsError
@@ -23,61 +23,57 @@ _SECONDS_FOR_SBATCH = 120
 def scripts(
     run_folder: RunFolder,
     campaign: Path,
-    stages: Sequence[str],
+    jobs: Sequence[Job],
     site: Site,
-    ranks: Mapping[str, int],
 ) -> dict[str, str]:
     """The sbatch script of each stage, by stage; nothing is written or started.
 
     campaign   the campaign's TOML file, which names this site (the run's own campaign.toml)
-    ranks      of the stages that have ranks of their own: train, explain
     Raises SettingsError if the site is no cluster.
     """
     if site.kind != "slurm":
         raise SettingsError(f'only a site with kind = "slurm" takes jobs; this one is {site.kind}')
     return {
-        stage: script(
-            (stage,),
+        job.stage: script(
+            (job,),
             site,
             campaign=shlex.quote(str(Path(campaign).absolute())),
             run=shlex.quote(str(run_folder.path)),
             # sbatch reads % in file names: a doubled one stands for itself
-            output=str(run_folder.logs).replace("%", "%%") + f"/{stage}-%j.out",
-            ranks=ranks.get(stage, 1),
+            output=str(run_folder.logs).replace("%", "%%") + f"/{job.stage}-%j.out",
             hpcml=(sys.executable, "-m", "hpcml"),
-            name=f"{run_folder.name}-{stage}",
+            name=f"{run_folder.name}-{job.stage}",
         )
-        for stage in stages
+        for job in jobs
     }
 
 
 def submit(
     run_folder: RunFolder,
     campaign: Path,
-    stages: Sequence[str],
+    jobs: Sequence[Job],
     site: Site,
-    ranks: Mapping[str, int],
 ) -> dict[str, str]:
     """Hand every stage to sbatch, each to begin when the one before it has ended well.
 
     Returns the job's number by stage, and keeps it in RUN/work/jobs.json.  Raises PlatformError
     with SLURM's own words if it refuses one or cannot be reached; the others are cancelled then.
     """
-    texts = scripts(run_folder, campaign, stages, site, ranks)
+    texts = scripts(run_folder, campaign, jobs, site)
     run_folder.create()
-    jobs: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     for stage, text in texts.items():
         path = run_folder.work / f"{stage}.sbatch"
         write_whole(path, text.encode())
-        options = [f"--dependency=afterok:{list(jobs.values())[-1]}"] if jobs else []
+        options = [f"--dependency=afterok:{list(numbers.values())[-1]}"] if numbers else []
         try:
-            jobs[stage] = _sbatch([*options, str(path)])
+            numbers[stage] = _sbatch([*options, str(path)])
         except PlatformError:
-            if jobs:
-                subprocess.run(["scancel", *jobs.values()], check=False, timeout=60)
+            if numbers:
+                subprocess.run(["scancel", *numbers.values()], check=False, timeout=60)
             raise
-    write_whole(run_folder.jobs, msgspec.json.encode(jobs))
-    return jobs
+    write_whole(run_folder.jobs, msgspec.json.encode(numbers))
+    return numbers
 
 
 def _sbatch(arguments: list[str]) -> str:

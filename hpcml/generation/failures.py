@@ -15,7 +15,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One molecule that failed.
 
     key      the result's key; for a record that is no molecule, where it stands (file: line)
-    cause    convergence, crash, hang, resources, input, settings, environment, internal
+    cause    convergence, crash, engine, hang, resources, input, settings, environment, internal
     tries    calculations that were begun
     """
 

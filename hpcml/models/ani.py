@@ -18,6 +18,7 @@ from hpcml.models.aev import AEV, AEVConstants
 from hpcml.models.batch import Batch
 from hpcml.models.elements import element_index
 from hpcml.models.layers import CELU, Gather, Gaussian, Input, Linear, Product, Sum
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -81,16 +82,16 @@ class _ElementNetworks(nn.Module):
         return torch.cat([output(hidden) for output, hidden in values])
 
 
-class ANI(nn.Module):
+class ANI(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = ANISettings
-    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
-    additive: ClassVar[bool] = True
+    inputs = frozenset({"pairs"})
+    additive = True
     elements: Tensor
 
     def __init__(self, settings: ANISettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         if len(settings.hidden) != len(settings.elements):
             raise SettingsError(
                 f"ani: {len(settings.elements)} elements need as many lists of hidden layers, "

@@ -28,6 +28,7 @@ from hpcml.models.layers import (
     Tanh,
     watched,
 )
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -52,15 +53,15 @@ class DTNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     largest_number: int = 20
 
 
-class DTNN(nn.Module):
+class DTNN(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = DTNNSettings
-    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
-    additive: ClassVar[bool] = True
+    inputs = frozenset({"pairs"})
+    additive = True
 
     def __init__(self, settings: DTNNSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         B, F = settings.coefficients, settings.factors
         self.passes = settings.passes
         self.embedding = Embedding(settings.largest_number + 1, B)

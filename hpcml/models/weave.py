@@ -30,6 +30,7 @@ from hpcml.models.layers import (
     Sum,
     Tanh,
 )
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, MoleculeReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES
 
@@ -131,14 +132,14 @@ class _PairUpdate(nn.Module):
         return new
 
 
-class Weave(nn.Module):
+class Weave(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = WeaveSettings
-    inputs: frozenset[str] = frozenset({"atom_features", "pair_features"})
+    inputs = frozenset({"atom_features", "pair_features"})
 
     def __init__(self, settings: WeaveSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         hidden, size = settings.hidden, settings.representation
         atom_sizes = [len(ATOM_FEATURES)] + [hidden] * settings.layers
         pair_sizes = [len(PAIR_FEATURES)] + [hidden] * settings.layers

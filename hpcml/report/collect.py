@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.cluster.run_folder import RunFolder
+from hpcml.errors import InputError
 from hpcml.generation import failures
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER, relative_closure
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, reasons
 from hpcml.report.facts import (
-    SPLITS,
     Curve,
     Explained,
     Explanation,
@@ -21,11 +23,14 @@ from hpcml.report.facts import (
     Predictions,
     ReportFacts,
 )
-from hpcml.report.learning import comparisons, learning_curve
+from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
+from hpcml.training.levels import distinct_levels, joined
 from hpcml.training.metrics import per_target
+from hpcml.training.model_folder import PARTS, ModelFolder
+from hpcml.training.targets import Target
 
 _MOST_DRAWN = 24
 
@@ -38,10 +43,10 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     data = Dataset.open(dataset)
     shared = _shared(data)
     campaign = read_toml(run.campaign_toml)
-    metrics = read_json(run.model / "metrics.json")
-    labels = list(metrics.get("errors", {}))
-    units = {label: pretty_unit(metrics["errors"][label]["unit"]) for label in labels}
-    keys, predictions = _predictions(run.model / "predictions.csv", units)
+    model = ModelFolder(run.model)
+    metrics = read_json(model.metrics)
+    units = _units(metrics, model)
+    keys, predictions = _predictions(model.predictions, units)
     explanation = None
     if any(run.relevance.glob("manifest*")):
         rows = open_relevance(run.relevance, data)
@@ -49,16 +54,16 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     unit = explanation.unit if explanation else ""
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
-        level=_level(shared),
+        level=joined(distinct_levels(data)),
         computed=len(data),
         failures=tuple(
             Failed(failure.name or failure.key, failure.cause, failure.message)
             for failure in failures.read(run.failures).values()
         ),
         predictions=tuple(predictions.values()),
-        curve=_curve(run.model / "metrics.csv", units),
-        learning=learning_curve(run.model, units),
-        comparisons=comparisons(run.model, units),
+        curve=_curve(model.curve, units),
+        learning=learning_curve(model, units),
+        comparisons=comparisons(model, units),
         explanation=explanation,
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
@@ -71,34 +76,42 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     )
 
 
-def _level(shared: dict[str, object]) -> str:
-    """The level of theory as the rows' provenance says it, "HF/6-31G(d)"; empty if it does not."""
-    method, basis = shared.get("method"), shared.get("basis name", shared.get("basis"))
-    return "/".join(str(word) for word in (method, basis) if word)
-
-
 # ---- the network ----------------------------------------------------------------------------
 
 
-def _predictions(path: Path, units: dict[str, str]) -> tuple[list[str], dict[str, Predictions]]:
+def _units(metrics: dict[str, Any], model: ModelFolder) -> Units:
+    """The targets that the network learned, as training wrote them down."""
+    try:
+        return {
+            msgspec.convert(found["target"], Target): pretty_unit(found["unit"])
+            for found in metrics.get("errors", {}).values()
+        }
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
+        raise InputError(
+            f"{model.metrics}: does not say what was learned as this version does ({error!r}): "
+            "train again"
+        ) from None
+
+
+def _predictions(path: Path, units: Units) -> tuple[list[str], dict[Target, Predictions]]:
     """The rows' keys, and for each target its Predictions, from predictions.csv."""
     columns = Columns(path)
     if not columns:
         return [], {}
     found = {}
-    names = (per_target(name, list(units)) for name in ("reference", "predicted"))
-    for (label, unit), reference, predicted in zip(units.items(), *names, strict=True):
-        found[label] = Predictions(
-            quantity=quantity(label),
+    names = (per_target(name, labels_of(units)) for name in ("reference", "predicted"))
+    for (target, unit), reference, predicted in zip(units.items(), *names, strict=True):
+        found[target] = Predictions(
+            quantity=quantity(target),
             unit=unit,
-            splits=np.array(columns.texts("split")),
+            parts=np.array(columns.texts("part")),
             reference=columns.numbers(reference),
             predicted=columns.numbers(predicted),
         )
     return columns.texts("key"), found
 
 
-def _curve(path: Path, units: dict[str, str]) -> Curve | None:
+def _curve(path: Path, units: Units) -> Curve | None:
     """The training curve of the first target."""
     columns = Columns(path)
     if not columns or not units:
@@ -106,7 +119,7 @@ def _curve(path: Path, units: dict[str, str]) -> Curve | None:
     return Curve(
         epochs=columns.numbers("epoch").astype(np.int64),
         loss=columns.numbers("train_loss"),
-        validation_mae=columns.numbers(per_target("validation_mae", list(units))[0]),
+        validation_mae=columns.numbers(per_target("validation_mae", labels_of(units))[0]),
         unit=next(iter(units.values())),
     )
 
@@ -118,16 +131,16 @@ def _explanation(
     rows: RelevanceRows, data: Dataset, keys: list[str], predictions: Predictions | None
 ) -> Explanation:
     """A few molecules to draw, and how well the ledger of all of them closes."""
-    total = np.add.reduceat(rows.atoms, rows.offsets[:-1]) + rows.ledger.sum(axis=1)
-    gap = np.abs(rows.prediction - total) / np.maximum(1.0, np.abs(rows.prediction))
+    explained = np.add.reduceat(rows.atoms, rows.offsets[:-1])
+    gap = relative_closure(rows.prediction, explained, rows.ledger)
     known = np.isfinite(gap)
     place = {key: row for row, key in enumerate(keys)}
     listed = np.array([place.get(str(key), -1) for key in data.keys])
-    splits, references = np.full(len(data), "not in a split"), np.full(len(data), np.nan)
+    parts, references = np.full(len(data), "not in the split"), np.full(len(data), np.nan)
     if predictions is not None:
-        splits[listed >= 0] = predictions.splits[listed[listed >= 0]]
+        parts[listed >= 0] = predictions.parts[listed[listed >= 0]]
         references[listed >= 0] = predictions.reference[listed[listed >= 0]]
-    chosen = choose(splits, np.abs(rows.prediction - references), known, _MOST_DRAWN)
+    chosen = choose(parts, np.abs(rows.prediction - references), known, _MOST_DRAWN)
     used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)
     drawn = []
     for row in chosen.tolist():
@@ -135,7 +148,7 @@ def _explanation(
         drawn.append(
             Explained(
                 molecule=data.molecules[row],
-                split=str(splits[row]),
+                part=str(parts[row]),
                 reference=float(references[row]),
                 prediction=one.prediction,
                 relevance=one.atoms,
@@ -154,16 +167,16 @@ def _explanation(
 
 
 def choose(
-    splits: NDArray[np.str_], error: NDArray[np.float64], known: NDArray[np.bool_], most: int
+    parts: NDArray[np.str_], error: NDArray[np.float64], known: NDArray[np.bool_], most: int
 ) -> NDArray[np.int64]:
     """Rows to draw: test molecules first, then validation, then training, others last.
 
-    Within a split they go from the smallest to the largest error, and where there are more than
+    Within a part they go from the smallest to the largest error, and where there are more than
     there is room for, they are taken evenly from that order, both ends included.
     """
     chosen: list[int] = []
-    for split in (*reversed(SPLITS), *sorted(set(splits.tolist()) - set(SPLITS))):
-        rows = np.flatnonzero((splits == split) & known)
+    for part in (*reversed(PARTS), *sorted(set(parts.tolist()) - set(PARTS))):
+        rows = np.flatnonzero((parts == part) & known)
         rows = rows[np.argsort(error[rows], kind="stable")]
         room = min(most - len(chosen), len(rows))
         chosen += rows[np.linspace(0, len(rows) - 1, room).round().astype(int)].tolist()

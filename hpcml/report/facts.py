@@ -1,4 +1,4 @@
-"""What the page tells: plain numbers and words, however they were come by."""
+"""The facts that the page shows, as plain numbers and words: no file is read here."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules import Molecule
-
-SPLITS = ("train", "validation", "test")
+from hpcml.training.model_folder import PARTS
 
 
 @dataclass(frozen=True)
 class Predictions:
     """One property of N molecules: computed and predicted, in ``unit``.
 
-    splits      (N,) text, of which ``SPLITS`` are known
+    parts       (N,) text, the part of the split; ``PARTS`` are known
     reference   (N,) what was computed
     predicted   (N,) what the network says
     """
 
     quantity: str
     unit: str
-    splits: NDArray[np.str_]
+    parts: NDArray[np.str_]
     reference: NDArray[np.float64]
     predicted: NDArray[np.float64]
 
@@ -64,7 +63,7 @@ class Explained:
     """
 
     molecule: Molecule
-    split: str
+    part: str
     reference: float
     prediction: float
     relevance: NDArray[np.float64]
@@ -168,9 +167,9 @@ class ReportFacts:
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of one split beside those of a predictor that always says the training mean."""
+    """Errors of one part of the split, beside those of a predictor that says the training mean."""
 
-    split: str
+    part: str
     molecules: int
     mae: float
     rmse: float
@@ -179,16 +178,16 @@ class Errors:
 
 
 def errors(predictions: Predictions) -> tuple[Errors, ...]:
-    """Errors of every split that has rows, in the property's unit.
+    """Errors of every part of the split that has rows, in the property's unit.
 
-    R2 is 1 - sum of squared errors / sum of squares about the split's own mean; NaN where that
+    R2 is 1 - sum of squared errors / sum of squares about the part's own mean; NaN where that
     vanishes.  The mean predictor says the mean of the training rows (of all, if there are none).
     """
-    training = predictions.reference[predictions.splits == "train"]
+    training = predictions.reference[predictions.parts == "train"]
     mean = float((training if training.size else predictions.reference).mean())
     found = []
-    for split in SPLITS:
-        chosen = predictions.splits == split
+    for part in PARTS:
+        chosen = predictions.parts == part
         if not chosen.any():
             continue
         reference, predicted = predictions.reference[chosen], predictions.predicted[chosen]
@@ -196,7 +195,7 @@ def errors(predictions: Predictions) -> tuple[Errors, ...]:
         residual = predicted - reference
         found.append(
             Errors(
-                split=split,
+                part=part,
                 molecules=int(chosen.sum()),
                 mae=float(np.abs(residual).mean()),
                 rmse=float(np.sqrt((residual**2).mean())),

@@ -9,28 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from hpcml.report.facts import SPLITS, Averages, Curve, LearningCurve, Predictions
+from hpcml.report.facts import Averages, Curve, LearningCurve, Predictions
 from hpcml.report.style import (
     BLUE,
     FAINT,
     GREEN,
     INK,
-    SPLIT_COLOURS,
-    SPLIT_MARKERS,
+    PART_COLOURS,
+    PART_MARKERS,
     VERMILLION,
     figure,
     styled,
     to_svg,
 )
 from hpcml.report.words import duration
+from hpcml.training.model_folder import PARTS
 
-MOST_POINTS = 2000  # of a split, in a parity plot: more make the page heavy, not clearer
+MOST_POINTS = 2000  # of a part, in a parity plot: more make the page heavy, not clearer
 
 
 def parity(predictions: Predictions, name: str = "parity") -> str:
-    """Predicted against computed values, a colour and a marker for each split.
+    """Predicted against computed values, a colour and a marker for each part of the split.
 
-    Of a split with more than 2000 molecules an even sample of that size is drawn.
+    Of a part with more than 2000 molecules an even sample of that size is drawn.
     """
     label = with_unit(predictions.quantity, predictions.unit)
     with styled():
@@ -40,20 +41,20 @@ def parity(predictions: Predictions, name: str = "parity") -> str:
         low, high = _padded(everything)
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1.0, zorder=1)
         size = 26.0 if len(predictions.reference) < 500 else 7.0
-        for split in SPLITS:
-            rows = np.flatnonzero(predictions.splits == split)
+        for part in PARTS:
+            rows = np.flatnonzero(predictions.parts == part)
             if not rows.size:
                 continue
             shown = rows[np.unique(np.linspace(0, rows.size - 1, MOST_POINTS).astype(int))]
             axes.scatter(
                 predictions.reference[shown],
                 predictions.predicted[shown],
-                s=0.6 * size if split == "train" else size,
-                color=SPLIT_COLOURS[split],
-                marker=SPLIT_MARKERS[split],
+                s=0.6 * size if part == "train" else size,
+                color=PART_COLOURS[part],
+                marker=PART_MARKERS[part],
                 alpha=0.75,
                 linewidths=0,
-                label=f"{split} ({rows.size:,})",
+                label=f"{part} ({rows.size:,})",
             )
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set(xlabel=f"computed {label}", ylabel=f"predicted {label}")

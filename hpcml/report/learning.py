@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from hpcml.report.facts import LearningCurve, Table
 from hpcml.report.run_files import Columns, read_json
 from hpcml.report.words import number, quantity
 from hpcml.training.metrics import per_target
+from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
+
+Units = dict[Target, str]
+"""The targets of a network, each with its unit as it is printed."""
 
 _CURVE_NOTE = (
     "Each network had about as many steps as the one on all molecules; errors are of the test set."
@@ -20,19 +23,21 @@ _ENSEMBLE_NOTE = (
 )
 
 
-def learning_curve(model: Path, units: dict[str, str]) -> LearningCurve | None:
-    """Test error of the first target over the training set's size, where learning_curve.csv is.
+def labels_of(units: Units) -> list[str]:
+    """The targets' names in tables."""
+    return [target.label for target in units]
 
-    units   label -> unit, of all targets
-    """
-    columns = Columns(model / "learning_curve.csv")
+
+def learning_curve(model: ModelFolder, units: Units) -> LearningCurve | None:
+    """Test error of the first target over the training set's size, where that was measured."""
+    columns = Columns(model.learning_curve)
     if not columns or not units:
         return None
-    label, unit = next(iter(units.items()))
-    baselines = Columns(model / "baselines.csv")
-    error = per_target("test_mae", list(units))[0]
+    target, unit = next(iter(units.items()))
+    baselines = Columns(model.baselines)
+    error = per_target("test_mae", labels_of(units))[0]
     return LearningCurve(
-        quantity=quantity(label),
+        quantity=quantity(target),
         unit=unit,
         rows=columns.numbers("train_rows").astype(np.int64),
         test_mae=columns.numbers(error),
@@ -52,26 +57,26 @@ def learning_curve(model: Path, units: dict[str, str]) -> LearningCurve | None:
     )
 
 
-def comparisons(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
-    """Baselines and ensemble as tables, where baselines.csv and ensemble.json are."""
+def comparisons(model: ModelFolder, units: Units) -> tuple[Table, ...]:
+    """Baselines and ensemble as tables, where there are any."""
     return (*_baselines(model, units), *_ensemble(model, units))
 
 
-def _baselines(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
-    columns = Columns(model / "baselines.csv")
+def _baselines(model: ModelFolder, units: Units) -> tuple[Table, ...]:
+    columns = Columns(model.baselines)
     if not columns:
         return ()
     heading = ("predictor", "training molecules", "test molecules")
     errors = tuple(
-        f"test MAE / {unit}" if len(units) == 1 else f"{quantity(label)}, test MAE / {unit}"
-        for label, unit in units.items()
+        f"test MAE / {unit}" if len(units) == 1 else f"{quantity(target)}, test MAE / {unit}"
+        for target, unit in units.items()
     )
     trained, tested, missing = (
         columns.numbers(name).astype(int) for name in ("train_rows", "test_rows", "not_predicted")
     )
     shown = [
         [number(float(mae)) if mae else "\N{EN DASH}" for mae in columns.texts(column)]
-        for column in per_target("test_mae", list(units))
+        for column in per_target("test_mae", labels_of(units))
     ]
     counts = [[f"{count:,}" for count in column] for column in (trained, tested - missing)]
     rows = tuple(zip(columns.texts("baseline"), *counts, *shown, strict=True))
@@ -79,22 +84,22 @@ def _baselines(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
     return (Table("Simpler predictors", heading + errors, rows, note),)
 
 
-def _ensemble(model: Path, units: dict[str, str]) -> tuple[Table, ...]:
-    found = read_json(model / "ensemble.json")
+def _ensemble(model: ModelFolder, units: Units) -> tuple[Table, ...]:
+    found = read_json(model.ensemble)
     if not found:
         return ()
     levels: list[str] = []
     rows = []
-    for label, unit in units.items():
-        target = found["targets"][label]
-        coverage = target.get("calibration", {}).get("coverage", {})
+    for target, unit in units.items():
+        judged = found["targets"][target.label]
+        coverage = judged.get("calibration", {}).get("coverage", {})
         levels = levels or list(coverage)
-        alone = float(np.mean([member["mae"] for member in target["members"]]))
+        alone = float(np.mean([member["mae"] for member in judged["members"]]))
         rows.append(
             (
-                quantity(label),
+                quantity(target),
                 f"{number(alone)} {unit}",
-                f"{number(target['mean']['mae'])} {unit}",
+                f"{number(judged['mean']['mae'])} {unit}",
                 *(f"{coverage[level]:.0%}" for level in levels if level in coverage),
             )
         )

@@ -84,14 +84,14 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
     ]
     test = None
     if facts.predictions:
-        by_split = {row.split: row for row in errors(facts.predictions[0])}
-        test = by_split.get("test") or next(iter(by_split.values()), None)
+        by_part = {row.part: row for row in errors(facts.predictions[0])}
+        test = by_part.get("test") or next(iter(by_part.values()), None)
     if test:
         unit = facts.predictions[0].unit
         better = test.mean_predictor_mae / test.mae if test.mae > 0 else math.inf
         five += [
             {
-                "label": f"mean absolute error, {test.split}",
+                "label": f"mean absolute error, {test.part}",
                 "value": f"{number(test.mae)} {unit}",
                 "note": f"R² {number(test.r2)}, {test.molecules:,} molecules",
             },
@@ -151,20 +151,20 @@ def _lead(facts: ReportFacts) -> str:
 
 def _validation_baseline(predictions: Predictions | None) -> float | None:
     rows = errors(predictions) if predictions else ()
-    return next((row.mean_predictor_mae for row in rows if row.split == "validation"), None)
+    return next((row.mean_predictor_mae for row in rows if row.part == "validation"), None)
 
 
 def _prediction(predictions: Predictions, name: str) -> dict[str, Any]:
-    largest = max(Counter(predictions.splits.tolist()).values(), default=0)
+    largest = max(Counter(predictions.parts.tolist()).values(), default=0)
     sampled = largest > figures.MOST_POINTS
     return {
         "quantity": predictions.quantity,
         "unit": predictions.unit,
         "parity": Markup(figures.parity(predictions, name)),
-        "sampled": f" Of each split at most {figures.MOST_POINTS:,} are shown." if sampled else "",
+        "sampled": f" Of each part at most {figures.MOST_POINTS:,} are shown." if sampled else "",
         "errors": [
             {
-                "split": row.split,
+                "part": row.part,
                 "molecules": f"{row.molecules:,}",
                 "mae": number(row.mae),
                 "rmse": number(row.rmse),
@@ -182,7 +182,7 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
     )
     drawn = len(explanation.drawn)
     shown = f"Shown are {drawn} of {explanation.molecules:,} molecules: those of the test set "
-    shown += "first, in each split from the smallest to the largest error."
+    shown += "first, in each part of the split from the smallest to the largest error."
     return {
         "text": (
             f"Layer-wise relevance propagation (rule: {explanation.rule}) hands the predicted "
@@ -208,7 +208,7 @@ def _card(one: Explained, limit: float, unit: str, name: str) -> dict[str, Any]:
         "drawing": Markup(drawing),
         "name": one.molecule.name or one.molecule.formula,
         "formula": one.molecule.formula,
-        "split": one.split,
+        "part": one.part,
         "reference": number(one.reference, decimals),
         "prediction": number(one.prediction, decimals),
         "ledger": [(label, number(value, decimals)) for label, value in terms.items()],

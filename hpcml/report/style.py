@@ -16,8 +16,8 @@ INK = "#010203"  # stands for the page's own text colour, light or dark
 FAINT = "#7f8896"
 # Okabe and Ito's colours, which stay apart for colour-blind eyes (jfly.uni-koeln.de/color).
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
-SPLIT_COLOURS = {"train": FAINT, "validation": BLUE, "test": VERMILLION}
-SPLIT_MARKERS = {"train": "o", "validation": "s", "test": "D"}
+PART_COLOURS = {"train": FAINT, "validation": BLUE, "test": VERMILLION}
+PART_MARKERS = {"train": "o", "validation": "s", "test": "D"}
 
 _STYLE: Any = {  # Any: the keys' type is a list of all of matplotlib's settings
     "font.family": "sans-serif",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from hpcml.training.targets import Target, symbols_of
+
 _QUANTITIES = {
     "alpha_iso": "isotropic polarizability",
     "alpha_anisotropy": "anisotropy of the polarizability",
@@ -28,22 +30,20 @@ LEDGER_WORDS = {  # term of the ledger -> name on the page, meaning
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def quantity(label: str) -> str:
-    """A target's label in words: "alpha_iso" is the isotropic polarizability."""
-    name, _, point = label.partition("[")
-    words = _QUANTITIES.get(name, name)
-    if not point:
+def quantity(target: Target) -> str:
+    """A target in words: "alpha_iso" is the isotropic polarizability."""
+    words = _QUANTITIES.get(target.name, target.name)
+    if target.is_static:
         return words
-    process, _, frequency = point.rstrip("]").partition(",")
-    return f"{words} ({process.upper()}, {frequency} Eh)"
+    frequency = f"{target.frequency!r} Eh"
+    if target.process == "static":  # of a polarizability, which has no process
+        return f"{words} (at {frequency})"
+    return f"{words} ({target.process.upper()}, {frequency})"
 
 
 def pretty_unit(unit: str) -> str:
-    """A unit as it is printed: "e^2 a0^2 Eh^-1" is e² a₀² Eₕ⁻¹.
-
-    Of "atomic units (e^2 a0^2 Eh^-1 = a0^3)" what stands last in the brackets is taken.
-    """
-    unit = re.sub(r"^atomic units \((?:.*=\s*)?(.*)\)$", r"\1", unit)
+    """The symbols of a unit as they are printed: "e^2 a0^2 Eh^-1" is e² a₀² Eₕ⁻¹."""
+    unit = symbols_of(unit)
     unit = re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPT), unit)
     unit = re.sub(r"\ba0\b|\ba0(?=[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])", "a₀", unit)
     return re.sub(r"\bEh\b|\bEh(?=[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])", "Eₕ", unit)

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import geometry, second_order, shares, units, vibrations
+from hpcml.response import geometry, refusals, second_order, shares, units, vibrations
+from hpcml.response.engine import Engine, GroundState, Resources, engine
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import ResponseProperties
-from hpcml.response.psi4.reference import Reference, Resources, ground_state
-from hpcml.response.psi4.surface import open_surface
 from hpcml.response.team import Communicator, on_root
 from hpcml.response.tensors import Tensors, tensors
 
@@ -59,8 +58,8 @@ def compute(
 ) -> ResponseProperties:
     """Response properties of one molecule, in atomic units and in the frame of its geometry.
 
-    threads, memory_mb, scratch   what Psi4 may use
-    attempt        which recipe of the SCF's fallbacks, 0 to ``reference.ATTEMPTS`` - 1
+    threads, memory_mb, scratch   what the engine may use
+    attempt        which recipe of the SCF's fallbacks, 0 to ``engine().attempts`` - 1
     communicator   an mpi4py communicator whose ranks all make this call with the same arguments:
                    they share the trial vectors' products; every rank gets the result
 
@@ -69,18 +68,26 @@ def compute(
 
     Raises the errors of ``hpcml.errors``, each with what to do.
     """
-    record = _Record()
-    resources = Resources(threads, memory_mb, scratch)
+    resources = Resources(threads, memory_mb, scratch, attempt, communicator)
+    return compute_with(molecule, level, request, resources)
+
+
+def compute_with(
+    molecule: Molecule, level: Level, request: Request, resources: Resources
+) -> ResponseProperties:
+    """``compute`` with its resources in one struct."""
+    refusals.check(molecule, level)
+    program, record, communicator = engine(), _Record(), resources.communicator
     if request.optimize:
         with record.timed("optimization"):
             molecule = on_root(
-                communicator, lambda: _optimized(molecule, level, resources, attempt)
+                communicator, lambda: _optimized(program, molecule, level, resources)
             )
         record.entries["optimized_positions"] = molecule.positions.tolist()
     by_atom: dict[str, Array] = {}
     with (
         record.timed("electronic"),
-        ground_state(molecule, level, resources, attempt, communicator) as reference,
+        program.ground_state(molecule, level, resources) as reference,
     ):
         record.take(reference.provenance)
         with record.timed("response"):
@@ -93,7 +100,7 @@ def compute(
     zpve = frequencies = None
     if "zpve" in request.properties:
         with record.timed("vibrations"):
-            modes = on_root(communicator, lambda: _vibrations(molecule, level, resources, attempt))
+            modes = on_root(communicator, lambda: _vibrations(program, molecule, level, resources))
         zpve, frequencies = modes.zpve, modes.frequencies
         record.warnings += modes.warnings
         record.entries["infrared_intensities"] = modes.intensities.tolist()
@@ -115,21 +122,26 @@ def compute(
     )
 
 
-def _optimized(molecule: Molecule, level: Level, resources: Resources, attempt: int) -> Molecule:
-    with open_surface(molecule, level, resources, attempt=attempt) as surface:
+def _optimized(program: Engine, molecule: Molecule, level: Level, resources: Resources) -> Molecule:
+    with program.open_surface(molecule, level, resources) as surface:
         minimum = geometry.minimize(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
     return replace(molecule, positions=minimum.positions * units.ANGSTROM)
 
 
 def _vibrations(
-    molecule: Molecule, level: Level, resources: Resources, attempt: int
+    program: Engine, molecule: Molecule, level: Level, resources: Resources
 ) -> vibrations.Vibrations:
-    with open_surface(molecule, level, resources, attempt=attempt) as surface:
-        return vibrations.vibrate(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
+    with program.open_surface(molecule, level, resources) as surface:
+        return vibrations.vibrate(
+            surface,
+            molecule.numbers,
+            molecule.positions / units.ANGSTROM,
+            isotopes=molecule.isotopes,
+        )
 
 
 def _electronic_shares(
-    molecule: Molecule, reference: Reference, found: Tensors
+    molecule: Molecule, reference: GroundState, found: Tensors
 ) -> dict[str, Array]:
     """Shares of alpha_iso and of static beta_parallel, of those that were computed."""
     if found.densities is not None:

@@ -85,7 +85,9 @@ class FockResponse:
         """(D, N): occupied-virtual elements of operators (D, n, n), flat over channels."""
         return np.hstack(
             [
-                (channel.occupied.T @ operators @ channel.virtual).reshape(len(operators), -1)
+                (channel.occupied.T @ operators @ channel.virtual).reshape(
+                    len(operators), channel.gaps.size
+                )
                 for channel in self.channels
             ]
         )
@@ -94,7 +96,7 @@ class FockResponse:
         """Flat vectors (k, N) as one (k, o, v) for each channel."""
         bounds = np.cumsum([channel.gaps.size for channel in self.channels])[:-1]
         return [
-            part.reshape(-1, *channel.shape)
+            part.reshape(len(vectors), *channel.shape)
             for part, channel in zip(np.split(vectors, bounds, axis=1), self.channels, strict=True)
         ]
 
@@ -121,10 +123,11 @@ class FockResponse:
                 occupied, virtual = channel.occupied, channel.virtual
                 half = potentials[s] @ virtual
                 plus_s += 2.0 * (occupied.T @ half)
-                blocks.append((occupied.T @ potentials[s] @ occupied).reshape(count, -1))
-                blocks.append((virtual.T @ half).reshape(count, -1))
-            plus.append(plus_s.reshape(count, -1))
-            minus.append(minus_s.reshape(count, -1))
+                o, v = channel.shape
+                blocks.append((occupied.T @ potentials[s] @ occupied).reshape(count, o * o))
+                blocks.append((virtual.T @ half).reshape(count, v * v))
+            plus.append(plus_s.reshape(count, channel.gaps.size))
+            minus.append(minus_s.reshape(count, channel.gaps.size))
         return np.hstack(plus), np.hstack(minus), np.hstack(blocks)
 
     def minus_product(self, trials: Array) -> Array:
@@ -135,7 +138,7 @@ class FockResponse:
             product = self.channels[s].gaps * parts[s]
             if forward is not None and backward is not None:
                 product += backward - forward
-            products.append(product.reshape(len(trials), -1))
+            products.append(product.reshape(len(trials), self.channels[s].gaps.size))
         return np.hstack(products)
 
     def first_order(

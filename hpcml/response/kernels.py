@@ -94,7 +94,11 @@ class Kernel:
             ground = np.concatenate([point.density for point in points], axis=-1)
             weights = np.concatenate([point.block.weights for point in points])
             densities = np.concatenate(
-                [self._first_order_densities(point, columns, count) for point in points], axis=-1
+                [
+                    self._first_order_densities(point, columns, count, point.block.values)
+                    for point in points
+                ],
+                axis=-1,
             )
             for a in sorted({min(triple) for triple in triples}):
                 forward, backward, step = self._displaced(ground, densities[:, :, a])
@@ -152,22 +156,21 @@ class Kernel:
         return Point(block, occupied, density, block.weights * first, block.weights * second)
 
     def _first_order_densities(
-        self,
-        point: Point,
-        columns: Sequence[Array],
-        count: int,
-        values: Array | None = None,
+        self, point: Point, columns: Sequence[Array], count: int, values: Array
     ) -> Array:
-        """(channels, 4 or 1, k, points): first-order densities and their gradients."""
-        values = point.block.values if values is None else values
-        components, points, _ = values.shape
+        """First-order densities and their gradients at a block's points.
+
+        columns     per channel (n, k o): first-order orbitals, see ``_columns``
+        values      of the block, (4 or 1, points, n there): making them anew costs as much as
+                    all that follows
+        returns     (channels, 4 or 1, k, points)
+        """
+        components, points, functions = values.shape
+        rows = values.reshape(components * points, functions)
         densities = np.empty((len(columns), components, count, points))
         for density, psi, orbitals in zip(densities, point.occupied, columns, strict=True):
-            psi_1 = (
-                point.block.values.reshape(components * points, -1)
-                @ (orbitals[point.block.functions])
-            )
-            psi_1 = psi_1.reshape(components, points, count, -1)
+            psi_1 = rows @ orbitals[point.block.functions]
+            psi_1 = psi_1.reshape(components, points, count, psi.shape[-1])
             density[:] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
             density[1:] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
         return self._factor * densities
@@ -195,8 +198,9 @@ class Kernel:
 def _columns(first_order: Sequence[Array]) -> list[Array]:
     """First-order orbitals (k, n, o) as rows of basis functions, (n, k o)."""
     return [
-        np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(orbitals.shape[1], -1)
+        np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(n, k * o)
         for orbitals in first_order
+        for k, n, o in (orbitals.shape,)
     ]
 
 

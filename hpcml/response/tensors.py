@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from hpcml.errors import SettingsError
 from hpcml.response import finite_field, quadratic
 from hpcml.response import linear_response as linear
+from hpcml.response.engine import GroundState
 from hpcml.response.fock import FockResponse
+from hpcml.response.kernels import Kernel
 from hpcml.response.level import Grid, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
-from hpcml.response.psi4.reference import Reference
 from hpcml.response.quadratic import FirstOrder
 from hpcml.response.team import Communicator, Product, lead, on_root, together
 
@@ -74,7 +75,7 @@ class Tensors:
 
 
 def tensors(
-    reference: Reference,
+    reference: GroundState,
     level: Level,
     request: Request,
     communicator: Communicator | None = None,
@@ -92,7 +93,7 @@ def tensors(
     def equations() -> tuple[FockResponse, FockResponse]:
         two_electron = reference.two_electron(3 * len(wanted.frequencies))
         fine, rough = (
-            FockResponse(reference.channels, two_electron, reference.kernel(grid))
+            FockResponse(reference.channels, two_electron, _kernel(reference, grid))
             for grid in (level.kernel_grid, ROUGH_GRID)
         )
         return fine, rough
@@ -111,6 +112,15 @@ def tensors(
 
     solution = lead(products, communicator, solve)
     return together(communicator, lambda: _assemble(fock, operators, solution, wanted))
+
+
+def _kernel(reference: GroundState, grid: Grid) -> Kernel | None:
+    """The exchange-correlation response on a grid; None for Hartree-Fock."""
+    blocks = reference.blocks(grid)
+    if blocks is None:
+        return None
+    functional = reference.functional(len(reference.channels) == 1)
+    return Kernel(blocks, functional, [channel.occupied for channel in reference.channels])
 
 
 def _solve(
@@ -240,7 +250,7 @@ def _warnings(solution: linear.Solution, frequencies: Sequence[float]) -> list[s
     return warnings
 
 
-def _by_finite_field(reference: Reference, level: Level, wanted: _Wanted) -> Tensors:
+def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> Tensors:
     if any(wanted.frequencies):
         raise SettingsError(
             f"{level.label}: only static properties are possible here, because "

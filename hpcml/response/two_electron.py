@@ -119,8 +119,8 @@ class FittedIntegrals:
         fitted = self._fitted_density(trials)
         results: list[tuple[Array, Array | None, Array | None]] = []
         for channel, stored, part in zip(self._channels, self._stored, trials, strict=True):
-            size = len(channel.occupied_virtual)
-            coulomb = fitted @ channel.occupied_virtual.reshape(size, -1)
+            size, o, v = channel.occupied_virtual.shape
+            coulomb = fitted @ channel.occupied_virtual.reshape(size, o * v)
             forward = backward = None
             if self._exact_exchange:
                 forward = self._exact_exchange * _forward(channel, stored, part)
@@ -133,9 +133,9 @@ class FittedIntegrals:
         fitted = self._fitted_density([a + b for a, b in zip(x, y, strict=True)])
         results = []
         for channel, x_s, y_s in zip(self._channels, x, y, strict=True):
-            count, (_, o, v) = len(x_s), channel.occupied_virtual.shape
-            occupied = (fitted @ channel.occupied.reshape(-1, o * o)).reshape(count, o, o)
-            virtual = (fitted @ channel.virtual.reshape(-1, v * v)).reshape(count, v, v)
+            count, (size, o, v) = len(x_s), channel.occupied_virtual.shape
+            occupied = (fitted @ channel.occupied.reshape(size, o * o)).reshape(count, o, o)
+            virtual = (fitted @ channel.virtual.reshape(size, v * v)).reshape(count, v, v)
             if self._exact_exchange:
                 for m in range(count):
                     occupied_x, virtual_x = _diagonal_exchange(channel, x_s[m])
@@ -153,8 +153,9 @@ class FittedIntegrals:
         """(k, Q): (Q|D) of the densities C_0 C_1^T of all electrons."""
         fitted = np.zeros((len(parts[0]), len(self._channels[0].occupied_virtual)))
         for channel, part in zip(self._channels, parts, strict=True):
-            integrals = channel.occupied_virtual.reshape(fitted.shape[1], -1)
-            fitted += self._occupation * part.reshape(len(part), -1) @ integrals.T
+            size, o, v = channel.occupied_virtual.shape
+            integrals = channel.occupied_virtual.reshape(size, o * v)
+            fitted += self._occupation * part.reshape(len(part), o * v) @ integrals.T
         return fitted
 
 

@@ -1,10 +1,9 @@
-"""The data set on disk: sharded HDF5 that survives kills and feeds training."""
+"""The data set on disk: sharded HDF5 that survives kills."""
 
 from hpcml.store import shards
 from hpcml.store.compaction import compact, merge
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports import export, to_pyg
-from hpcml.store.feed import Feed, FeedBatch
 from hpcml.store.imports import Imported, import_qm9
 from hpcml.store.joins import join
 from hpcml.store.lines import Entry
@@ -23,8 +22,6 @@ __all__ = [
     "Column",
     "Dataset",
     "Entry",
-    "Feed",
-    "FeedBatch",
     "Imported",
     "Manifest",
     "Problem",

@@ -184,7 +184,8 @@ class Dataset:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column: those of the molecules, then the properties."""
-        return (*IDENTITY, *self.schema.columns)
+        isotopes = any("isotopes" in entry.columns for entry in self._entries)
+        return (*IDENTITY, *(("isotopes",) if isotopes else ()), *self.schema.columns)
 
     @property
     def keys(self) -> NDArray[np.str_]:
@@ -334,12 +335,13 @@ class Dataset:
         ]
 
     def _whole_column(self, name: str) -> NDArray[Any]:
-        extents = [entry.columns[name] for entry in self._entries]
+        of = "numbers" if name == "isotopes" else name  # a shard may have no isotopes
+        extents = [entry.columns[of] for entry in self._entries]
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), CATALOGUE[name].dtype)
         for index in range(min(len(extents), self._pool.most)):
-            self._pool[index].shard.prefetch(name)
+            self._pool[index].shard.prefetch(of)
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.

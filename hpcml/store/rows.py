@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
+from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
 from hpcml.store.schema import CATALOGUE, Schema
 
@@ -121,6 +119,9 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         "positions": np.concatenate([row.molecule.positions for row in rows]),
         "atom_offsets": offsets_of(atoms),
     }
+    isotopes = np.concatenate([row.molecule.isotopes for row in rows])
+    if isotopes.any():
+        columns["isotopes"] = isotopes.astype("<u2")
     columns["molecule_key"] = molecule_keys(columns)
     texts = {
         "name": [row.molecule.name for row in rows],
@@ -144,33 +145,6 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         if CATALOGUE[name].per == "list":
             columns[f"{name}_offsets"] = offsets_of([len(value) for value in values])
     return columns
-
-
-def molecule_keys(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """``Molecule.key`` of every row of a shard's columns, (rows, 16) bytes.
-
-    The same recipe over whole columns: a Molecule for each of ten million rows would take
-    minutes.  InputError if some row is no molecule at all.
-    """
-    numbers, positions, cuts = (columns[c] for c in ("numbers", "positions", "atom_offsets"))
-    if (
-        not np.isfinite(positions).all()
-        or (len(numbers) and not 1 <= numbers.min() <= numbers.max() <= 118)
-        or (np.diff(cuts) < 1).any()
-    ):
-        raise InputError("a row has no atoms, no such element, or a position that is no number")
-    electrons = np.stack([columns["charge"], columns["multiplicity"]], axis=1).astype("<i8")
-    with np.errstate(invalid="ignore"):  # a position beyond 1e12 angstrom has no key of its own
-        micro = np.rint(positions / 1e-6).astype("<i8").tobytes()
-    heads, nuclei, ends = electrons.tobytes(), numbers.astype("<i8").tobytes(), cuts.tolist()
-    start = hashlib.sha256(b"hpcml molecule 1\0")
-    digests = []
-    for row, (a, b) in enumerate(pairwise(ends)):
-        digest = start.copy()
-        digest.update(heads[16 * row : 16 * row + 16] + nuclei[8 * a : 8 * b])
-        digest.update(micro[24 * a : 24 * b])
-        digests.append(digest.digest()[:16])
-    return np.frombuffer(b"".join(digests), "u1").reshape(-1, 16)
 
 
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:

@@ -99,12 +99,21 @@ _IMPORTED = (
     Column("mulliken_charges", "e", "a result, never an input of a model", "atom"),
 )  # fmt: skip
 
-CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, *_RESPONSE, *_IMPORTED)}
+_ISOTOPES = Column(
+    "isotopes",
+    "",
+    "mass numbers, 0 for the most abundant isotope; there where an atom of the shard is another",
+    "atom",
+    dtype="<u2",
+)
+
+CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, _ISOTOPES, *_RESPONSE, *_IMPORTED)}
 """Every column there is, by name."""
 
 IDENTITY: tuple[str, ...] = tuple(column.name for column in _IDENTITY)
-"""Columns that every data set has; the others are its properties."""
+"""Columns that every data set has; the others but ``isotopes`` are its properties."""
 
+_PROPERTIES = tuple(column.name for column in (*_RESPONSE, *_IMPORTED))
 _OF_PROPERTY = {
     "dipole": ("dipole",),
     "alpha": ("polarizability", "alpha_iso", "alpha_anisotropy"),
@@ -132,11 +141,10 @@ class Schema(msgspec.Struct, frozen=True):
     processes: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = [c for c in self.columns if c not in CATALOGUE or c in IDENTITY]
+        unknown = [c for c in self.columns if c not in _PROPERTIES]
         if unknown:
             raise InputError(
-                f"schema: no such column {unknown[0]!r}; there are "
-                + ", ".join(name for name in CATALOGUE if name not in IDENTITY)
+                f"schema: no such column {unknown[0]!r}; there are " + ", ".join(_PROPERTIES)
             )
 
     @classmethod

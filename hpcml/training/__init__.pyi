@@ -1,11 +1,11 @@
-from .data import levels as levels
 from .ensemble import Ensemble as Ensemble
 from .ensemble import load_ensemble as load_ensemble
 from .ensemble import predict_ensemble as predict_ensemble
+from .levels import levels as levels
 from .model_file import ModelInfo as ModelInfo
 from .model_file import load_model as load_model
 from .prediction import applicability as applicability
 from .prediction import predict as predict
-from .train_settings import Target as Target
+from .targets import Target as Target
 from .train_settings import TrainSettings as TrainSettings
 from .train_stage import train as train

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.training.data import TrainingData
 from hpcml.training.metrics import per_target, write_csv
-
-BASELINES_FILE = "baselines.csv"
+from hpcml.training.model_folder import ModelFolder
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -28,7 +26,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def write_baselines(
-    folder: Path,
+    folder: ModelFolder,
     names: Sequence[str],
     data: TrainingData,
     *,
@@ -46,18 +44,18 @@ def write_baselines(
     """
     from hpcml.models.baselines import Baseline
 
-    rows = []
+    rows, molecules = [], data.rows.molecules
     for name in names:
         learned = train[:most_rows] if "kernel" in name else train
-        baseline = Baseline(name, [data.molecules[row] for row in learned], data.values[learned])
+        baseline = Baseline(
+            name, [data.rows.molecules[row] for row in learned], data.values[learned]
+        )
         errors = []
         for row in test:
             with suppress(InputError):
-                errors.append(np.abs(baseline.predict([data.molecules[row]])[0] - data.values[row]))
+                errors.append(np.abs(baseline.predict([molecules[row]])[0] - data.values[row]))
         mae = np.mean(errors, axis=0).tolist() if errors else [""] * len(data.labels)
         missing = len(test) - len(errors)
         rows.append([name, len(learned), len(test), missing, *mae, " ".join(data.units)])
     header = ["baseline", "train_rows", "test_rows", "not_predicted"]
-    write_csv(
-        folder / BASELINES_FILE, [*header, *per_target("test_mae", data.labels), "unit"], rows
-    )
+    write_csv(folder.baselines, [*header, *per_target("test_mae", data.labels), "unit"], rows)

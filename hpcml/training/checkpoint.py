@@ -15,7 +15,7 @@ from hpcml.errors import InputError
 from hpcml.files import write_whole
 from hpcml.training.identity import differences
 
-FORMAT = 1
+FORMAT = 2
 State = dict[str, Tensor]
 
 

@@ -7,61 +7,75 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
 from hpcml.progress import progress
 from hpcml.store import Dataset
-from hpcml.training.examples import PackedExamples, make_examples
-from hpcml.training.train_settings import Target
+from hpcml.training.examples import PackedExamples, examples_without_features, make_examples
+from hpcml.training.targets import Target
 from hpcml.training.world import World
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The K rows of a data set that have a value of every target.
+    """The K rows of a data set that have a value of every target: row k of all that is here.
 
-    keys, molecule_keys    of each row
-    molecules              of each row, made when asked for
-    values                 (K, T) float64, in ``units``
-    labels                 T names, as in Target.label
-    units                  T short units: "a0^3"
-    left_out               reason -> rows of the data set that are not here
+    rows        those rows of the data set
+    values      (K, T) float64, in ``units``
+    targets     T of them
+    units       of each, for people: "a0^3"
+    left_out    reason -> rows of the data set that are not here
     """
 
-    keys: list[str]
-    molecule_keys: list[str]
-    molecules: Sequence[Molecule]
+    rows: Dataset
     values: NDArray[np.float64]
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
     left_out: dict[str, int]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The rows' keys."""
+        return list(map(str, self.rows.keys))
+
+    @cached_property
+    def molecule_keys(self) -> list[str]:
+        """The rows' molecules' keys: the same for the same geometry."""
+        return list(map(str, self.rows.molecule_keys))
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N rows to learn from and be judged by, and T targets.
+    """N rows to learn from and be judged by, and T targets: row n of all that is here.
 
-    keys, molecules  of each row
+    rows             those rows of the data set; molecules are made when they are asked for
     examples         of each row, for the inputs of one network
     values           (N, T) float64, in ``units``
-    labels, units    as of the candidates
+    targets, units   as of the candidates
     """
 
-    keys: list[str]
-    molecules: list[Molecule]
+    rows: Dataset
     examples: PackedExamples
     values: NDArray[np.float64]
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The targets' names in tables."""
+        return tuple(target.label for target in self.targets)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The rows' keys."""
+        return list(map(str, self.rows.keys))
 
     @cached_property
     def atoms(self) -> NDArray[np.int64]:
         """(N,) number of atoms of each row."""
-        return np.array([len(molecule) for molecule in self.molecules])
+        return np.diff(self.rows.atom_offsets)
 
 
 def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
@@ -69,7 +83,7 @@ def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
 
     Raises InputError where a target is no column of the data set, or no row is left.
     """
-    values = np.stack([target_values(dataset, target) for target in targets], axis=1)
+    values = np.stack([target.values(dataset) for target in targets], axis=1)
     left_out = {
         f"no value of {target.label}": int(missing.sum())
         for target, missing in zip(targets, ~np.isfinite(values).T, strict=True)
@@ -80,12 +94,10 @@ def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
     return Candidates(
-        keys=dataset.keys[rows].tolist(),
-        molecule_keys=dataset.molecule_keys[rows].tolist(),
-        molecules=dataset.subset(rows).molecules,
+        rows=dataset.subset(rows),
         values=values[rows],
-        labels=tuple(target.label for target in targets),
-        units=tuple(short_unit(dataset.unit(target.name)) for target in targets),
+        targets=tuple(targets),
+        units=tuple(target.unit(dataset) for target in targets),
         left_out=left_out,
     )
 
@@ -97,67 +109,31 @@ def read_data(
 
     All ranks call it, and share the work of making the features.
     """
-    wanted = set(keys)
-    chosen = [number for number, key in enumerate(candidates.keys) if key in wanted]
-    molecules = [candidates.molecules[number] for number in chosen]
-    found, examples = _examples(molecules, inputs, world)
-    rows = [chosen[number] for number in found]
+    chosen = np.flatnonzero(np.isin(candidates.keys, list(keys)))
+    found, examples = _examples(candidates.rows.subset(chosen), inputs, world)
+    chosen = chosen[found]
     return TrainingData(
-        keys=[candidates.keys[row] for row in rows],
-        molecules=[molecules[number] for number in found],
+        rows=candidates.rows.subset(chosen),
         examples=examples,
-        values=candidates.values[rows],
-        labels=candidates.labels,
+        values=candidates.values[chosen],
+        targets=candidates.targets,
         units=candidates.units,
     )
 
 
 def _examples(
-    molecules: Sequence[Molecule], inputs: frozenset[str], world: World
+    rows: Dataset, inputs: frozenset[str], world: World
 ) -> tuple[list[int], PackedExamples]:
-    """``make_examples`` with its progress on rank 0, where it takes time to tell of."""
-    if world.rank or not inputs - {"pairs"}:
-        return make_examples(molecules, inputs, world)
-    with progress("features", len(molecules)) as advance:
-        return make_examples(molecules, inputs, world, advance)
+    """Numbers of the rows that an example can be made of, and their examples.
 
-
-def target_values(dataset: Dataset, target: Target) -> NDArray[np.float64]:
-    """(N,) values of one target, NaN where there is none; the dipole is its length."""
-    if target.name == "dipole":
-        return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
-    return dataset.scalar(target.name, process=target.process, frequency=target.frequency)
-
-
-def levels(dataset: Dataset) -> list[str]:
-    """The level of theory of each row, "B3LYP/6-31G(d)"; "" where it is not told."""
-    texts = dataset.texts("provenance")
-    found: dict[str, str] = {}
-    for text in set(texts):
-        told = msgspec.json.decode(text, type=_Level) if text else _Level()
-        basis = told.basis if isinstance(told.basis, str) else told.basis.name
-        found[text] = "/".join(filter(None, (told.method, basis)))
-    return [found[text] for text in texts]
-
-
-class _Basis(msgspec.Struct):
-    """A basis set as hpcml's own rows tell of it, among other things."""
-
-    name: str
-
-
-class _Level(msgspec.Struct):
-    """What a row's provenance says of its level, among other things."""
-
-    method: str = ""
-    basis: str | _Basis = ""
-
-
-def short_unit(unit: str) -> str:
-    """The unit as people write it: "a0^3" for "atomic units (e^2 a0^2 Eh^-1 = a0^3)"."""
-    if "=" in unit:
-        return unit.rsplit("=", 1)[1].strip(" )")
-    return "a.u." if unit.startswith("atomic units") else unit
+    Features are told of as they are made; a network that needs none reads columns, at once.
+    """
+    if not inputs - {"pairs"}:
+        return list(range(len(rows))), examples_without_features(rows, inputs)
+    if world.rank:
+        return make_examples(rows.molecules, inputs, world)
+    with progress("features", len(rows)) as advance:
+        return make_examples(rows.molecules, inputs, world, advance)
 
 
 # ---------------------------------------------------------------------------- batches

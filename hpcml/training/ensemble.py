@@ -17,26 +17,20 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from hpcml.errors import InputError
 from hpcml.files import write_whole
+from hpcml.models import Network
 from hpcml.molecules import Molecule
-from hpcml.training.metrics import PREDICTIONS_FILE, errors_of, per_target, write_csv
+from hpcml.training.metrics import errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.prediction import predict
 
-ENSEMBLE_CSV = "ensemble.csv"
-ENSEMBLE_JSON = "ensemble.json"
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
 """Confidence levels at which the coverage is told."""
 
 Array = NDArray[np.float64]
-
-
-def member_folder(folder: Path, number: int) -> Path:
-    """Where a member's files lie; the first is the model folder itself."""
-    return folder if number == 0 else folder / f"member-{number}"
 
 
 def spread(predictions: Array) -> Array:
@@ -73,14 +67,14 @@ def calibration(errors: Array, uncertainties: Array) -> dict[str, Any]:
     }
 
 
-def write_ensemble(folder: Path, members: int, labels: Sequence[str]) -> dict[str, Any]:
+def write_ensemble(folder: ModelFolder, members: int, labels: Sequence[str]) -> dict[str, Any]:
     """Join the members' predictions.csv: ensemble.csv with uncertainties, ensemble.json with the
     errors of the mean beside those of the members, and the calibration on the test set."""
-    tables = [_predictions(member_folder(folder, number)) for number in range(members)]
-    keys, parts = tables[0]["key"], np.array(tables[0]["split"])
+    tables = [_predictions(folder.member(number)) for number in range(members)]
+    keys, parts = tables[0]["key"], np.array(tables[0]["part"])
     for table in tables:
         if table["key"] != keys:
-            raise InputError(f"{folder}: the members' predictions are of different molecules")
+            raise InputError(f"{folder.path}: the members' predictions are of different molecules")
     reference = _columns(tables[0], "reference", labels)
     predicted = np.stack([_columns(table, "predicted", labels) for table in tables])
     mean, width = predicted.mean(axis=0), spread(predicted)
@@ -101,11 +95,11 @@ def write_ensemble(folder: Path, members: int, labels: Sequence[str]) -> dict[st
     names = [*per_target("reference", labels), *per_target("predicted", labels)]
     rows = np.concatenate([reference, mean, width], axis=1)
     write_csv(
-        folder / ENSEMBLE_CSV,
-        ["key", "split", *names, *per_target("uncertainty", labels)],
+        folder.ensemble_table,
+        ["key", "part", *names, *per_target("uncertainty", labels)],
         [[key, part, *row] for key, part, row in zip(keys, parts, rows.tolist(), strict=True)],
     )
-    write_whole(folder / ENSEMBLE_JSON, msgspec.json.format(msgspec.json.encode(found)))
+    write_whole(folder.ensemble, msgspec.json.format(msgspec.json.encode(found)))
     return found
 
 
@@ -118,7 +112,7 @@ class Ensemble:
     info       of the first
     """
 
-    models: list[nn.Module]
+    models: list[Network]
     factors: Array | None
     info: ModelInfo
 
@@ -137,15 +131,14 @@ def load_ensemble(folder: Path | str) -> Ensemble:
 
     Raises InputError where there is neither.
     """
-    folder = Path(folder)
-    path = folder / ENSEMBLE_JSON
-    if not path.exists():
+    files = ModelFolder(folder)
+    if not files.ensemble.exists():
         model, info = load_model(folder)
         return Ensemble([model], None, info)
-    found = msgspec.json.decode(path.read_bytes())
-    loaded = [load_model(member_folder(folder, number)) for number in range(found["members"])]
+    found = msgspec.json.decode(files.ensemble.read_bytes())
+    loaded = [load_model(files.member(number).path) for number in range(found["members"])]
     info = loaded[0][1]
-    factors = np.array([found["factor"][label] for label in info.targets])
+    factors = np.array([found["factor"][label] for label in info.labels])
     return Ensemble([model for model, _ in loaded], factors, info)
 
 
@@ -168,8 +161,8 @@ def _positive(widths: Array) -> Array:
     return np.maximum(widths, np.finfo(np.float64).tiny ** 0.5)
 
 
-def _predictions(folder: Path) -> dict[str, list[str]]:
-    with (folder / PREDICTIONS_FILE).open() as file:
+def _predictions(folder: ModelFolder) -> dict[str, list[str]]:
+    with folder.predictions.open() as file:
         rows = list(csv.DictReader(file))
     return {name: [row[name] for row in rows] for name in rows[0]}
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from hpcml.errors import InputError
 from hpcml.models import Batch, Example, example
 from hpcml.molecules import ATOM_FEATURES, PAIR_FEATURES, Molecule
+from hpcml.store import Dataset
 from hpcml.training.world import World
 
 _WIDTHS = {"atom_features": len(ATOM_FEATURES), "pair_features": len(PAIR_FEATURES)}
@@ -165,6 +166,19 @@ def make_examples(
     if world.size > 1:
         arrays = _exchange(arrays, world)
     return arrays.pop("rows").tolist(), PackedExamples(inputs, arrays)
+
+
+def examples_without_features(rows: Dataset, inputs: frozenset[str]) -> PackedExamples:
+    """The examples of all rows for a network that looks at elements and positions alone."""
+    atoms = np.diff(rows.atom_offsets)
+    arrays: Arrays = {
+        "atoms": atoms,
+        "numbers": rows.column("numbers"),
+        "positions": rows.column("positions"),
+        "bond_counts": np.zeros_like(atoms),
+        "bonds": np.zeros((0, 2), dtype=np.uint16),
+    }
+    return PackedExamples(inputs, arrays)
 
 
 def _exchange(arrays: Arrays, world: World) -> Arrays:

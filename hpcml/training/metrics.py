@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 
 from hpcml.errors import PlatformError
 from hpcml.files import write_whole
-
-CURVE_FILE = "metrics.csv"
-PREDICTIONS_FILE = "predictions.csv"
-METRICS_FILE = "metrics.json"
+from hpcml.training.model_folder import ModelFolder
 
 
 def per_target(name: str, labels: Sequence[str]) -> list[str]:
@@ -34,7 +31,7 @@ class CurveFile:
 
     def __init__(
         self,
-        folder: Path,
+        folder: ModelFolder,
         labels: Sequence[str],
         units: Sequence[str],
         curve: Sequence[Sequence[float]],
@@ -42,7 +39,7 @@ class CurveFile:
         tensorboard: bool,
     ) -> None:
         """Begin with the rows of a run that goes on; those after its checkpoint are dropped."""
-        self._path = folder / CURVE_FILE
+        self._path = folder.curve
         errors = per_target("validation_mae", labels)
         self._names = ["epoch", "learning_rate", "train_loss", *errors]
         self._unit = " ".join(dict.fromkeys(units))
@@ -63,14 +60,14 @@ class CurveFile:
         return [int(values[0]), *map(float, values[1:]), self._unit]
 
 
-def _event_writer(folder: Path, epochs: int) -> Any:
+def _event_writer(folder: ModelFolder, epochs: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise PlatformError(
             f"tensorboard = true needs the package tensorboard ({error}): pip install tensorboard"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
+    return SummaryWriter(str(folder.tensorboard), purge_step=epochs + 1)
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> bytes:
@@ -80,7 +77,7 @@ def _csv(rows: Sequence[Sequence[object]]) -> bytes:
 
 
 def write_predictions(
-    folder: Path,
+    folder: ModelFolder,
     labels: Sequence[str],
     *,
     keys: Sequence[str],
@@ -88,10 +85,10 @@ def write_predictions(
     reference: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> None:
-    """predictions.csv: key, split, reference and predicted value of each target, in its unit."""
+    """predictions.csv: key, part of the split, computed and predicted value of each target."""
     write_csv(
-        folder / PREDICTIONS_FILE,
-        ["key", "split", *per_target("reference", labels), *per_target("predicted", labels)],
+        folder.predictions,
+        ["key", "part", *per_target("reference", labels), *per_target("predicted", labels)],
         [
             [key, part, *true, *guess]
             for key, part, true, guess in zip(
@@ -122,16 +119,15 @@ def errors_of(
     }
 
 
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+def write_metrics(folder: ModelFolder, metrics: dict[str, Any]) -> None:
     """metrics.json: the final numbers, and the mark that the run is finished."""
     encoded = msgspec.json.format(msgspec.json.encode(metrics), indent=1)
-    write_whole(folder / METRICS_FILE, encoded)
+    write_whole(folder.metrics, encoded)
 
 
-def read_metrics(folder: Path) -> dict[str, Any] | None:
+def read_metrics(folder: ModelFolder) -> dict[str, Any] | None:
     """The final numbers of a finished run, None where there are none yet."""
-    path = folder / METRICS_FILE
-    if not path.exists():
+    if not folder.metrics.exists():
         return None
-    metrics: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    metrics: dict[str, Any] = msgspec.json.decode(folder.metrics.read_bytes())
     return metrics

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpcml import __version__
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
-from hpcml.models import Scaling, build
-from hpcml.molecules import Molecule
+from hpcml.models import Network, Scaling, build
+from hpcml.store import Dataset
 from hpcml.training.checkpoint import pack, unpack
-
-MODEL_FILE = "model.pt"
-LEVELS_JOINED = " and "
+from hpcml.training.levels import joined
+from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +28,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     model, hyperparameters    to build it again
     targets, units            of its T outputs
-    extensive, scaling        of the targets
-    level                     of theory of the training data: "B3LYP/6-31+G(d)", "" if not told;
-                              several joined by " and "
+    scaling                   of the targets
+    levels                    of theory of the training data: "B3LYP/6-31+G(d)", none if not told
     elements                  atomic numbers among the training molecules
     heavy_atoms               most in one training molecule
     charges, multiplicities   among the training molecules
@@ -41,10 +40,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     hyperparameters: dict[str, Any]
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     units: tuple[str, ...]
     scaling: Scaling
-    level: str = ""
+    levels: tuple[str, ...] = ()
     elements: tuple[int, ...] = ()
     heavy_atoms: int = 0
     charges: tuple[int, ...] = ()
@@ -54,9 +53,19 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The targets' names in tables."""
+        return tuple(target.label for target in self.targets)
+
+    @property
     def target(self) -> str:
         """The label of a single target, several joined by commas."""
-        return ", ".join(self.targets)
+        return ", ".join(self.labels)
+
+    @property
+    def level(self) -> str:
+        """The level of theory of the training data in words, "" if it is not told."""
+        return joined(self.levels)
 
     @property
     def unit(self) -> str:
@@ -64,30 +73,31 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(self.units)
 
 
-def describe_training(molecules: Sequence[Molecule]) -> dict[str, Any]:
-    """What ModelInfo says of the training molecules."""
-    elements = {int(z) for molecule in molecules for z in np.unique(molecule.numbers)}
+def describe_training(rows: Dataset) -> dict[str, Any]:
+    """What ModelInfo says of the molecules it was trained on."""
+    numbers = rows.column("numbers")
+    heavy = np.add.reduceat((numbers > 1).astype(np.int64), rows.atom_offsets[:-1])
     return {
-        "elements": tuple(sorted(elements)),
-        "heavy_atoms": max(int((molecule.numbers > 1).sum()) for molecule in molecules),
-        "charges": tuple(sorted({molecule.charge for molecule in molecules})),
-        "multiplicities": tuple(sorted({molecule.multiplicity for molecule in molecules})),
-        "train_rows": len(molecules),
+        "elements": tuple(np.unique(numbers).tolist()),
+        "heavy_atoms": int(heavy.max()),
+        "charges": tuple(np.unique(rows.column("charge")).tolist()),
+        "multiplicities": tuple(np.unique(rows.column("multiplicity")).tolist()),
+        "train_rows": len(rows),
     }
 
 
-def save_model(folder: Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
+def save_model(folder: Path | str, state: Mapping[str, Tensor], info: ModelInfo) -> None:
     """Write the network into ``folder``, replacing the one there."""
     about = msgspec.json.encode(info).decode()
-    write_whole(folder / MODEL_FILE, pack("model", {"info": about, "state": dict(state)}))
+    write_whole(ModelFolder(folder).network, pack("model", {"info": about, "state": dict(state)}))
 
 
-def load_model(folder: Path | str) -> tuple[nn.Module, ModelInfo]:
+def load_model(folder: Path | str) -> tuple[Network, ModelInfo]:
     """The network of a model folder, in evaluation mode on the CPU, and what is known of it.
 
     Raises InputError where there is none, or it was written by another version or changed.
     """
-    path = Path(folder) / MODEL_FILE
+    path = ModelFolder(folder).network
     try:
         content = path.read_bytes()
     except OSError:

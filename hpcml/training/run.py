@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpcml.models import Scaling, build, fit_references, fit_scaling
+from hpcml.models import Network, Scaling, build, fit_references, fit_scaling
 from hpcml.progress import progress
 from hpcml.training.checkpoint import Progress, read_progress, save_progress
 from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
 from hpcml.training.metrics import CurveFile, errors_of, write_metrics, write_predictions
 from hpcml.training.model_file import ModelInfo, describe_training, save_model
-from hpcml.training.splits import PARTS, Split, check_disjoint, rows_of
+from hpcml.training.model_folder import PARTS, ModelFolder
+from hpcml.training.splits import Split, check_disjoint, rows_of
 from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
-
-CHECKPOINT_FILE = "checkpoint.pt"
 
 
 @dataclass
@@ -31,16 +30,16 @@ class Run:
 
     settings: TrainSettings
     world: World
-    folder: Path
+    folder: ModelFolder
     identity: dict[str, str]
     data: TrainingData
     split: Split
-    level: str
+    levels: tuple[str, ...]
     rows: dict[str, NDArray[np.int64]] = field(init=False)
     scaling: Scaling = field(init=False)
 
     def __post_init__(self) -> None:
-        molecule_keys = [molecule.key for molecule in self.data.molecules]
+        molecule_keys = self.data.rows.molecule_keys.tolist()
         check_disjoint(self.split, dict(zip(self.data.keys, molecule_keys, strict=True)))
         row_of_key = {key: row for row, key in enumerate(self.data.keys)}
         self.rows = {part: rows_of(self.split, part, row_of_key) for part in PARTS}
@@ -48,7 +47,7 @@ class Run:
 
     def begin(self) -> Fit:
         """At the start, or where the checkpoint left it."""
-        path = self.folder / CHECKPOINT_FILE
+        path = self.folder.checkpoint
         saved = from_rank_0(self.world, lambda: path.read_bytes() if path.exists() else b"")
         done = read_progress(saved, self.identity, str(path)) if saved else Progress()
         return Fit(
@@ -63,7 +62,7 @@ class Run:
             progress=done,
         )
 
-    def _network(self) -> torch.nn.Module:
+    def _network(self) -> Network:
         """With its first weights: the same on every rank."""
         torch.manual_seed(self.settings.seed)
         settings = self.settings
@@ -82,7 +81,7 @@ class Run:
             fit.progress.curve,
             tensorboard=self.settings.tensorboard,
         )
-        checkpoint = self.folder / CHECKPOINT_FILE
+        checkpoint = self.folder.checkpoint
         with progress("train", self.settings.epochs * fit.steps_of_epoch) as advance:
 
             def save(state: Progress) -> None:
@@ -111,7 +110,7 @@ class Run:
         reference = data.values[everything]
         metrics = self._metrics(fit, parts, reference, predicted)
         if self.world.rank == 0:
-            save_model(self.folder, done.best, self._info())
+            save_model(self.folder.path, done.best, self._info())
             write_predictions(
                 self.folder,
                 data.labels,
@@ -137,6 +136,7 @@ class Run:
             errors[label] = {
                 part: errors_of(truth[parts == part], guess[parts == part]) for part in PARTS
             }
+            errors[label]["target"] = msgspec.to_builtins(data.targets[column])
             errors[label]["unit"] = data.units[column]
             held_out = truth[parts == "test"]
             mean = np.full_like(held_out, truth[parts == "train"].mean())
@@ -169,19 +169,20 @@ class Run:
         return ModelInfo(
             model=self.settings.model,
             hyperparameters=self.settings.hyperparameters,
-            targets=data.labels,
+            targets=data.targets,
             units=data.units,
             scaling=self.scaling,
-            level=self.level,
+            levels=self.levels,
             fingerprint=self.split.fingerprint,
-            **describe_training([data.molecules[row] for row in self.rows["train"]]),
+            **describe_training(data.rows.subset(self.rows["train"])),
         )
 
 
 def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
     """References, mean and spread of the targets over the training rows."""
     extensive = settings.targets[0].is_extensive
-    numbers = [data.molecules[row].numbers for row in rows]
+    learned = data.rows.subset(rows)
+    numbers = np.split(learned.column("numbers"), learned.atom_offsets[1:-1])
     values = data.values[rows]
     by_element = settings.scaling == "elements" or (settings.scaling == "auto" and extensive)
     references = fit_references(numbers, values) if by_element else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,21 +14,22 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
 from hpcml.molecules import Molecule, perceive
-from hpcml.training.data import Candidates
+from hpcml.training.model_folder import PARTS
 from hpcml.training.train_settings import TrainSettings
 
-PARTS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    from hpcml.training.data import Candidates  # needs torch, which reading a split does not
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of the data set's rows by part, and the data set they were drawn from.
 
-    kind           how it was made: TrainSettings.split
+    kind           how it was made: TrainSettings.split; "file" for one written by hand
     fingerprint    of the data set; "" for a split written by hand
     left_out       reason -> rows of the data set that are in no part because of it
     """
 
-    kind: str
+    kind: str = "file"
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     one molecule (the same geometry twice) stay together.  Raises InputError where a part that
     is needed would be empty, SettingsError where the numbers do not fit.
     """
-    keys, molecules = candidates.keys, candidates.molecules
+    keys, molecules = candidates.keys, candidates.rows.molecules
     if settings.split == "file":
         split = _from_file(settings.split_file, set(keys))
         check_disjoint(split, dict(zip(keys, candidates.molecule_keys, strict=True)))
@@ -234,7 +236,7 @@ def read_split(path: Path) -> Split:
     except FileNotFoundError:
         raise InputError(f"{path}: no such split file") from None
     except msgspec.DecodeError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: is not a split ({error})") from None
 
 
 def write_split(path: Path, split: Split) -> None:

@@ -7,57 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from hpcml.errors import SettingsError
+from hpcml.training.targets import Target
 
 Share = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One property that the network learns.
-
-    name         a scalar column of the data set ("alpha_iso"), or "dipole" for its length
-    process      of a hyperpolarizability: "static", "shg", "eope", "or"
-    frequency    hartree, where the column has a frequency axis
-    extensive    sum over atoms (true) or mean (false); None: by EXTENSIVE
-    """
-
-    name: str
-    process: str = "static"
-    frequency: float = 0.0
-    extensive: bool | None = None
-
-    @property
-    def label(self) -> str:
-        """The name as it stands in tables: "beta_parallel[shg,0.0656]", plain where static."""
-        if self.process == "static" and self.frequency == 0.0:
-            return self.name
-        return f"{self.name}[{self.process},{self.frequency:g}]"
-
-    @property
-    def is_extensive(self) -> bool:
-        """Whether the property grows with the molecule: what was said, or the habit of its name."""
-        return self.name in EXTENSIVE if self.extensive is None else self.extensive
-
-
-EXTENSIVE = frozenset(
-    {
-        "alpha_iso",
-        "electronic_spatial_extent",
-        "energy",
-        "enthalpy_298k",
-        "free_energy_298k",
-        "heat_capacity",
-        "internal_energy_0k",
-        "internal_energy_298k",
-        "zpve",
-    }
-)
-"""Targets that are sums over atoms unless the settings say otherwise.
-
-beta_parallel is a projection on the molecule's own dipole and does not add up; nor does the
-length of the dipole.
-"""
 
 
 class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +105,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         targets = tuple(Target(name=one) if isinstance(one, str) else one for one in given)
         if not targets:
             raise SettingsError("train.target: name at least one target")
+        labels = [target.label for target in targets]
+        if len(set(labels)) < len(labels):
+            raise SettingsError(f"train.target: a target stands twice in {', '.join(labels)}")
         if len({target.is_extensive for target in targets}) > 1:
             raise SettingsError(
                 "train.target: one network has one readout; "

@@ -14,19 +14,19 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.files import make_folder, write_whole
 from hpcml.models import build
 from hpcml.store import Dataset
-from hpcml.training.baseline_errors import BASELINES_FILE, check_names, write_baselines
-from hpcml.training.data import TrainingData, find_candidates, levels, read_data
-from hpcml.training.ensemble import ENSEMBLE_JSON, member_folder, write_ensemble
+from hpcml.training.baseline_errors import check_names, write_baselines
+from hpcml.training.data import TrainingData, find_candidates, read_data
+from hpcml.training.ensemble import write_ensemble
 from hpcml.training.identity import differences, identity_of
+from hpcml.training.levels import distinct_levels
 from hpcml.training.metrics import (
     per_target,
     read_metrics,
     write_csv,
 )
-from hpcml.training.model_file import LEVELS_JOINED
+from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.run import Run, from_rank_0
 from hpcml.training.splits import (
-    PARTS,
     Split,
     check_same_data,
     check_size,
@@ -37,10 +37,6 @@ from hpcml.training.splits import (
 )
 from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
-
-SETTINGS_FILE = "settings.json"
-SPLIT_FILE = "split.json"
-LEARNING_CURVE_FILE = "learning_curve.csv"
 
 
 def train(
@@ -62,16 +58,17 @@ def train(
     Stopped where ``stop`` said so and work is left.
     """
     torch.set_num_threads(settings.threads)
-    runs = _Runs(dataset, folder, settings, world, stop)
+    files = ModelFolder(folder)
+    runs = _Runs(dataset, files, settings, world, stop)
     runs.check_folder()
     sizes = {size: runs.size(size) for size in settings.train_sizes}
     metrics = runs.whole()
     members = [runs.member(number) for number in range(1, settings.members)]
     if world.rank == 0:
-        if sizes and (runs.worked or not (folder / LEARNING_CURVE_FILE).exists()):
-            write_learning_curve(folder, [*sizes.values(), metrics])
-        if members and (runs.worked or not (folder / ENSEMBLE_JSON).exists()):
-            write_ensemble(folder, settings.members, list(metrics["errors"]))
+        if sizes and (runs.worked or not files.learning_curve.exists()):
+            write_learning_curve(files, [*sizes.values(), metrics])
+        if members and (runs.worked or not files.ensemble.exists()):
+            write_ensemble(files, settings.members, list(metrics["errors"]))
     runs.judge_baselines()
     return metrics
 
@@ -85,7 +82,7 @@ class _Runs:
     def __init__(
         self,
         dataset: Dataset,
-        folder: Path,
+        folder: ModelFolder,
         settings: TrainSettings,
         world: World,
         stop: Callable[[], bool],
@@ -101,10 +98,9 @@ class _Runs:
         """The settings make a network, and what is in the folder was made from this data set."""
         build(self._settings.model, self._settings.hyperparameters)
         check_names(self._settings.baselines)
-        make_folder(self._folder)
+        make_folder(self._folder.path)
         if self._saved_split is not None:
-            path = self._folder / SPLIT_FILE
-            check_same_data(self._saved_split, self._dataset.fingerprint, path)
+            check_same_data(self._saved_split, self._dataset.fingerprint, self._folder.split)
 
     def size(self, rows: int) -> dict[str, Any]:
         """One point of the learning curve: on the first rows of the training set, validated as
@@ -116,7 +112,7 @@ class _Runs:
             )
         passes = settings.passes * round(len(split.train) / rows)
         part = msgspec.structs.replace(settings, train=rows, train_sizes=(), passes=passes)
-        return self.run(self._folder / f"size-{rows}", part, rows)
+        return self.run(self._folder.size(rows), part, rows)
 
     def whole(self) -> dict[str, Any]:
         """The network on the whole training set: the one that others load."""
@@ -126,11 +122,11 @@ class _Runs:
         """Another member of the ensemble."""
         settings = self._settings
         other = msgspec.structs.replace(settings, seed=settings.seed + number, train_sizes=())
-        return self.run(member_folder(self._folder, number), other)
+        return self.run(self._folder.member(number), other)
 
     def judge_baselines(self) -> None:
         """Fit what the network must beat; every rank calls it, rank 0 does it."""
-        path = self._folder / BASELINES_FILE
+        path = self._folder.baselines
         done = from_rank_0(self._world, lambda: b"done" if path.exists() else b"")
         if done or not self._settings.baselines:
             return
@@ -147,9 +143,11 @@ class _Runs:
             most_rows=self._settings.baseline_rows,
         )
 
-    def run(self, folder: Path, settings: TrainSettings, rows: int | None = None) -> dict[str, Any]:
+    def run(
+        self, folder: ModelFolder, settings: TrainSettings, rows: int | None = None
+    ) -> dict[str, Any]:
         """Train one network into a folder, as far as it is not done; on the first rows or all."""
-        make_folder(folder)
+        make_folder(folder.path)
         identity = identity_of(settings, self._dataset.fingerprint)
         finished = from_rank_0(self._world, lambda: msgspec.json.encode(read_metrics(folder)))
         if finished != b"null":
@@ -159,11 +157,12 @@ class _Runs:
         split = msgspec.structs.replace(self.split, train=self.split.train[:rows])
         if self._world.rank == 0:
             text = msgspec.json.format(msgspec.json.encode(settings))
-            write_whole(folder / SETTINGS_FILE, text)
-            write_split(folder / SPLIT_FILE, split)
+            write_whole(folder.settings, text)
+            write_split(folder.split, split)
         self.worked = True
-        level = LEVELS_JOINED.join(dict.fromkeys(filter(None, levels(self._dataset))))
-        run = Run(settings, self._world, folder, identity, self._split_and_data[1], split, level)
+        run = Run(
+            settings, self._world, folder, identity, self._split_and_data[1], split, self._levels
+        )
         fit = run.begin()
         run.go(fit, self._stop)
         return run.finish(fit)
@@ -180,21 +179,25 @@ class _Runs:
         split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]
-        data = read_data(candidates, keys, inputs, self._world)  # type: ignore[arg-type]
+        data = read_data(candidates, keys, inputs, self._world)
         split = without(split, set(keys) - set(data.keys), "bonds cannot be perceived")
         check_size(split, settings, len(data.keys))
         if self._world.rank == 0 and self._saved_split is None:
-            write_split(self._folder / SPLIT_FILE, split)
+            write_split(self._folder.split, split)
         return split, data
 
     @cached_property
+    def _levels(self) -> tuple[str, ...]:
+        return distinct_levels(self._dataset)
+
+    @cached_property
     def _saved_split(self) -> Split | None:
-        path = self._folder / SPLIT_FILE
+        path = self._folder.split
         text = from_rank_0(self._world, lambda: path.read_bytes() if path.exists() else b"")
         return msgspec.json.decode(text, type=Split) if text else None
 
 
-def write_learning_curve(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
+def write_learning_curve(folder: ModelFolder, runs: Sequence[dict[str, Any]]) -> None:
     """learning_curve.csv: training rows, errors of each target, passes and seconds of each run."""
     labels = list(runs[0]["errors"])
     rows = [
@@ -210,13 +213,13 @@ def write_learning_curve(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
     ]
     errors = [*per_target("validation_mae", labels), *per_target("test_mae", labels)]
     header = ["train_rows", *errors, "unit", "passes", "seconds"]
-    write_csv(folder / LEARNING_CURVE_FILE, header, sorted(rows))
+    write_csv(folder.learning_curve, header, sorted(rows))
 
 
-def _check_finished(folder: Path, metrics: dict[str, Any], identity: dict[str, str]) -> None:
+def _check_finished(folder: ModelFolder, metrics: dict[str, Any], identity: dict[str, str]) -> None:
     differing = differences(metrics.get("identity", {}), identity)
     if differing:
         raise InputError(
-            f"{folder}: holds a finished run with other {', '.join(differing)}: "
+            f"{folder.path}: holds a finished run with other {', '.join(differing)}: "
             "train into a new folder, or remove this one"
         )

@@ -55,7 +55,7 @@ def write_relevance(folder, dataset, relevance_of, offset=0.25):
             "relevance": relevance,
         }
         about = {"source": info.checksum, "identity": "test", "model": "made up"}
-        about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon"}
+        about |= {"target": '{"name": "alpha_iso"}', "unit": "a0^3", "rule": "epsilon"}
         shards.write(folder, info.name, columns, about)
 
 
@@ -129,7 +129,7 @@ def test_row_that_could_not_be_explained(dataset, model_folder, tmp_path):
     ledger[0] = np.nan
     prediction = np.add.reduceat(relevance, shard.atom_offsets[:-1])
     about = {"source": first.checksum, "identity": "test", "model": "made up"}
-    about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon"}
+    about |= {"target": '{"name": "alpha_iso"}', "unit": "a0^3", "rule": "epsilon"}
     columns = {"key": shard.column("key"), "prediction": prediction, "ledger": ledger}
     columns |= {"atom_offsets": shard.atom_offsets, "relevance": relevance}
     shards.write(tmp_path / "relevance", first.name, columns, about)
@@ -158,7 +158,12 @@ def test_data_set_without_shares_has_no_reasons(tmp_path, model_folder):
         writer.append(Row(f"{1:032x}", methane, values, {}))
     dataset = Dataset.open(tmp_path / "dataset")
     info = dataset.shards[0]
-    about = {"source": info.checksum, "identity": "t", "target": "alpha_iso", "unit": "a0^3"}
+    about = {
+        "source": info.checksum,
+        "identity": "t",
+        "target": '{"name": "alpha_iso"}',
+        "unit": "a0^3",
+    }
     columns = {
         "key": dataset.column("key"),
         "prediction": np.array([15.0]),
@@ -203,7 +208,12 @@ def test_molecule_without_perceivable_bonds(tmp_path, model_folder):
         "atom_offsets": dataset.atom_offsets,
         "relevance": np.array([1.0, 2.0, 3.0]),
     }
-    about = {"source": info.checksum, "identity": "t", "target": "alpha_iso", "unit": "a0^3"}
+    about = {
+        "source": info.checksum,
+        "identity": "t",
+        "target": '{"name": "alpha_iso"}',
+        "unit": "a0^3",
+    }
     shards.write(tmp_path / "relevance", info.name, columns, about)
     files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
     assert read(files["groups"]) == []
@@ -226,7 +236,12 @@ def test_pairs_by_distance(dataset, model_folder, tmp_path):
             "pair_relevance": np.concatenate(pairs),
         }
         about = {"source": info.checksum, "identity": "test", "model": "made up"}
-        about |= {"target": "alpha_iso", "unit": "a0^3", "rule": "epsilon", "pairs": "inputs"}
+        about |= {
+            "target": '{"name": "alpha_iso"}',
+            "unit": "a0^3",
+            "rule": "epsilon",
+            "pairs": "inputs",
+        }
         shards.write(tmp_path / "relevance", info.name, columns, about)
     files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
     table = read(files["distances"])

@@ -10,6 +10,7 @@ from hpcml.analysis.comparison import faithfulness
 from hpcml.models import build, unit_scaling
 from hpcml.molecules import molecule_from_smiles
 from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.training import Target
 from hpcml.training.model_file import ModelInfo, save_model
 
 SMILES = ["CCO", "CCN", "CC(=O)O", "C1CC1", "CCCC", "OCCO", "CC#N", "NCC=O"]
@@ -37,7 +38,7 @@ def model_folder(tmp_path_factory):
     info = ModelInfo(
         model="linear",
         hyperparameters={},
-        targets=("energy",),
+        targets=(Target(name="energy"),),
         units=("Eh",),
         scaling=unit_scaling(1),
     )
@@ -80,7 +81,7 @@ def test_network_without_atomic_terms_has_no_such_line(dataset, tmp_path):
     info = ModelInfo(
         model="graphconv",
         hyperparameters=hyperparameters,
-        targets=("energy",),
+        targets=(Target(name="energy"),),
         units=("Eh",),
         scaling=unit_scaling(1),
     )

@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 
 from hpcml import config
 from hpcml.cluster import RunFolder, Site, scripts
-from hpcml.cluster.batch_script import STAGES, script, templates
+from hpcml.cluster.batch_script import Job, script
 from hpcml.errors import SettingsError
+from hpcml.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
+JOBS = {stage.name: stage.job(ranks=8) for stage in STAGES}
+GENERATE = (JOBS["generate"],)
 SITES = sorted((ROOT / "slurm").glob("*.toml"))
 
 
@@ -31,18 +34,11 @@ def options(text):
     return [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "))]
 
 
-@pytest.mark.parametrize("name", sorted(templates()))
-def test_the_shipped_templates_are_what_the_function_makes(name):
-    assert (ROOT / "slurm" / name).read_text() == templates()[name]
-
-
 @pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("stage", ["generate", "train"])
 def test_the_example_sites_give_the_approved_scripts(path, stage):
     site = config.load_site(path)
-    text = script(
-        (stage,), site, campaign="/data/c.toml", run="/data/run", output="%j.out", ranks=8
-    )
+    text = script((JOBS[stage],), site, campaign="/data/c.toml", run="/data/run", output="%j.out")
     assert (GOLDEN / f"{path.stem}-{stage}.sbatch").read_text() == text
 
 
@@ -62,7 +58,7 @@ def test_no_word_escapes_its_quotes(account, option, module, name):
     site = msgspec.structs.replace(
         SITE, account=account, sbatch_options=(option,), modules=(module,)
     )
-    text = script(("generate",), site, campaign="c", run="r", output="o", name=name)
+    text = script(GENERATE, site, campaign="c", run="r", output="o", name=name)
     assert {f"--account={account}", option, f"--job-name={name}"} <= set(options(text))
     (line,) = [line for line in text.split("\n") if line.startswith("module load")]
     assert shlex.split(line) == ["module", "load", module]
@@ -77,8 +73,9 @@ def test_a_second_line_is_refused(field):
 
 def test_a_job_for_each_stage_with_paths_that_need_quotes(tmp_path):
     run = RunFolder(tmp_path / "50% of 'my' run")
-    made = scripts(run, tmp_path / "a b.toml", STAGES, SITE, {"train": 5, "explain": 2})
-    assert list(made) == list(STAGES)
+    jobs = [msgspec.structs.replace(JOBS["train"], ranks=5), JOBS["generate"], JOBS["report"]]
+    made = scripts(run, tmp_path / "a b.toml", jobs, SITE)
+    assert list(made) == ["train", "generate", "report"]
     for stage, text in made.items():
         assert f"--output={run.logs}/{stage}-%j.out".replace("50%", "50%%") in options(text)
         path = tmp_path / f"{stage}.sh"
@@ -90,7 +87,7 @@ def test_a_job_for_each_stage_with_paths_that_need_quotes(tmp_path):
     assert "--nodes=3" in options(made["train"])  # 5 ranks, 2 a node
     assert "--nodes=1" in options(made["report"])
     with pytest.raises(SettingsError, match='kind = "slurm"'):
-        scripts(run, tmp_path / "c.toml", STAGES, Site(), {})
+        scripts(run, tmp_path / "c.toml", jobs, Site())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +98,7 @@ def test_the_scripts_exit_code_tells_the_next_job(code, missing, expected, tmp_p
     (tmp_path / "run/work").mkdir(parents=True)
     (tmp_path / "run/work/plan.json").write_text(f'{{"total":9,"missing":{missing},"at":1.0}}')
     text = script(
-        ("generate",),
+        GENERATE,
         msgspec.structs.replace(SITE, requeue=False),
         campaign="c.toml",
         run=str(tmp_path / "run"),
@@ -115,7 +112,7 @@ def test_the_scripts_exit_code_tells_the_next_job(code, missing, expected, tmp_p
 def test_a_signal_reaches_hpcml_and_its_own_exit_code_is_kept(tmp_path):
     child = 'trap "sleep 0.3; echo caught; exit 85" USR1; echo ready; while :; do sleep 0.05; done'
     text = script(
-        ("generate",),
+        GENERATE,
         msgspec.structs.replace(SITE, requeue=False),
         campaign="c.toml",
         run=str(tmp_path),
@@ -140,7 +137,21 @@ def test_where_requeueing_is_forbidden_an_array_goes_on_one_job_after_another():
     site = Site(
         kind="slurm", launcher="srun", ranks_per_node=2, walltime="1:00:00", requeue=False, array=7
     )
-    text = script(("generate",), site, campaign="c.toml", run="r", output="o")
+    text = script(GENERATE, site, campaign="c.toml", run="r", output="o")
     assert "#SBATCH --array=1-7%1" in text
     assert "#SBATCH --no-requeue" in text
     assert "scontrol requeue" not in text
+
+
+def test_a_job_asks_for_the_time_it_needs_where_that_is_less_than_the_sites():
+    def asked(site, *hours):
+        jobs = [Job(stage=f"s{number}", hours=each) for number, each in enumerate(hours)]
+        text = script(jobs, site, campaign="c", run="r", output="o")
+        return [word for word in options(text) if word.startswith("--time=")]
+
+    day = msgspec.structs.replace(SITE, walltime="1-00:00:00")
+    assert asked(day, 0.0) == ["--time=1-00:00:00"]
+    assert asked(day, 1.5) == ["--time=1:30:00"]
+    assert asked(day, 1.5, 2.0) == ["--time=3:30:00"]
+    assert asked(day, 1.5, 0.0) == ["--time=1-00:00:00"]
+    assert asked(SITE, 1.5) == ["--time=1:00:00"]

@@ -19,6 +19,7 @@ from hpcml.models import Batch, build, collate, example, fit_references, fit_sca
 from hpcml.molecules import Molecule, perceive, read
 from hpcml.relevance import ExplainSettings
 from hpcml.store import Dataset, Row, Schema, ShardWriter
+from hpcml.training import Target
 from hpcml.training.model_file import ModelInfo, save_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,7 +98,7 @@ def trained(molecules, refractivity, batch_of) -> Callable[[str], Trained]:
             info = ModelInfo(
                 model=network,
                 hyperparameters=hyperparameters,
-                targets=("alpha_iso",),
+                targets=(Target(name="alpha_iso"),),
                 units=("a0^3",),
                 scaling=scaling,
             )

@@ -47,6 +47,7 @@ def write_model(run: RunFolder, data: Dataset) -> None:
     """Model files as training writes them: rows 0 to 9 test, in another order than the data."""
     run.model.mkdir()
     errors = {"alpha_iso": {"unit": data.unit("alpha_iso"), "test": {"mae": 0.5}}}
+    errors["alpha_iso"]["target"] = {"name": "alpha_iso"}
     metrics = {"model": "weave", "target": "alpha_iso", "errors": errors, "epochs": 2}
     (run.model / "metrics.json").write_text(json.dumps(metrics))
     (run.model / "metrics.csv").write_text(
@@ -56,7 +57,7 @@ def write_model(run: RunFolder, data: Dataset) -> None:
     alpha = data.scalar("alpha_iso")
     with (run.model / "predictions.csv").open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["key", "split", "reference", "predicted"])
+        table.writerow(["key", "part", "reference", "predicted"])
         for row in reversed(range(30)):
             split = "test" if row < 10 else "train"
             error = 0.1 * ((row * 7) % 10)
@@ -88,7 +89,7 @@ def write_relevance(run: RunFolder, data: Dataset) -> None:
             "relevance": atoms,
         }
         about = {
-            "identity": "i", "model": "weave", "target": "alpha_iso", "unit": "a0^3",
+            "identity": "i", "model": "weave", "target": '{"name": "alpha_iso"}', "unit": "a0^3",
             "rule": "epsilon", "source": info.checksum,
         }  # fmt: skip
         shards.write(run.relevance, info.name, columns, about)
@@ -137,14 +138,14 @@ def test_everything(run: RunFolder) -> None:
     assert facts.curve.validation_mae.tolist() == [3.0, 1.5]
     (predictions,) = facts.predictions
     assert (predictions.quantity, predictions.unit) == ("isotropic polarizability", "a₀³")
-    assert (predictions.splits == "test").sum() == 10
+    assert (predictions.parts == "test").sum() == 10
 
     explanation = facts.explanation
     assert explanation is not None
     assert (explanation.rule, explanation.molecules) == ("epsilon", 29)
     assert explanation.closure == pytest.approx(1e-3 / data.scalar("alpha_iso")[4], rel=1e-3)
     assert len(explanation.drawn) == 24
-    assert [one.split for one in explanation.drawn] == ["test"] * 9 + ["train"] * 15
+    assert [one.part for one in explanation.drawn] == ["test"] * 9 + ["train"] * 15
     names = list(data.texts("name"))
     for one in explanation.drawn:
         row = names.index(one.molecule.name)
@@ -192,10 +193,13 @@ def test_tables_of_the_analysis(run: RunFolder) -> None:
 
 def test_several_targets_have_columns_of_their_own(run: RunFolder) -> None:
     run.model.mkdir()
-    errors = {"zpve": {"unit": "Eh"}, "alpha_iso": {"unit": "a0^3"}}
+    errors = {
+        "zpve": {"target": {"name": "zpve"}, "unit": "Eh"},
+        "alpha_iso": {"target": {"name": "alpha_iso"}, "unit": "a0^3"},
+    }
     (run.model / "metrics.json").write_text(json.dumps({"errors": errors}))
     (run.model / "predictions.csv").write_text(
-        "key,split,reference_zpve,reference_alpha_iso,predicted_zpve,predicted_alpha_iso\n"
+        "key,part,reference_zpve,reference_alpha_iso,predicted_zpve,predicted_alpha_iso\n"
         "a,train,1,2,3,4\nb,test,5,6,7,8\n"
     )
     zpve, alpha = collect(run, run.dataset).predictions
@@ -212,9 +216,9 @@ def test_several_targets_have_columns_of_their_own(run: RunFolder) -> None:
     [
         ("metrics.json", "{", "is not JSON"),
         ("metrics.json", "[]", "expected a JSON object"),
-        ("predictions.csv", "key,split\na,train\n", "expected a column 'reference'"),
-        ("predictions.csv", "key,split,reference,predicted\na,train,1\n", "has not the 4 columns"),
-        ("predictions.csv", "key,split,reference,predicted\na,test,x,1\n", "column 'reference'"),
+        ("predictions.csv", "key,part\na,train\n", "expected a column 'reference'"),
+        ("predictions.csv", "key,part,reference,predicted\na,train,1\n", "has not the 4 columns"),
+        ("predictions.csv", "key,part,reference,predicted\na,test,x,1\n", "column 'reference'"),
     ],
 )
 def test_a_damaged_file_is_named(run: RunFolder, file: str, text: str, message: str) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hpcml.report import Predictions, errors
 
 
-def predictions(splits: list[str], reference: list[float], predicted: list[float]) -> Predictions:
-    return Predictions("x", "u", np.array(splits), np.array(reference), np.array(predicted))
+def predictions(parts: list[str], reference: list[float], predicted: list[float]) -> Predictions:
+    return Predictions("x", "u", np.array(parts), np.array(reference), np.array(predicted))
 
 
 def test_errors_by_hand() -> None:
@@ -13,7 +13,7 @@ def test_errors_by_hand() -> None:
     rows = errors(
         predictions(["test", "train", "test", "train", "test"], [2, 0, 4, 6, 6], [2, 0, 5, 6, 4])
     )
-    assert [row.split for row in rows] == ["train", "test"]
+    assert [row.part for row in rows] == ["train", "test"]
     train, test = rows
     assert (train.mae, train.rmse, train.r2, train.mean_predictor_mae) == (0, 0, 1, 3)
     assert test.molecules == 3
@@ -24,7 +24,7 @@ def test_errors_by_hand() -> None:
 
 
 def test_r2_is_that_of_a_perfect_fit_of_the_mean() -> None:
-    """Saying the split's own mean gives R2 = 0, worse than it less than 0."""
+    """Saying the part's own mean gives R2 = 0, worse than it less than 0."""
     (row,) = errors(predictions(["test"] * 4, [1, 2, 3, 4], [2.5] * 4))
     assert row.r2 == pytest.approx(0.0)
     (row,) = errors(predictions(["test"] * 4, [1, 2, 3, 4], [9.0] * 4))

@@ -6,15 +6,17 @@ import pytest
 
 from hpcml.errors import InputError
 from hpcml.report.learning import comparisons, learning_curve
+from hpcml.training import Target
 from hpcml.training.ensemble import write_ensemble
+from hpcml.training.model_folder import ModelFolder
 
-ONE = {"alpha_iso": "a₀³"}
-TWO = {"alpha_iso": "a₀³", "zpve": "Eₕ"}
+ONE = {Target(name="alpha_iso"): "a₀³"}
+TWO = {**ONE, Target(name="zpve"): "Eₕ"}
 
 
 def test_nothing_where_training_wrote_nothing(tmp_path: Path) -> None:
-    assert learning_curve(tmp_path, ONE) is None
-    assert comparisons(tmp_path, ONE) == ()
+    assert learning_curve(ModelFolder(tmp_path), ONE) is None
+    assert comparisons(ModelFolder(tmp_path), ONE) == ()
 
 
 def test_curve_and_baselines_are_those_of_the_files(tmp_path: Path) -> None:
@@ -27,12 +29,12 @@ def test_curve_and_baselines_are_those_of_the_files(tmp_path: Path) -> None:
         'mean,5000,10000,0,6.325,a0^3\n"kernel ridge, bonds",2000,10000,43,0.98,a0^3\n'
         "nothing,5000,10000,10000,,a0^3\n"
     )
-    curve = learning_curve(tmp_path, ONE)
+    curve = learning_curve(ModelFolder(tmp_path), ONE)
     assert curve is not None
     assert curve.rows.tolist() == [1000, 5000]
     assert np.allclose(curve.test_mae, [0.64, 0.44])
     assert curve.baselines == {"mean": (5000, 6.325), "kernel ridge, bonds": (2000, 0.98)}
-    (table,) = comparisons(tmp_path, ONE)
+    (table,) = comparisons(ModelFolder(tmp_path), ONE)
     assert table.rows[1] == ("kernel ridge, bonds", "2,000", "9,957", "0.9800")
     assert table.rows[2][-1] == "\N{EN DASH}"
 
@@ -41,14 +43,14 @@ def test_each_target_has_its_own_column(tmp_path: Path) -> None:
     (tmp_path / "learning_curve.csv").write_text(
         "train_rows,test_mae_alpha_iso,test_mae_zpve\n100,2.0,0.01\n"
     )
-    curve = learning_curve(tmp_path, TWO)
+    curve = learning_curve(ModelFolder(tmp_path), TWO)
     assert curve is not None
     assert curve.test_mae.tolist() == [2.0]
     (tmp_path / "baselines.csv").write_text(
         "baseline,train_rows,test_rows,not_predicted,test_mae_alpha_iso,test_mae_zpve\n"
         "mean,80,10,0,6.0,0.03\n"
     )
-    (table,) = comparisons(tmp_path, TWO)
+    (table,) = comparisons(ModelFolder(tmp_path), TWO)
     assert len(table.columns) == len(table.rows[0]) == 5
 
 
@@ -64,10 +66,10 @@ def test_an_ensemble_as_training_writes_it(tmp_path: Path) -> None:
                 zip(reference, rng.normal(scale=0.1, size=200), strict=True)
             )
         ]
-        text = "\n".join(["key,split,reference,predicted", *rows])
+        text = "\n".join(["key,part,reference,predicted", *rows])
         (folder / "predictions.csv").write_text(text + "\n")
-    found = write_ensemble(tmp_path, 3, ["alpha_iso"])
-    (table,) = comparisons(tmp_path, ONE)
+    found = write_ensemble(ModelFolder(tmp_path), 3, ["alpha_iso"])
+    (table,) = comparisons(ModelFolder(tmp_path), ONE)
     assert table.title == "Ensemble"
     assert len(table.columns) == len(table.rows[0])
     mean = found["targets"]["alpha_iso"]["mean"]["mae"]
@@ -79,4 +81,4 @@ def test_an_ensemble_as_training_writes_it(tmp_path: Path) -> None:
 def test_a_torn_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "ensemble.json").write_text(json.dumps([1]))
     with pytest.raises(InputError, match=r"ensemble\.json"):
-        comparisons(tmp_path, ONE)
+        comparisons(ModelFolder(tmp_path), ONE)

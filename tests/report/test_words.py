@@ -3,6 +3,7 @@ import math
 import pytest
 
 from hpcml.report.words import decimals_of, duration, number, pretty_unit, quantity
+from hpcml.training import Target
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_units(unit: str, printed: str) -> None:
 
 
 def test_quantities() -> None:
-    assert quantity("alpha_iso") == "isotropic polarizability"
-    assert quantity("beta_parallel[shg,0.0656]") == "hyperpolarizability β∥ (SHG, 0.0656 Eh)"
-    assert quantity("gap") == "gap"
+    shg = Target(name="beta_parallel", process="shg", frequency=0.0656)
+    assert quantity(Target(name="alpha_iso")) == "isotropic polarizability"
+    assert quantity(shg) == "hyperpolarizability β∥ (SHG, 0.0656 Eh)"
+    assert quantity(Target(name="gap")) == "gap"

@@ -14,8 +14,8 @@ from pyscf import gto, scf
 from hpcml.errors import ConvergenceError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, units, vibrations
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4.reference import Resources
 from hpcml.response.psi4.surface import open_surface
 from hpcml.response.vibrations import Point
 

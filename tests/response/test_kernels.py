@@ -169,6 +169,28 @@ def test_third_order_is_a_second_difference_of_potentials(functional, channels, 
         assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
+def test_basis_functions_are_evaluated_once_a_product(functional, channels, gradients) -> None:
+    model, asked = Model(functional, channels, gradients), []
+    values, everything = model.values, np.arange(FUNCTIONS)
+
+    def evaluate():
+        asked.append(1)
+        return values
+
+    kernel = Kernel([Block(model.weights, everything, evaluate)], functional, model.orbitals)
+    within = [np.zeros((6, OCCUPIED, OCCUPIED))] * channels
+    three = [change[:3] for change in model.changes]
+    for product in (
+        lambda: kernel.potentials(model.changes),
+        lambda: kernel.third_order(model.changes, [(0, 1, 2)]),
+        lambda: kernel.second_order_potentials(three, within),
+    ):
+        asked.clear()
+        product()
+        assert len(asked) == 1
+
+
 def test_electrons_are_counted_with_the_weights() -> None:
     model = Model(local, 2, False)
     (alpha, beta) = model.density(0.0)

@@ -17,8 +17,8 @@ import pytest
 
 from hpcml.molecules.molecule import Molecule, atomic_number
 from hpcml.response import compute, units, vibrations
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level, Request
-from hpcml.response.psi4.reference import Resources
 from hpcml.response.psi4.surface import open_surface
 
 JOBS = Path(__file__).parents[2] / "jobs"

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import second_order
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level, Request
-from hpcml.response.psi4.reference import Reference, Resources, ground_state, session
+from hpcml.response.psi4.reference import Reference, ground_state
+from hpcml.response.psi4.session import session
 from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]

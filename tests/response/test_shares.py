@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import invariants, shares, units, vibrations
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4.reference import Resources, session
+from hpcml.response.psi4.session import session
 from hpcml.response.psi4.stockholder import atomic_moments
 from hpcml.response.shares import AtomicMoments
 

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from hpcml.errors import ConvergenceError, InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute, finite_field
-from hpcml.response.psi4.reference import Reference, Resources, ground_state
+from hpcml.response.engine import Resources
+from hpcml.response.psi4.reference import Reference, ground_state
 from hpcml.response.tensors import Tensors, tensors
 
 # bent, unequal bonds, in no special frame: no component vanishes by symmetry

@@ -15,7 +15,7 @@ import tomli_w
 
 from hpcml import config
 from hpcml.cluster import RunFolder, Site
-from hpcml.cluster.batch_script import script
+from hpcml.cluster.batch_script import Job, script
 from hpcml.generation.protocol.task import task_folders
 from hpcml.molecules import read, write_extended_xyz
 from hpcml.store import Dataset, result_key, verify
@@ -102,7 +102,7 @@ class Campaign:
     def slow_script(self):
         """An sbatch script like that of ``hpcml submit``, for the slow calculations."""
         text = script(
-            ("generate",),
+            (Job(stage="generate", ranks=None, partial=True),),
             self.site,
             campaign=shlex.quote(str(self.toml)),
             run=shlex.quote(str(self.folder.path)),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import tomli_w
 
-from hpcml.cluster import Site, submit
+from hpcml.cluster import Job, Site, submit
 from hpcml.errors import PlatformError
 from hpcml.generation import generate
 from hpcml.response import Level, Request
@@ -118,7 +118,9 @@ def test_training_is_stopped_by_the_walltimes_signal_requeued_and_goes_on(
     assert report.left == 0
     network = NETWORK.replace("epochs = 3", "epochs = 1000000")
     campaign.toml.write_text(campaign.toml.read_text() + network)
-    job = submit(campaign.folder, campaign.toml, ["train"], campaign.site, {"train": 2})["train"]
+    job = submit(
+        campaign.folder, campaign.toml, [Job(stage="train", ranks=2, gpus=True)], campaign.site
+    )["train"]
 
     def epochs():
         curve = campaign.folder.model / "metrics.csv"
@@ -143,14 +145,24 @@ def test_a_scheduler_that_cannot_be_reached_or_refuses_is_one_clear_line(
 ):
     campaign.write(partition="nowhere")
     with pytest.raises(PlatformError, match=r"sbatch refuses .*invalid partition"):
-        submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
+        submit(
+            campaign.folder,
+            campaign.toml,
+            [Job(stage="generate", ranks=None, partial=True)],
+            campaign.site,
+        )
     campaign.write(partition="")
     text = (slurm.folder / "slurm.conf").read_text()
     port = next(line for line in text.splitlines() if line.startswith("SlurmctldPort="))
     (tmp_path / "slurm.conf").write_text(text.replace(port, "SlurmctldPort=9\nMessageTimeout=2"))
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     with pytest.raises(PlatformError, match=r"sbatch refuses|has not answered"):
-        submit(campaign.folder, campaign.toml, ["generate"], campaign.site, {})
+        submit(
+            campaign.folder,
+            campaign.toml,
+            [Job(stage="generate", ranks=None, partial=True)],
+            campaign.site,
+        )
 
 
 def test_pilot_jobs_that_the_scheduler_refuses_are_told_and_cost_nothing(slurm, campaign):

@@ -5,8 +5,9 @@ import pytest
 
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
+from hpcml.molecules.molecule import molecule_keys
 from hpcml.store import Dataset, Row, Schema, ShardWriter, verify
-from hpcml.store.rows import molecule_keys, pack, unpack_keys
+from hpcml.store.rows import pack, unpack_keys
 
 
 @pytest.fixture

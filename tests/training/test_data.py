@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hpcml.errors import InputError
 from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training import Target, levels
-from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank, short_unit
+from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank
 from hpcml.training.world import Alone
 
 
@@ -19,8 +19,8 @@ def test_rows_without_a_target_are_left_out_and_counted(dataset, molecules) -> N
     found = find_candidates(dataset, targets)
     assert found.left_out == {"no value of alpha_iso": 1, "no value of zpve": 1}
     assert found.keys == [f"{row:032x}" for row in range(80) if row not in (7, 8)]
-    assert found.molecule_keys == [molecule.key for molecule in found.molecules]
-    hydrogens = [int((m.numbers == 1).sum()) for m in found.molecules]
+    assert found.molecule_keys == [molecule.key for molecule in found.rows.molecules]
+    hydrogens = [int((m.numbers == 1).sum()) for m in found.rows.molecules]
     np.testing.assert_allclose(found.values[:, 1], 0.01 * np.array(hydrogens))
 
 
@@ -29,8 +29,8 @@ def test_data_are_the_rows_asked_for(dataset, molecules) -> None:
     keys = [f"{row:032x}" for row in (70, 3, 11)]
     data = read_data(find_candidates(dataset, targets), keys, frozenset(), Alone())
     assert data.keys == sorted(keys)
-    assert data.molecules == [molecules[row] for row in (3, 11, 70)]
-    np.testing.assert_allclose(data.values[:, 0], [len(m) for m in data.molecules])
+    assert list(data.rows.molecules) == [molecules[row] for row in (3, 11, 70)]
+    np.testing.assert_allclose(data.values[:, 0], [len(m) for m in data.rows.molecules])
     assert data.units == ("e a0", "Eh")
 
 
@@ -56,12 +56,6 @@ def test_target_that_the_data_set_has_not(dataset) -> None:
 def test_no_row_left(dataset) -> None:
     with pytest.raises(InputError, match="1 rows, none of which can be learned from"):
         find_candidates(dataset.subset([7]), (Target(name="alpha_iso"),))
-
-
-def test_short_units() -> None:
-    assert short_unit("atomic units (e^2 a0^2 Eh^-1 = a0^3)") == "a0^3"
-    assert short_unit("atomic units (e^3 a0^3 Eh^-2)") == "a.u."
-    assert short_unit("cal mol^-1 K^-1") == "cal mol^-1 K^-1"
 
 
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 3), st.integers(1, 5))

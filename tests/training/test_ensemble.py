@@ -63,11 +63,11 @@ def test_ensemble_is_the_mean_of_networks_that_differ_by_seed(folder, dataset, m
         single = [float(other["predicted"]) for other in others]
         assert len(set(single)) == 3
         assert float(row["predicted"]) == pytest.approx(np.mean(single))
-        assert {other["split"] for other in others} == {row["split"]}
+        assert {other["part"] for other in others} == {row["part"]}
     found = json.loads((folder / "ensemble.json").read_text())
     errors = np.array([float(r["predicted"]) - float(r["reference"]) for r in rows])
     widths = np.array([float(r["uncertainty"]) for r in rows])
-    held = np.array([r["split"] == "validation" for r in rows])
+    held = np.array([r["part"] == "validation" for r in rows])
     assert np.mean((errors[held] / widths[held]) ** 2) == pytest.approx(1.0)
     by_key = dict(zip(dataset.keys.tolist(), molecules, strict=True))
     mean, uncertainty, info = predict_ensemble(folder, [by_key[row["key"]] for row in rows])

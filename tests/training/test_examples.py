@@ -10,7 +10,12 @@ import torch
 
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Molecule
-from hpcml.training.examples import PackedExamples, make_examples, pack
+from hpcml.training.examples import (
+    PackedExamples,
+    examples_without_features,
+    make_examples,
+    pack,
+)
 from hpcml.training.world import Alone
 
 EVERYTHING = frozenset({"pairs", "atom_features", "pair_features", "bonds"})
@@ -37,6 +42,14 @@ def test_batches_are_those_of_collate(molecules, inputs) -> None:
         chosen = np.array(rows)
         found = packed.batch(chosen, torch.float64)
         assert_same(found, collate([examples[row] for row in chosen], torch.float64))
+
+
+@pytest.mark.parametrize("inputs", [frozenset({"pairs"}), frozenset()])
+def test_columns_give_the_same_without_features(dataset, molecules, inputs) -> None:
+    chosen = np.array([79, 0, 41, 7])
+    found = examples_without_features(dataset, inputs).batch(chosen, torch.float64)
+    expected = collate([example(molecules[row], inputs) for row in chosen], torch.float64)
+    assert_same(found, expected)
 
 
 def test_packing_is_small(molecules) -> None:

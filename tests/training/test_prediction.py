@@ -9,13 +9,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hpcml.models import Scaling
 from hpcml.molecules import Molecule
-from hpcml.training import ModelInfo, TrainSettings, applicability, load_model, train
+from hpcml.training import ModelInfo, Target, TrainSettings, applicability, load_model, train
 from hpcml.training.world import Alone
 
 INFO = ModelInfo(
     model="linear",
     hyperparameters={},
-    targets=("alpha_iso",),
+    targets=(Target(name="alpha_iso"),),
     units=("a0^3",),
     scaling=Scaling(),
     elements=(1, 6, 8),
@@ -49,7 +49,7 @@ def test_warnings(outside: Molecule, warnings: list[str]) -> None:
     [("", False), ("HF/6-31G(D)", False), ("pbe/sto-3g", False), ("HF/STO-3G", True)],
 )
 def test_warning_of_another_level(level: str, warned: bool) -> None:
-    info = msgspec.structs.replace(INFO, level="HF/6-31G(d) and PBE/STO-3G")
+    info = msgspec.structs.replace(INFO, levels=("HF/6-31G(d)", "PBE/STO-3G"))
     expected = [f"level {level}: the network has learned HF/6-31G(d) and PBE/STO-3G"]
     assert applicability(info, molecule(1, 6, 8), level) == (expected if warned else [])
     assert applicability(INFO, molecule(1, 6, 8), level) == []

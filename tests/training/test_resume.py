@@ -176,10 +176,10 @@ def test_predictions_are_those_of_the_loaded_model(dataset, molecules, unbroken)
     [
         (b"", "cannot be read as a model"),
         (b"no zip archive", "cannot be read as a model"),
-        ({"format": 1, "kind": "checkpoint"}, "is no model of hpcml"),
-        ({"format": 0, "kind": "model"}, "a model of format 0, this version reads 1"),
-        ({"format": 1, "kind": "model", "info": "{}", "state": {}}, "does not fit the networks"),
-        ({"format": 1, "kind": Molecule}, "cannot be read as a model"),
+        ({"format": 2, "kind": "checkpoint"}, "is no model of hpcml"),
+        ({"format": 1, "kind": "model"}, "a model of format 1, this version reads 2"),
+        ({"format": 2, "kind": "model", "info": "{}", "state": {}}, "does not fit the networks"),
+        ({"format": 2, "kind": Molecule}, "cannot be read as a model"),
     ],
 )
 def test_other_files_are_no_models(tmp_path, content, message) -> None:

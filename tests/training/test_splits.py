@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive
-from hpcml.training import TrainSettings
+from hpcml.training import Target, TrainSettings
 from hpcml.training.data import Candidates
 from hpcml.training.splits import (
     PARTS,
@@ -31,11 +32,13 @@ def keys_of(molecules: list[Molecule]) -> list[str]:
 
 def split_of(molecules: list[Molecule], keys: list[str] | None = None, **settings) -> Split:
     candidates = Candidates(
-        keys=keys or keys_of(molecules),
-        molecule_keys=keys_of(molecules),
-        molecules=molecules,
+        rows=SimpleNamespace(
+            keys=np.array(keys or keys_of(molecules)),
+            molecule_keys=np.array(keys_of(molecules)),
+            molecules=molecules,
+        ),
         values=np.zeros((len(molecules), 1)),
-        labels=("alpha_iso",),
+        targets=(Target(name="alpha_iso"),),
         units=("a0^3",),
         left_out={"no value of zpve": 3},
     )

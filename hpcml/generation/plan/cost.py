@@ -11,22 +11,21 @@ would end before them, and gives ``--dry-run`` its core-hours.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.errors import InputError
-from hpcml.molecules import Molecule, atomic_number
+from hpcml.errors import HpcmlError
+from hpcml.molecules import Molecule
 from hpcml.response import Level, Request
+from hpcml.response.psi4.basis import functions_by_element
 
 # Functions of an atom by period in a split-valence basis, where the set itself is not known.
 _BY_PERIOD = (2, 14, 18, 30, 36, 44, 50)
-_MOMENTA = "SPDFGHI"
 _LAST_OF_PERIOD = (2, 10, 18, 36, 54, 86, 118)
 
 # Prior: seconds at 100 functions on one core of 2020s make (water to glycine, HF and B3LYP,
@@ -43,53 +42,19 @@ FITTED_FROM = 20
 
 @cache
 def functions_of(basis: str, number: int) -> int:
-    """Spherical basis functions of an element.
+    """Basis functions of an element, as the set's own text counts them.
 
     A set that is neither a readable .gbs file nor known to the Basis Set Exchange is estimated
     from the element's period: the fit absorbs a common factor.
     """
     try:
         return _functions(basis)[number]
-    except (KeyError, RuntimeError, OSError, InputError):
+    except (KeyError, HpcmlError):
         period = next(i for i, last in enumerate(_LAST_OF_PERIOD) if number <= last)
         return _BY_PERIOD[period]
 
 
-@cache
-def _functions(basis: str) -> dict[int, int]:
-    """Functions by atomic number, of every element in a set."""
-    if basis.lower().endswith(".gbs"):
-        return _functions_in_file(Path(basis).expanduser())
-    import basis_set_exchange
-
-    # The exchange knows Pople's polarized sets by their stars.
-    starred = basis.replace("(d,p)", "**").replace("(d)", "*")
-    elements = basis_set_exchange.get_basis(starred)["elements"]
-    return {
-        int(number): sum(_in_shell(shell) for shell in element.get("electron_shells", ()))
-        for number, element in elements.items()
-    }
-
-
-def _in_shell(shell: Mapping[str, Any]) -> int:
-    momenta = shell["angular_momentum"]
-    if len(momenta) == 1:
-        return int((2 * momenta[0] + 1) * len(shell["coefficients"]))
-    return sum(2 * momentum + 1 for momentum in momenta)  # an sp shell
-
-
-def _functions_in_file(path: Path) -> dict[int, int]:
-    """Functions in a file of Gaussian's format: "C 0" begins an element, "SP 3 1.0" a shell."""
-    counts: dict[int, int] = {}
-    number = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        if len(words) == 2 and words[1] == "0" and words[0].isalpha():
-            number = atomic_number(words[0])
-            counts[number] = 0
-        elif len(words) == 3 and number and set(words[0].upper()) <= set(_MOMENTA):
-            counts[number] += sum(2 * _MOMENTA.index(m) + 1 for m in words[0].upper())
-    return counts
+_functions = cache(functions_by_element)
 
 
 def size(molecule: Molecule, basis: str) -> float:

@@ -20,8 +20,9 @@ import msgspec
 from hpcml.files import write_whole
 from hpcml.generation.protocol import wire
 from hpcml.response import Level, Request
+from hpcml.response.psi4 import memory
 
-TRIED_AGAIN = frozenset({"convergence", "crash", "hang", "resources"})
+TRIED_AGAIN = frozenset({"convergence", "crash", "engine", "hang", "resources"})
 """Causes of failed calculations that another try, on the next rung of the ladder, may mend."""
 
 
@@ -42,8 +43,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def calculation_mb(self) -> int:
-        """What a calculation may plan with: Psi4 holds a fourth more, and its code 300 MB."""
-        return max(256, int(0.75 * (self.memory_mb - 300)))
+        """What a calculation may plan with."""
+        return memory.calculation_mb(self.memory_mb)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

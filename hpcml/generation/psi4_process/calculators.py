@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from hpcml.errors import PlatformError, SettingsError
-from hpcml.generation.protocol.letters import GroupCommunicator
 from hpcml.molecules import Molecule
 from hpcml.response import (
     Hyperpolarizability,
@@ -24,27 +21,9 @@ from hpcml.response import (
     Polarizability,
     Request,
     ResponseProperties,
-    compute,
 )
-from hpcml.response.psi4.reference import ATTEMPTS, library_folder
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one calculation may use.
-
-    threads, memory_mb   of this process
-    scratch              a private folder, emptied after the process
-    attempt              0 for the first try, then the rung of the fallback ladder
-    communicator         of the processes that compute the molecule together; None: one alone
-    """
-
-    threads: int
-    memory_mb: int
-    scratch: Path
-    attempt: int
-    communicator: GroupCommunicator | None = None
-
+from hpcml.response.compute import compute_with
+from hpcml.response.engine import Resources, engine
 
 Calculator = Callable[[Molecule, Level, Request, Resources], ResponseProperties]
 
@@ -53,16 +32,7 @@ def psi4(
     molecule: Molecule, level: Level, request: Request, resources: Resources
 ) -> ResponseProperties:
     """The response properties from Psi4."""
-    return compute(
-        molecule,
-        level,
-        request,
-        threads=resources.threads,
-        memory_mb=resources.memory_mb,
-        scratch=resources.scratch,
-        attempt=min(resources.attempt, ATTEMPTS - 1),
-        communicator=resources.communicator,
-    )
+    return compute_with(molecule, level, request, resources)
 
 
 def none(
@@ -96,7 +66,7 @@ def prepare(name: str) -> None:
     """
     if name == "psi4":
         with contextlib.suppress(PlatformError):
-            library_folder()
+            engine().prepare()
 
 
 _BY_NAME: dict[str, Calculator] = {"psi4": psi4, "none": none}

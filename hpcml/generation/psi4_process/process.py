@@ -28,7 +28,8 @@ from hpcml.errors import HpcmlError
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.letters import GroupCommunicator
 from hpcml.generation.protocol.task import Orders
-from hpcml.generation.psi4_process.calculators import Calculator, Resources, calculator, prepare
+from hpcml.generation.psi4_process.calculators import Calculator, calculator, prepare
+from hpcml.response.engine import Resources
 from hpcml.store import Row, Schema
 
 

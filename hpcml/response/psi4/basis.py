@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.molecules.molecule import symbol
+from hpcml.molecules.molecule import atomic_number, symbol
 
 # Psi4's library keeps fitting sets beside orbital ones; these endings tell them apart.
 _FITTING_ENDINGS = ("jkfit", "jfit", "-ri", "-dual", "-f12", "-minao", "-absorption")
@@ -87,12 +87,26 @@ def resolve(basis: str, elements: Sequence[int], psi4_library: Path) -> BasisSet
     return _checked(basis, "basis_set_exchange", detail, text, elements, hand_over=True)
 
 
+def functions_by_element(basis: str) -> dict[int, int]:
+    """Basis functions of an atom, by atomic number, without Psi4.
+
+    Of a .gbs file, or of the Basis Set Exchange's set of this name.  Raises what ``resolve``
+    raises.
+    """
+    if basis.lower().endswith(".gbs"):
+        text = _read(Path(basis).expanduser())
+    else:
+        text, _ = _from_exchange(basis, Path())
+    functions = _parse(text, basis, set()).functions
+    return {atomic_number(name): count for name, count in functions.items()}
+
+
 def _checked(
     basis: str, source: str, detail: str, text: str, elements: Sequence[int], *, hand_over: bool
 ) -> BasisSet:
     needed = {symbol(z) for z in elements}
     contents = _parse(text, basis, {name.upper() for name in needed})
-    missing = sorted(name for name in needed if name.upper() not in contents.elements)
+    missing = sorted(name for name in needed if name.upper() not in contents.functions)
     if missing:
         raise InputError(
             f"basis {basis!r} ({source}) has no functions for {', '.join(missing)}: "
@@ -150,7 +164,10 @@ def _from_exchange(basis: str, psi4_library: Path) -> tuple[str, str]:
     import basis_set_exchange  # its index takes a quarter of a second: only when needed
 
     metadata = basis_set_exchange.get_metadata()
-    entry = metadata.get(basis_set_exchange.misc.transform_basis_name(basis.strip()))
+    # The exchange knows Pople's polarized sets by their stars.
+    names = (basis, basis.replace("(d,p)", "**").replace("(d)", "*"))
+    keys = [basis_set_exchange.misc.transform_basis_name(name.strip()) for name in names]
+    entry = next((metadata[key] for key in keys if key in metadata), None)
     if entry is None:
         orbital = {m["display_name"] for m in metadata.values() if m["role"] == "orbital"}
         raise SettingsError(_unknown(basis, orbital, psi4_library))
@@ -179,16 +196,23 @@ def _unknown(basis: str, exchange: set[str], psi4_library: Path) -> str:
 
 _BLOCK = re.compile(r"((?:-?[A-Za-z]{1,3}\s+)+)0\s*$")
 _ECP = re.compile(r"([A-Za-z]{1,3})-ECP\s+\d+\s+\d+\s*$", re.IGNORECASE)
-_SHELL = re.compile(r"([SPDFGHIKLM]{1,2})\s+(\d+)\s+(\S+)", re.IGNORECASE)
+_MOMENTA = "SPDFGHIKLM"  # l = 0, 1, ...; SP is both
+_SHELL = re.compile(rf"([{_MOMENTA}]{{1,2}})\s+(\d+)\s+(\S+)", re.IGNORECASE)
+_PLAIN_SHELL = re.compile(r"\w+\s+\d+\s+\d+\.\d+$")
 
 
 @dataclass(frozen=True)
 class _Contents:
-    """A gbs text without comments, and the elements (upper case) for which it has what."""
+    """A gbs text without comments, and what it has for which elements (upper case).
+
+    spherical   None where the text does not say
+    functions   of an atom of each element
+    ecp         elements with an effective core potential
+    """
 
     text: str
     spherical: bool | None
-    elements: frozenset[str]
+    functions: dict[str, int]
     ecp: frozenset[str]
 
 
@@ -204,7 +228,7 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
     lines = [(number, line) for number, line in lines if line]
     kept: list[str] = []
     spherical: bool | None = None
-    elements: set[str] = set()
+    shells: dict[str, list[str]] = {}
     ecp: set[str] = set()
     position = 0
     while position < len(lines):
@@ -219,26 +243,44 @@ def _parse(text: str, basis: str, needed: set[str]) -> _Contents:
                 ecp |= symbols
                 position = _end_of_ecp(lines, position)
             else:
-                elements |= symbols
-                position = _end_of_shells(lines, position, basis, check=bool(symbols & needed))
+                position, found = _shells(lines, position, basis, check=bool(symbols & needed))
+                shells |= dict.fromkeys(symbols, found)
         elif not line.startswith("****"):
             continue
         kept += [_for_psi4(line) for _, line in lines[start:position]]
-    if not elements:
+    if not shells:
         raise SettingsError(f"basis {basis!r} holds no functions at all: it must be in gbs format")
-    return _Contents("\n".join(kept) + "\n", spherical, frozenset(elements), frozenset(ecp))
+    functions = {
+        element: sum(_functions_in_shell(shell, spherical is not False) for shell in found)
+        for element, found in shells.items()
+    }
+    return _Contents("\n".join(kept) + "\n", spherical, functions, frozenset(ecp))
 
 
-def _end_of_shells(lines: list[tuple[int, str]], position: int, basis: str, *, check: bool) -> int:
-    """Index after the **** that closes this element's shells; SettingsError for a bad line."""
+def _functions_in_shell(momenta: str, spherical: bool) -> int:
+    """2 l + 1 pure or (l + 1) (l + 2) / 2 Cartesian functions for each letter of a shell."""
+    return sum(
+        2 * m + 1 if spherical else (m + 1) * (m + 2) // 2
+        for m in (_MOMENTA.index(letter) for letter in momenta.upper())
+    )
+
+
+def _shells(
+    lines: list[tuple[int, str]], position: int, basis: str, *, check: bool
+) -> tuple[int, list[str]]:
+    """Index after the **** that closes an element, and its shells' letters; SettingsError for a
+    bad line if it shall be checked."""
+    shells: list[str] = []
     while position < len(lines):
         number, line = lines[position]
         position += 1
         if line.startswith("****"):
-            return position
+            return position, shells
+        shell = _SHELL.match(line)
+        if shell is not None:
+            shells.append(shell.group(1))
         if not check:
             continue
-        shell = _SHELL.match(line)
         if shell is None:
             raise _damaged(basis, number, line, "a shell such as 'S 3 1.00'")
         # Gaussian scales exponents by this factor squared, Psi4 the coefficients: only 1 is safe.
@@ -265,7 +307,13 @@ def _end_of_ecp(lines: list[tuple[int, str]], position: int) -> int:
 
 
 def _for_psi4(line: str) -> str:
-    """The line as Psi4's parser wants it: no minus before an element, no third D exponent."""
+    """The line as every version of Psi4 reads it.
+
+    No minus before an element, no D exponent (Psi4 knows two of them in a line), and nothing
+    behind a shell's scale factor, where 1.9 and later expect the end of the line.
+    """
+    if (shell := _SHELL.match(line)) and not _PLAIN_SHELL.match(line):
+        return f"{shell.group(1)} {shell.group(2)} 1.00"
     return re.sub(r"(?<=[\d.])[Dd](?=[+-]?\d)", "E", re.sub(r"^-(?=[A-Za-z])", "", line))
 
 

@@ -1,45 +1,109 @@
-"""What cannot be calculated, told in one line with what to do, before Psi4 fails at it or after."""
+"""Errors that Psi4 raises, told in one line with what to do.
+
+An error is Psi4's if Psi4's own code raised it: its driver (by the place in the traceback) or its
+compiled core (by the words that the core puts before every error of its own).  All other errors
+are bugs here and pass as they are.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
+from hpcml.errors import (
+    ConvergenceError,
+    EngineError,
+    HpcmlError,
+    InputError,
+    PlatformError,
+    ResourceError,
+    SettingsError,
+)
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.level import Level
 
-_CLOSEST_NUCLEI = 0.35  # angstrom
+_OURS = Path(__file__).parents[2]
+_OF_THE_CORE = re.compile(r"Fatal Error:|Error occurred in file:|PSIO_?ERROR")
+_MEMORY = re.compile(r"not enough memory|memory requirement|out of memory|bad_alloc", re.IGNORECASE)
+_ROTATED = "does not support rotated V builds"  # second-order SCF of a meta-GGA
+_ACCELERATOR = re.compile(r"[AE]DIIS minimization failed")  # a bare Exception, since 1.6
 
 
-def check_molecule(molecule: Molecule) -> None:
-    """Raises InputError for an impossible multiplicity and for nuclei on top of each other."""
-    label = molecule.name or molecule.formula
-    electrons, unpaired = molecule.electrons, molecule.multiplicity - 1
-    if electrons < 1:
-        raise InputError(f"{label}: charge {molecule.charge} leaves {electrons} electrons")
-    if unpaired < 0 or unpaired > electrons or (electrons - unpaired) % 2:
-        raise InputError(
-            f"{label}: {electrons} electrons cannot have multiplicity {molecule.multiplicity}; "
-            "check charge and multiplicity"
+@contextmanager
+def psi4s_errors_named(psi4: Any, molecule: Molecule, level: Level) -> Iterator[None]:
+    """Turn Psi4's own errors inside the ``with`` into hpcml's; let all others pass."""
+    try:
+        yield
+    except HpcmlError:
+        raise
+    except Exception as error:
+        if not _is_of_psi4(psi4, error):
+            raise
+        raise named(psi4, error, molecule, level) from error
+
+
+def _is_of_psi4(psi4: Any, error: Exception) -> bool:
+    unconverged = psi4.driver.p4util.exceptions.SCFConvergenceError
+    if isinstance(error, MemoryError | unconverged) or _OF_THE_CORE.search(str(error)):
+        return True
+    driver = Path(psi4.__file__).parent
+    for place in reversed(_places(error.__traceback__)):
+        if _OURS in place.parents:
+            return False
+        if driver in place.parents:
+            return True
+    return False
+
+
+def _places(traceback: TracebackType | None) -> list[Path]:
+    """The files of a traceback's frames, the innermost last."""
+    places = []
+    while traceback is not None:
+        places.append(Path(traceback.tb_frame.f_code.co_filename))
+        traceback = traceback.tb_next
+    return places
+
+
+def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> HpcmlError:
+    """The error of ours that says what the user can do about one of Psi4's."""
+    where = f"{molecule.name or molecule.formula} at {level.label}"
+    text = " ".join(str(error).split())
+    if isinstance(error, psi4.driver.p4util.exceptions.SCFConvergenceError):
+        residual = float(getattr(error, "d_conv", float("nan")))
+        return ConvergenceError(
+            f"{where}: the SCF did not converge in {getattr(error, 'iteration', '?')} iterations "
+            f"(orbital gradient {residual:.1e}); another recipe of the SCF or another geometry may",
+            residual,
         )
-    distances = np.linalg.norm(
-        molecule.positions[:, None, :] - molecule.positions[None, :, :], axis=-1
-    )
-    distances[np.diag_indices(len(molecule))] = np.inf
-    first, second = np.unravel_index(np.argmin(distances), distances.shape)
-    if distances[first, second] < _CLOSEST_NUCLEI:
-        raise InputError(
-            f"{label}: atoms {first + 1} ({molecule.symbols[first]}) and {second + 1} "
-            f"({molecule.symbols[second]}) are {distances[first, second]:.3f} angstrom apart; "
-            "are the positions in angstrom?"
+    if _ACCELERATOR.search(text) or _ROTATED in text:
+        return ConvergenceError(f"{where}: this recipe of the SCF fails: {text[:200]}")
+    if isinstance(error, MemoryError) or _MEMORY.search(text):
+        return ResourceError(f"{where}: not enough memory; raise memory_mb ({text[:200]})")
+    if type(error).__name__ == "BasisSetNotFound":
+        return InputError(
+            f"{where}: Psi4 has no fitting set for some element of it; compute with exact "
+            f"integrals (exact = true, --exact) ({text[:160]})"
         )
+    if "dftd3" in text:
+        return PlatformError(
+            f"{where}: the program dftd3 is not installed; leave the dispersion correction out of "
+            "the method's name, it changes neither dipole, alpha nor beta"
+        )
+    return EngineError(f"{where}: Psi4 fails: {type(error).__name__}: {text[:300]}")
 
 
 def check_method(psi4: Any, level: Level) -> None:
-    """Raises SettingsError for what is no functional and for functionals without a response."""
+    """Refuse what is no functional, and functionals without a response.
+
+    Raises
+    ------
+    SettingsError
+    """
     if level.is_hartree_fock:
         return
     known = psi4.driver.dft.functionals
@@ -61,24 +125,3 @@ def check_method(psi4: Any, level: Level) -> None:
             "neither the response nor gradients; choose a functional without it (wB97X for "
             "wB97X-V)"
         )
-
-
-def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Exception:
-    """The error of ours that says what the user can do about one of Psi4's."""
-    where = f"{molecule.name or molecule.formula} at {level.label}"
-    text = " ".join(str(error).split())
-    if isinstance(error, psi4.driver.p4util.exceptions.SCFConvergenceError):
-        residual = float(getattr(error, "d_conv", float("nan")))
-        return ConvergenceError(
-            f"{where}: the SCF did not converge in {getattr(error, 'iteration', '?')} iterations "
-            f"(orbital gradient {residual:.1e}); try the next attempt, or another geometry",
-            residual,
-        )
-    if isinstance(error, MemoryError) or "memory" in text.lower() or "bad_alloc" in text:
-        return ResourceError(f"{where}: not enough memory; raise memory_mb ({text[:200]})")
-    if "dftd3" in text:
-        return PlatformError(
-            f"{where}: the program dftd3 is not installed; leave the dispersion correction out of "
-            "the method's name, it changes neither dipole, alpha nor beta"
-        )
-    return InputError(f"{where}: Psi4 refuses: {text[:300]}")

@@ -1,14 +1,16 @@
-"""The self-consistent field: Psi4's, and for functionals one that hardly needs the fine grid.
+"""The self-consistent field by Psi4: a Kohn-Sham SCF on a coarse grid, corrected by the fine one.
 
 Most of a Kohn-Sham SCF is quadrature.  Here its iterations run on a coarse grid, whose potential
-is corrected by what it misses at the last density D_k,
+is corrected by what it misses at the last density D_k (a defect correction: Stetter, Numer. Math.
+29, 425 (1978)),
 
     F(D) = F_coarse(D) + V_fine(D_k) - V_coarse(D_k)
 
-(a defect correction: Stetter, Numer. Math. 29, 425 (1978)).  At the fixed point F is the Fock
-matrix of the fine grid; each round brings its orbital gradient down by the relative error of the
-coarse grid, some 2e-3, so that one round and a check do.  Energy and gradient are the fine
-grid's: both are evaluated on it at the end.
+At the fixed point F is the Fock matrix of the fine grid; each round brings its orbital gradient
+down by the relative error of the coarse grid, some 2e-3, so that one round and a check do.  Energy
+and gradient are the fine grid's: both are evaluated on it at the end.
+
+Hartree-Fock, meta-GGAs and small grids take Psi4's SCF as it is.
 """
 
 from __future__ import annotations
@@ -19,22 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.response.level import Grid, Level
-from hpcml.response.psi4 import quadrature
+from hpcml.response.psi4 import quadrature, versions
 
 Array = NDArray[np.float64]
 
-# What the fallbacks of a failed SCF change, one after the other (``attempt``).
 RECIPES: tuple[dict[str, Any], ...] = (
     {},
     {"soscf": True, "soscf_max_iter": 8, "maxiter": 200},
     {"damping_percentage": 40.0, "damping_convergence": 1e-4, "maxiter": 300},
     {"soscf": True, "basis_guess": "3-21G", "damping_percentage": 20.0, "maxiter": 400},
 )
+"""What the fallbacks of a failed SCF change in Psi4's options, one after the other."""
+
+attempts = len(RECIPES)
+"""Number of recipes: ``attempt`` runs from 0 to one less; beyond, the last one serves."""
+
+FROM_ORBITALS: dict[str, Any] = {"guess": "read", "basis_guess": "FALSE"}
+"""Options to begin at the orbitals of the SCF before (Psi4 refuses a smaller basis beside it)."""
 
 _COARSE_GRID: Grid = (35, 110)
-_WORTH = 3  # times as many points: below, the rounds cost more than they save
-_START = 1e-4  # orbital gradient at which the first fine potential is made
-_ROUNDS = 6
+_FINE_OVER_COARSE = 3  # times as many points: below, the rounds cost more than they save
+_FIRST_CORRECTION = 1e-4  # orbital gradient on the coarse grid at which the first one is made
+_MOST_CORRECTIONS = 6
 
 
 def method_name(level: Level) -> str:
@@ -50,6 +58,16 @@ def thresholds(level: Level) -> dict[str, float]:
     }
 
 
+def recipe(psi4: Any, level: Level, attempt: int) -> dict[str, Any]:
+    """Psi4's options of an attempt; second-order SCF is left out where Psi4 has none."""
+    options = dict(RECIPES[min(attempt, attempts - 1)])
+    if "soscf" in options and not level.is_hartree_fock:
+        functional = psi4.driver.dft.build_superfunctional(method_name(level), True)[0]
+        if functional.is_meta():  # tried, it leaves Psi4's timers in disorder, and the next hangs
+            options = {name: value for name, value in options.items() if "soscf" not in name}
+    return options
+
+
 def converge(psi4: Any, molecule: Any, level: Level, attempt: int) -> tuple[float, Any]:
     """Energy in hartree and Psi4's wave function, with the options that a session has set.
 
@@ -57,14 +75,18 @@ def converge(psi4: Any, molecule: Any, level: Level, attempt: int) -> tuple[floa
     """
     if attempt == 0 and _corrects(psi4, level):
         return _corrected(psi4, molecule, level)
-    energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
+    try:
+        energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
+    except psi4.driver.p4util.exceptions.SCFConvergenceError as error:
+        error.wfn.finalize()  # Psi4 aborts at its exit where an SCF has not been closed
+        raise
     return float(energy), wavefunction
 
 
 def _corrects(psi4: Any, level: Level) -> bool:
     """Whether a coarse grid with corrections is sound and worth it."""
     fine, coarse = (radial * spherical for radial, spherical in (level.grid, _COARSE_GRID))
-    if level.is_hartree_fock or fine <= _WORTH * coarse:
+    if level.is_hartree_fock or fine <= _FINE_OVER_COARSE * coarse:
         return False
     if psi4.core.get_global_option("SCF_TYPE") == "DIRECT":  # Psi4 starts these by fitting
         return False
@@ -91,9 +113,10 @@ def _corrected(psi4: Any, molecule: Any, level: Level) -> tuple[float, Any]:
 
 def _rounds(psi4: Any, wavefunction: Any, level: Level) -> float:
     core = psi4.core
+    versions.forget_iterations(wavefunction)
     wavefunction.initialize()
     # the energy is that of the coarse grid until the end: only the gradient decides
-    wavefunction.iterations(e_conv=1.0, d_conv=_START)
+    wavefunction.iterations(e_conv=1.0, d_conv=_FIRST_CORRECTION)
     closed_shell = wavefunction.same_a_b_dens()
     with quadrature.grid(core, level.grid):
         functions, functional = wavefunction.basisset(), wavefunction.functional()
@@ -101,7 +124,7 @@ def _rounds(psi4: Any, wavefunction: Any, level: Level) -> float:
         fine.initialize()
     fock_of_coarse_grid = wavefunction.form_F
     residual = np.inf
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_CORRECTIONS):
         wavefunction.form_G()
         potentials, energy_on_fine_grid = _potentials(core, fine, wavefunction)
         corrections = [
@@ -124,7 +147,7 @@ def _rounds(psi4: Any, wavefunction: Any, level: Level) -> float:
         if residual < level.scf_convergence:
             coarse_energy = wavefunction.V_potential().quadrature_values()["FUNCTIONAL"]
             return float(wavefunction.compute_E() - coarse_energy + energy_on_fine_grid)
-        wavefunction.diis_manager().reset_subspace()
+        versions.reset_diis(wavefunction)
         wavefunction.iterations(e_conv=1.0, d_conv=level.scf_convergence)
     raise psi4.driver.p4util.exceptions.SCFConvergenceError(
         "SCF rounds of grids", wavefunction.iteration_, wavefunction, np.nan, residual

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4.reference import Resources, session
+from hpcml.response.psi4 import self_consistent
+from hpcml.response.psi4.session import session
 from hpcml.response.vibrations import Point
 
 Array = NDArray[np.float64]
@@ -29,7 +31,7 @@ class Psi4Surface:
     def __init__(self, psi4: Any, psi4_molecule: Any, level: Level) -> None:
         self._psi4 = psi4
         self._molecule = psi4_molecule
-        self._name = "hf" if level.is_hartree_fock else level.method.lower()
+        self._name = self_consistent.method_name(level)
         self._exact = level.exact
 
     def point(self, positions: Array) -> Point:
@@ -83,7 +85,7 @@ class Psi4Surface:
             self._name, molecule=self._molecule, return_wfn=True
         )
         # The next geometry is near this one, and so are its orbitals.
-        self._psi4.set_options({"guess": "read"})
+        self._psi4.set_options(self_consistent.FROM_ORBITALS)
         return np.array(gradient), wavefunction
 
     def _move(self, positions: Array) -> None:
@@ -93,14 +95,9 @@ class Psi4Surface:
 
 
 @contextmanager
-def open_surface(
-    molecule: Molecule, level: Level, resources: Resources, *, attempt: int = 0
-) -> Iterator[Psi4Surface]:
-    """The surface of a molecule at a level, as long as the ``with`` lasts.
-
-    Raises what ``reference.session`` raises, and ConvergenceError from any of its points.
-    """
+def open_surface(molecule: Molecule, level: Level, resources: Resources) -> Iterator[Psi4Surface]:
+    """See ``engine.Engine``; any of its points may raise ConvergenceError."""
     enough = _TIGHT_HARTREE_FOCK if level.is_hartree_fock else _TIGHT_FUNCTIONAL
     tight = msgspec.structs.replace(level, scf_convergence=min(level.scf_convergence, enough))
-    with session(molecule, tight, resources, attempt=attempt) as (psi4, psi4_molecule, _):
-        yield Psi4Surface(psi4, psi4_molecule, tight)
+    with session(molecule, tight, resources) as opened:
+        yield Psi4Surface(opened.psi4, opened.molecule, tight)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 from hpcml import config
 from hpcml.cluster.batch_script import script
+from hpcml.stages import STAGES
 
 HERE = Path(__file__).parent
 
 for path in sorted((HERE.parents[2] / "slurm").glob("*.toml")):
-    for stage in ("generate", "train"):
+    for stage in (stage for stage in STAGES if stage.name in ("generate", "train")):
         text = script(
-            (stage,),
+            (stage.job(ranks=8),),
             config.load_site(path),
             campaign="/data/c.toml",
             run="/data/run",
             output="%j.out",
-            ranks=8,
         )
-        (HERE / f"{path.stem}-{stage}.sbatch").write_text(text)
+        (HERE / f"{path.stem}-{stage.name}.sbatch").write_text(text)

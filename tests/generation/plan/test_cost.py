@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hpcml.generation.plan import cost
 from hpcml.response import Level, Request
+from hpcml.response.psi4.basis import resolve
 
 HF, DFT = Level(method="HF", basis="STO-3G"), Level(method="B3LYP", basis="STO-3G")
 
@@ -18,7 +19,7 @@ HF, DFT = Level(method="HF", basis="STO-3G"), Level(method="B3LYP", basis="STO-3
     [  # counted from the shells: Szabo and Ostlund, table 3.8, and the sets' papers
         ("STO-3G", 1, 5),
         ("6-31G", 2, 9),
-        ("6-31+G(d)", 2, 18),  # 5 d functions
+        ("6-31+G(d)", 2, 19),  # 6 d functions: the set is Cartesian
         ("cc-pVDZ", 5, 14),
         ("aug-cc-pVDZ", 9, 23),
         ("cc-pVTZ", 14, 30),
@@ -40,6 +41,19 @@ def test_a_set_is_counted_from_its_file():
     # 3s 2p 2d 1f, spherical, and 2s 1p
     assert cost.functions_of(str(path), 6) == 3 + 6 + 10 + 7
     assert cost.functions_of(str(path), 1) == 2 + 3
+
+
+HEADS = ("C 0", "-C 0", "C N 0", "c    0")
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("kind", "d"), [("spherical", 5), ("cartesian", 6)])
+def test_every_head_of_an_element_is_known_to_the_one_reader(head, kind, d, tmp_path):
+    path = tmp_path / "own.gbs"
+    shells = "SP 1 1.00\n 0.8 1.0 1.0\nD 1 1.0 0.0\n 0.8D+00 1.0\n****\n"
+    path.write_text(f"{kind}\n****\n{head}\n{shells}")
+    assert cost.functions_of(str(path), 6) == 4 + d
+    assert ("D 1 1.00" in (resolve(str(path), [6], tmp_path).text or "")) is True
 
 
 @given(st.floats(0.1, 1e3), st.floats(1.0, 3.0))

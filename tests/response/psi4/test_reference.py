@@ -12,8 +12,9 @@ from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceEr
 from hpcml.molecules import Defect, read
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute
-from hpcml.response.psi4 import reference, self_consistent
-from hpcml.response.psi4.reference import ATTEMPTS, Resources, ground_state
+from hpcml.response.engine import Resources
+from hpcml.response.psi4 import attempts, self_consistent, session
+from hpcml.response.psi4.reference import ground_state
 
 WATER = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
 HF = Level(method="HF", basis="STO-3G")
@@ -109,12 +110,12 @@ def test_scf_without_convergence_carries_its_residual(monkeypatch) -> None:
     assert 1e-6 < caught.value.residual < 1.0
 
 
-@pytest.mark.parametrize("attempt", range(ATTEMPTS + 1))
+@pytest.mark.parametrize("attempt", range(attempts + 1))
 @pytest.mark.parametrize("multiplicity", [1, 2])
 def test_every_rung_of_the_ladder_reaches_the_same_minimum(attempt, multiplicity) -> None:
     molecule = Molecule(WATER.numbers, WATER.positions, multiplicity - 1, multiplicity)
     level = Level(method="HF", basis="6-31G")
-    with ground_state(molecule, level, Resources(), attempt) as found:
+    with ground_state(molecule, level, Resources(attempt=attempt)) as found:
         energy = found.energy
     with ground_state(molecule, level, Resources()) as plain:
         assert energy == pytest.approx(plain.energy, abs=1e-8)
@@ -151,7 +152,7 @@ def test_dipole_of_an_ion_is_about_the_centre_of_nuclear_charge() -> None:
 def test_exact_integrals_that_do_not_fit_into_memory_are_made_when_needed(monkeypatch) -> None:
     level = Level(method="HF", basis="6-31G", exact=True)
     stored = compute(WATER, level, Request())
-    monkeypatch.setattr(reference, "_count_functions", lambda *_: 1000)
+    monkeypatch.setattr(session, "_count_functions", lambda *_: 1000)
     direct = compute(WATER, level, Request())
     assert (stored.provenance["integrals"], direct.provenance["integrals"]) == (
         "PKJK",

@@ -7,9 +7,11 @@ import pytest
 
 from hpcml.errors import ConvergenceError
 from hpcml.molecules.molecule import Molecule
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.psi4 import self_consistent
-from hpcml.response.psi4.reference import Resources, ground_state, session
+from hpcml.response.psi4.reference import ground_state
+from hpcml.response.psi4.session import session
 
 POSITIONS = np.array([[0.05, 0.02, -0.06], [0.1, 0.76, 0.55], [-0.07, -0.72, 0.6]])
 WATER = Molecule([8, 1, 1], POSITIONS)
@@ -60,7 +62,7 @@ def test_where_the_coarse_grid_serves(level, corrects, monkeypatch) -> None:
 
 
 def test_rounds_that_do_not_suffice_are_an_error_with_the_fine_grids_gradient(monkeypatch) -> None:
-    monkeypatch.setattr(self_consistent, "_ROUNDS", 1)
+    monkeypatch.setattr(self_consistent, "_MOST_CORRECTIONS", 1)
     with (
         pytest.raises(ConvergenceError, match="SCF did not converge") as caught,
         ground_state(WATER, Level(method="B3LYP", basis="STO-3G"), Resources()),

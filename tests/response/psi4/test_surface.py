@@ -9,8 +9,8 @@ import pytest
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import units
+from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4.reference import Resources
 from hpcml.response.psi4.surface import open_surface
 
 FLUORIDE = Molecule([9, 1], [[0.0, 0.1, 0.0], [0.2, 0.0, 0.93]])

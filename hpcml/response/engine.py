@@ -1,0 +1,207 @@
+"""What a response calculation needs of a program that converges an SCF: the engine.
+
+The room computes with these interfaces alone, and obtains the program behind them from
+``engine``.  A second program is a class with the three methods of ``Engine``; its ground state
+and its surface have the members below, in the conventions told with each.
+
+Everywhere: atomic units; n basis functions in the engine's own order, the same in every array of
+one ground state; ``Level`` is binding, and what an engine cannot do at a level is a
+SettingsError; an SCF that does not converge is a ConvergenceError, and what the engine itself
+complains of otherwise an EngineError.  Any other exception is a bug and passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.molecules.molecule import Molecule
+from hpcml.response.density_variables import Block, Functional
+from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.level import Grid, Level
+from hpcml.response.shares import AtomicMoments
+from hpcml.response.team import Communicator
+from hpcml.response.vibrations import PotentialSurface
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one calculation of a molecule may use, and which try it is.
+
+    threads, memory_mb   of this process
+    scratch         a folder for scratch files; None: the system's own
+    attempt         which recipe of the SCF's fallbacks, from 0 (see ``Engine.attempts``)
+    communicator    of the processes that compute the molecule together; None: one alone
+    """
+
+    threads: int = 1
+    memory_mb: int = 2000
+    scratch: Path | None = None
+    attempt: int = 0
+    communicator: Communicator | None = None
+
+
+class GroundState(Protocol):
+    """A converged SCF and the integrals that its response needs, alive as long as its ``with``.
+
+    energy              hartree, with the repulsion of the nuclei
+    dipole              (3,) e bohr, physical sign, about ``origin``
+    origin              (3,) bohr: the centre of the nuclear charges that the engine sees (an
+                        effective core potential leaves the valence charge)
+    channels            one for a closed shell (doubly filled orbitals), two (alpha, beta) else;
+                        a channel may have no occupied or no virtual orbitals
+    dipole_integrals    (3, n, n): the electronic dipole operator, -r, e bohr
+    provenance          JSON-able: ``program``, ``program_version``, ``reference``, ``warnings``
+                        (a list of lines) and whatever else tells how it was obtained
+    """
+
+    @property
+    def energy(self) -> float: ...
+
+    @property
+    def dipole(self) -> Array: ...
+
+    @property
+    def origin(self) -> Array: ...
+
+    @property
+    def channels(self) -> tuple[Orbitals, ...]: ...
+
+    @property
+    def dipole_integrals(self) -> Array: ...
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+
+    @property
+    def why_not_analytic(self) -> str:
+        """Why the response of this functional needs finite fields; empty where it does not."""
+
+    def density_in_field(self, field: Array) -> Array:
+        """Density of all electrons in a static electric field.
+
+        Parameters
+        ----------
+        field : (3,) array
+            In hartree / (e bohr); the energy changes by -mu . field.
+
+        Returns
+        -------
+        (n, n) array
+
+        Raises
+        ------
+        ConvergenceError
+            If the SCF in the field does not converge.
+        """
+
+    def two_electron(self, right_sides: int) -> TwoElectron:
+        """Coulomb and exchange of first-order densities, by the fastest way that memory allows.
+
+        ``two_electron.MatrixBuilder(channels, matrices)`` is one; ``FittedIntegrals`` is faster
+        where fitted integrals over molecular orbitals can be had and held.
+
+        Parameters
+        ----------
+        right_sides : int
+            Number of response equations that will be solved with it.
+        """
+
+    def matrices(
+        self, left: Array, rights: Sequence[Array]
+    ) -> tuple[list[Array], list[Array] | None]:
+        """Coulomb and exchange matrices of the densities left right^T.
+
+        Parameters
+        ----------
+        left : (n, o) array
+        rights : sequence of (n, o) arrays
+
+        Returns
+        -------
+        coulomb : list of (n, n) arrays
+            J_mn = sum over ls of (mn|ls) D_ls, one for each of ``rights``.
+        exchange : list of (n, n) arrays, or None
+            K_mn = sum over ls of (ml|ns) D_ls times the functional's share of exact exchange, the
+            long-range part with its own share; K[D^T] = K[D]^T.  None without exact exchange.
+        """
+
+    def blocks(self, grid: Grid) -> Iterable[Block] | None:
+        """The quadrature with the basis functions on it; None for Hartree-Fock.
+
+        Parameters
+        ----------
+        grid : (radial, spherical)
+            Points of an atom.
+        """
+
+    def functional(self, closed_shell: bool) -> Functional:
+        """First and second derivatives of the functional's semilocal part at points of density.
+
+        Parameters
+        ----------
+        closed_shell : bool
+            One channel (the total density; sigma of the total gradient), or two.
+        """
+
+    def atomic_moments(self, densities: Array) -> AtomicMoments:
+        """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``).
+
+        Parameters
+        ----------
+        densities : (D, n, n) array
+        """
+
+
+class Engine(Protocol):
+    """An electronic-structure program."""
+
+    @property
+    def attempts(self) -> int:
+        """Number of SCF recipes: ``attempt`` runs from 0 to one less; beyond, the last serves."""
+
+    def prepare(self) -> None:
+        """Load what a first calculation would load; PlatformError where it is not installed."""
+
+    def ground_state(
+        self, molecule: Molecule, level: Level, resources: Resources
+    ) -> AbstractContextManager[GroundState]:
+        """Converge the SCF of a molecule at a level.
+
+        With a communicator every rank makes this call and all have the orbitals of rank 0.
+
+        Raises
+        ------
+        SettingsError
+            For an unknown method or basis.
+        InputError
+            For an element without basis functions.
+        ConvergenceError
+            If the SCF does not converge with this attempt's recipe.
+        ResourceError
+            Where memory does not suffice.
+        PlatformError
+            If the program is not installed.
+        EngineError
+            Where the program fails for a reason unknown here.
+        """
+
+    def open_surface(
+        self, molecule: Molecule, level: Level, resources: Resources
+    ) -> AbstractContextManager[PotentialSurface]:
+        """The potential-energy surface of a molecule; raises what ``ground_state`` raises."""
+
+
+def engine() -> Engine:
+    """The engine of this installation."""
+    from hpcml.response import psi4  # which imports this file's interfaces
+
+    return psi4

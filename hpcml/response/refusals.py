@@ -1,0 +1,59 @@
+"""Molecules and methods that no engine can calculate, told in one line with what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpcml.errors import InputError
+from hpcml.molecules.molecule import Molecule
+from hpcml.response.level import Level
+
+_CLOSEST_NUCLEI = 0.35  # angstrom
+
+
+def check(molecule: Molecule, level: Level) -> None:
+    """Refuse what cannot be calculated, before anything is.
+
+    Raises
+    ------
+    InputError
+        For an impossible multiplicity, for nuclei on top of each other, and where the method's
+        name asks for another kind of reference than the molecule's multiplicity allows.
+    """
+    label = molecule.name or molecule.formula
+    electrons, unpaired = molecule.electrons, molecule.multiplicity - 1
+    if electrons < 1:
+        raise InputError(f"{label}: charge {molecule.charge} leaves {electrons} electrons")
+    if unpaired < 0 or unpaired > electrons or (electrons - unpaired) % 2:
+        raise InputError(
+            f"{label}: {electrons} electrons cannot have multiplicity {molecule.multiplicity}; "
+            "check charge and multiplicity"
+        )
+    _check_distances(molecule, label)
+    _check_reference(molecule, level, label)
+
+
+def _check_distances(molecule: Molecule, label: str) -> None:
+    distances = np.linalg.norm(
+        molecule.positions[:, None, :] - molecule.positions[None, :, :], axis=-1
+    )
+    distances[np.diag_indices(len(molecule))] = np.inf
+    first, second = np.unravel_index(np.argmin(distances), distances.shape)
+    if distances[first, second] < _CLOSEST_NUCLEI:
+        raise InputError(
+            f"{label}: atoms {first + 1} ({molecule.symbols[first]}) and {second + 1} "
+            f"({molecule.symbols[second]}) are {distances[first, second]:.3f} angstrom apart; "
+            "are the positions in angstrom?"
+        )
+
+
+def _check_reference(molecule: Molecule, level: Level, label: str) -> None:
+    """A singlet is restricted here and everything else unrestricted, whatever the name says."""
+    restricted = {"RHF": True, "UHF": False}.get(level.method.strip().upper())
+    closed_shell = molecule.multiplicity == 1
+    if restricted is not None and restricted != closed_shell:
+        raise InputError(
+            f"{label}: {level.method.strip().upper()} of multiplicity {molecule.multiplicity} is "
+            "not done here: singlets are restricted, all others unrestricted; say HF, or give "
+            "another multiplicity"
+        )

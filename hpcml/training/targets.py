@@ -1,0 +1,96 @@
+"""What a network learns: a property at one point of its axes, its name, values and unit."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcml.store import Dataset
+
+EXTENSIVE = frozenset(
+    {
+        "alpha_iso",
+        "electronic_spatial_extent",
+        "energy",
+        "enthalpy_298k",
+        "free_energy_298k",
+        "heat_capacity",
+        "internal_energy_0k",
+        "internal_energy_298k",
+        "zpve",
+    }
+)
+"""Targets that are sums over atoms unless the settings say otherwise.
+
+beta_parallel is a projection on the molecule's own dipole and does not add up; nor does the
+length of the dipole.
+"""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One property that a network learns; settings, model file and tables all hold it whole.
+
+    name         a scalar column of the data set ("alpha_iso"), or "dipole" for its length
+    process      of a hyperpolarizability: "static", "shg", "eope", "or"
+    frequency    hartree, where the column has a frequency axis
+    extensive    sum over atoms (true) or mean (false); None: by EXTENSIVE
+    """
+
+    name: str
+    process: str = "static"
+    frequency: float = 0.0
+    extensive: bool | None = None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a property in a field that does not change."""
+        return self.process == "static" and self.frequency == 0.0
+
+    @property
+    def label(self) -> str:
+        """Its name in tables, "beta_parallel[shg,0.0656]" and plain where static: one to one with
+        name, process and frequency, and for eyes alone: nothing reads it back."""
+        return self.name if self.is_static else f"{self.name}[{self.process},{self.frequency!r}]"
+
+    @property
+    def is_extensive(self) -> bool:
+        """Whether the property grows with the molecule: what was said, or the habit of its name."""
+        return self.name in EXTENSIVE if self.extensive is None else self.extensive
+
+    def values(self, dataset: Dataset) -> NDArray[np.float64]:
+        """The target of every row.
+
+        Returns
+        -------
+        (N,) float64 array
+            In the unit of the column; NaN where a row has no value.
+
+        Raises
+        ------
+        InputError
+            Where the data set has no such column, frequency or process.
+        """
+        if self.name == "dipole":
+            return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
+        return dataset.scalar(self.name, process=self.process, frequency=self.frequency)
+
+    def unit(self, dataset: Dataset) -> str:
+        """Its unit as people write it: "a0^3"."""
+        return short_unit(dataset.unit(self.name))
+
+
+def symbols_of(unit: str) -> str:
+    """The symbols of a unit without the words around them.
+
+    Of "atomic units (e^2 a0^2 Eh^-1 = a0^3)" what stands last in the brackets is taken.
+    """
+    if not unit.startswith("atomic units (") or not unit.endswith(")"):
+        return unit
+    return unit.removeprefix("atomic units (")[:-1].rsplit("=", 1)[-1].strip()
+
+
+def short_unit(unit: str) -> str:
+    """The unit as people write it: "a0^3", and "a.u." for what has no symbol of its own."""
+    symbols = symbols_of(unit)
+    return "a.u." if unit.startswith("atomic units") and "=" not in unit else symbols

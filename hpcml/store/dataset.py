@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.store.distinct import distinct_rows, known_distinct
-from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.lines import Entry
+from hpcml.store.manifest import Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
+from hpcml.store.unlisted import lost_rows, read_manifest
 
 
 class ShardInfo(NamedTuple):
@@ -72,10 +74,9 @@ class Dataset:
         Raises InputError that names what is missing, truncated or of a newer schema.
         """
         folder = Path(path)
-        manifest = Manifest(folder)
-        if not manifest.listed:
-            raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+        manifest, unlisted = read_manifest(folder)
         problems = [problem for problem in manifest.problems if problem.loses_rows]
+        problems += [lost_rows(found, folder) for found in unlisted if found.lost]
         entries: list[Entry] = []
         schemas: dict[str, Schema] = {}
         for entry in manifest:

@@ -354,8 +354,8 @@ class Subspace:
         w = omega[:, None]
         plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
         images: Array = p @ plus.images
-        plus_residual = equations.plus - images[:, :size] + w * minus_solution
-        minus_residual = equations.minus - m @ minus.images + w * plus_solution
+        plus_residual: Array = np.asarray(equations.plus - images[:, :size] + w * minus_solution)
+        minus_residual: Array = np.asarray(equations.minus - m @ minus.images + w * plus_solution)
         squares = np.sum(plus_residual**2 + minus_residual**2, axis=1)
         return Found(
             plus=plus_solution,

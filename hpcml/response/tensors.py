@@ -320,7 +320,9 @@ def _warnings(
 
 
 def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> Tensors:
-    if any(wanted.frequencies):
+    static = [(process, triple) for process, triple in wanted.processes if not any(triple)]
+    dynamic = any(wanted.frequencies)
+    if dynamic and not static and 0.0 not in wanted.alphas:
         raise SettingsError(
             f"{level.label}: only static properties are possible here, because "
             f"{reference.why_not_analytic}; leave the frequencies out or choose another functional"
@@ -334,14 +336,19 @@ def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> T
     alpha = np.einsum("imn,mnj->ij", reference.dipole_integrals, first)
     beta = np.einsum("imn,mnjk->ijk", reference.dipole_integrals, second)
     return Tensors(
-        polarizability=[Polarizability(0.0, _symmetric(alpha)) for _ in wanted.alphas],
+        polarizability=[Polarizability(w, _symmetric(alpha)) for w in wanted.alphas if w == 0.0],
         hyperpolarizability=[
-            Hyperpolarizability(process, triple, beta) for process, triple in wanted.processes
+            Hyperpolarizability(process, triple, beta) for process, triple in static
         ],
         densities=(np.moveaxis(first, -1, 0), np.moveaxis(second, (-2, -1), (0, 1))),
         provenance={
             "response": f"finite field, because {reference.why_not_analytic}",
             "finite_field_step": finite_field.STEP,
+            "warnings": [
+                f"static properties alone, because {reference.why_not_analytic}: what was asked "
+                "for at frequencies is not given"
+            ]
+            * dynamic,
         },
     )
 

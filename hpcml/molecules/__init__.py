@@ -3,7 +3,13 @@
 from hpcml.molecules.bonds import perceive
 from hpcml.molecules.conformers import molecule_from_smiles
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES, Graph, graph
-from hpcml.molecules.molecule import Molecule, atomic_number, symbol
+from hpcml.molecules.molecule import (
+    Molecule,
+    atomic_number,
+    isotope_mass,
+    molecule_keys,
+    symbol,
+)
 from hpcml.molecules.readers import read
 from hpcml.molecules.records import Defect
 from hpcml.molecules.xyz import write_extended_xyz
@@ -16,7 +22,9 @@ __all__ = [
     "Molecule",
     "atomic_number",
     "graph",
+    "isotope_mass",
     "molecule_from_smiles",
+    "molecule_keys",
     "perceive",
     "read",
     "symbol",

@@ -31,7 +31,8 @@ def perceive(molecule: Molecule) -> Chem.Mol:
     """An RDKit molecule with bonds, formal charges, aromaticity and stereochemistry.
 
     Its atoms are those of ``molecule`` in the same order, hydrogens explicit, with the geometry
-    as its conformer; stereochemistry is that of the geometry.  InputError where no bonding
+    as its conformer; stereochemistry is that of the geometry, with isotopes taken as the same
+    element.  InputError where no bonding
     pattern fits the charge.
     """
     ratios = _distance_ratios(molecule)
@@ -43,7 +44,9 @@ def perceive(molecule: Molecule) -> Chem.Mol:
     conformer.SetPositions(np.array(molecule.positions))
     mol.RemoveAllConformers()
     mol.AddConformer(conformer, assignId=True)
-    Chem.AssignStereochemistryFrom3D(mol)
+    Chem.AssignStereochemistryFrom3D(mol)  # without isotopes: the electrons do not see them
+    for atom, isotope in zip(mol.GetAtoms(), molecule.isotopes.tolist(), strict=True):
+        atom.SetIsotope(isotope)
     return mol
 
 
@@ -63,8 +66,11 @@ def _from_smiles(molecule: Molecule, ratios: NDArray[np.float64]) -> Chem.Mol | 
     """The molecule of the SMILES on the atoms of the geometry, or None where they do not fit."""
     with rdBase.BlockLogs():
         parsed = Chem.MolFromSmiles(molecule.smiles)
-    if parsed is None or Chem.GetFormalCharge(parsed) != molecule.charge:
-        return None
+        if parsed is None or Chem.GetFormalCharge(parsed) != molecule.charge:
+            return None
+        for atom in parsed.GetAtoms():
+            atom.SetIsotope(0)  # RDKit keeps deuterium as an atom of the graph
+        parsed = Chem.RemoveHs(parsed)
     numbers = molecule.numbers
     hydrogens = [atom.GetTotalNumHs() for atom in parsed.GetAtoms()]
     elements = [atom.GetAtomicNum() for atom in parsed.GetAtoms()]

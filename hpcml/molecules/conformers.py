@@ -65,6 +65,7 @@ def embed(mol: Chem.Mol, *, name: str, smiles: str) -> Molecule:
         multiplicity=1 + sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()),
         name=name,
         smiles=smiles,
+        isotopes=[atom.GetIsotope() for atom in mol.GetAtoms()],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ def sound_molecule(
     multiplicity: int | None = None,
     name: str = "",
     smiles: str = "",
+    isotopes: Sequence[int] = (),
 ) -> Molecule:
     """A Molecule whose electrons and distances are possible; InputError says what is not.
 
@@ -71,7 +73,15 @@ def sound_molecule(
             f"multiplicity {multiplicity} is not possible with {electrons} electrons "
             f"(charge {charge})"
         )
-    molecule = Molecule(numbers, positions, charge, multiplicity, label(name), printable(smiles))
+    molecule = Molecule(
+        numbers,
+        positions,
+        charge,
+        multiplicity,
+        label(name),
+        printable(smiles),
+        np.array(isotopes, dtype=np.int64),
+    )
     if np.abs(molecule.positions).max() > _FARTHEST:
         raise InputError(f"a coordinate lies beyond {_FARTHEST:g} angstrom")
     _refuse_coinciding_atoms(molecule.positions)

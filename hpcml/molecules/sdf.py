@@ -62,6 +62,7 @@ def _molecule(block: str, name: str) -> Molecule:
         multiplicity=1 + sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()),
         name=name,
         smiles=smiles,
+        isotopes=[atom.GetIsotope() for atom in mol.GetAtoms()],
     )
 
 

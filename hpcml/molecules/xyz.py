@@ -24,6 +24,7 @@ _PAIR = re.compile(
 _ESCAPED = re.compile(r"\\(.)")
 _COUNT = re.compile(r"\s*\+?\d{1,9}\s*$", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,9}$", re.ASCII)
+_HYDROGENS = {"D": 2, "T": 3}  # symbols of isotopes
 _PLAIN_COLUMNS = {"species": 0, "pos": 1}
 _MOST_COLUMNS = 10_000
 
@@ -103,7 +104,7 @@ def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, in
         _refuse_periodic(keys)
     except InputError as error:
         raise _BrokenFrameError(1, str(error)) from None
-    numbers, positions = [], []
+    numbers, positions, isotopes = [], [], []
     for row in range(count):
         line = lines.peek(2 + row)
         if line is None or not line.strip() or _COUNT.match(line):
@@ -111,11 +112,12 @@ def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, in
                 2 + row, f"expected {count} atoms, found {row} before the frame's end"
             )
         try:
-            number, position = _atom(line, columns)
+            number, isotope, position = _atom(line, columns)
         except InputError as error:
             raise _BrokenFrameError(2 + row, str(error)) from None
         numbers.append(number)
         positions.append(position)
+        isotopes.append(isotope)
     try:
         molecule = sound_molecule(
             np.array(numbers, dtype=np.int64),
@@ -124,6 +126,7 @@ def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, in
             multiplicity=multiplicity,
             name=name,
             smiles=keys.get("smiles", ""),
+            isotopes=isotopes,
         )
     except InputError as error:
         raise _BrokenFrameError(0, str(error)) from None
@@ -211,19 +214,33 @@ def _refuse_periodic(keys: dict[str, str]) -> None:
         raise InputError('expected a molecule, found a periodic cell (mark it pbc="F F F" if not)')
 
 
-def _atom(line: str, columns: dict[str, int]) -> tuple[int, list[float]]:
+def _atom(line: str, columns: dict[str, int]) -> tuple[int, int, list[float]]:
+    """Atomic number, mass number (0: the most abundant isotope) and position of a line."""
     words = line.split()
     species, pos = columns["species"], columns["pos"]
     if len(words) <= max(species, pos + 2):
         raise InputError(f"expected an element and x y z, found {_shown(line)}")
     element = words[species]
-    number = int(element) if element.isascii() and element.isdigit() else atomic_number(element)
+    isotope = _HYDROGENS.get(element.upper(), 0)
+    if isotope:
+        number = 1
+    else:
+        number = int(element) if element.isascii() and element.isdigit() else atomic_number(element)
+    if "isotopes" in columns:
+        isotope = _isotope(words, columns["isotopes"])
     if not 1 <= number <= 118:
         raise InputError(f"{_shown(element)} is not an element")
     try:
-        return number, [_number(word) for word in words[pos : pos + 3]]
+        return number, isotope, [_number(word) for word in words[pos : pos + 3]]
     except ValueError:
         raise InputError(f"expected three coordinates in angstrom, found {_shown(line)}") from None
+
+
+def _isotope(words: list[str], column: int) -> int:
+    word = words[column] if column < len(words) else ""
+    if not _INTEGER.match(word) or int(word) < 0:
+        raise InputError(f"isotopes: expected a mass number or 0, found {_shown(word)}")
+    return int(word)
 
 
 def _number(word: str) -> float:
@@ -250,9 +267,13 @@ def write_extended_xyz(path: Path | str, molecules: Iterable[Molecule], **consta
     with Path(path).open("w", encoding="utf-8") as file:
         for molecule in molecules:
             file.write(f"{len(molecule)}\n{_comment(molecule, constants)}\n")
-            for element, position in zip(molecule.symbols, molecule.positions, strict=True):
+            isotopes = [f" {isotope}" if molecule.isotopes.any() else ""
+                        for isotope in molecule.isotopes]  # fmt: skip
+            for element, position, isotope in zip(
+                molecule.symbols, molecule.positions, isotopes, strict=True
+            ):
                 x, y, z = (f"{float(value)!r:>22}" for value in position)
-                file.write(f"{element:<2} {x} {y} {z}\n")
+                file.write(f"{element:<2} {x} {y} {z}{isotope}\n")
 
 
 def _comment(molecule: Molecule, constants: dict[str, str]) -> str:
@@ -264,7 +285,8 @@ def _comment(molecule: Molecule, constants: dict[str, str]) -> str:
         **constants,
     }
     words = [f"{key}={_quoted(printable(value))}" for key, value in pairs.items() if value]
-    return " ".join(["Properties=species:S:1:pos:R:3", *words])
+    isotopes = ":isotopes:I:1" if molecule.isotopes.any() else ""
+    return " ".join([f"Properties=species:S:1:pos:R:3{isotopes}", *words])
 
 
 def _quoted(value: str) -> str:

@@ -132,7 +132,12 @@ def _vibrations(
     program: Engine, molecule: Molecule, level: Level, resources: Resources
 ) -> vibrations.Vibrations:
     with program.open_surface(molecule, level, resources) as surface:
-        return vibrations.vibrate(surface, molecule.numbers, molecule.positions / units.ANGSTROM)
+        return vibrations.vibrate(
+            surface,
+            molecule.numbers,
+            molecule.positions / units.ANGSTROM,
+            isotopes=molecule.isotopes,
+        )
 
 
 def _electronic_shares(

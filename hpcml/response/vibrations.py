@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit.Chem import GetPeriodicTable
 
+from hpcml.molecules import isotope_mass
 from hpcml.response import units
 from hpcml.response.team import Communicator, Product, lead, on_root
 
@@ -69,8 +69,10 @@ def vibrate(
     positions: Array,
     advance: Callable[[int], None] = lambda done: None,
     communicator: Communicator | None = None,
+    *,
+    isotopes: NDArray[np.int64] | None = None,
 ) -> Vibrations:
-    """Vibrations about a geometry: numbers (n,), positions (n, 3) in bohr.
+    """Vibrations about a geometry: numbers (n,), positions (n, 3) in bohr, isotopes (n,).
 
     The Hessian is analytic where the surface has one, else a central difference of 6 n
     gradients; ``advance`` hears how many of those are done.  With a communicator, every rank
@@ -82,7 +84,9 @@ def vibrate(
     hessian, dipole_derivatives = analytic or finite_difference_hessian(
         surface, positions, advance, communicator
     )
-    return harmonic(hessian, dipole_derivatives, here.gradient, numbers, positions)
+    return harmonic(
+        hessian, dipole_derivatives, here.gradient, numbers, positions, isotopes=isotopes
+    )
 
 
 def finite_difference_hessian(
@@ -119,14 +123,17 @@ def harmonic(
     gradient: Array,
     numbers: NDArray[np.int64],
     positions: Array,
+    *,
+    isotopes: NDArray[np.int64] | None = None,
 ) -> Vibrations:
     """Normal modes of a Hessian with translations and rotations projected out.
 
     hessian (3n, 3n) hartree/bohr^2; dipole_derivatives (3n, 3) e; gradient (n, 3);
-    numbers (n,); positions (n, 3) bohr.  Masses are those of the most abundant isotopes.
+    numbers (n,); positions (n, 3) bohr; isotopes (n,) mass numbers, 0 or none given: the most
+    abundant.
     (Wilson, Decius and Cross, "Molecular Vibrations" (1955), chapters 2 and 7.)
     """
-    root_mass = np.repeat(np.sqrt(masses(numbers) / units.ATOMIC_MASS_UNIT), 3)
+    root_mass = np.repeat(np.sqrt(masses(numbers, isotopes) / units.ATOMIC_MASS_UNIT), 3)
     internal = internal_motions(positions, root_mass)
     force_constants = internal.T @ (hessian / np.outer(root_mass, root_mass)) @ internal
     eigenvalues, vectors = np.linalg.eigh(0.5 * (force_constants + force_constants.T))
@@ -143,10 +150,10 @@ def harmonic(
     )
 
 
-def masses(numbers: NDArray[np.int64]) -> Array:
-    """Masses of the most abundant isotopes in unified atomic mass units, (n,)."""
-    table = GetPeriodicTable()
-    return np.array([table.GetMostCommonIsotopeMass(int(number)) for number in numbers])
+def masses(numbers: NDArray[np.int64], isotopes: NDArray[np.int64] | None = None) -> Array:
+    """Masses in unified atomic mass units, (n,); of the most abundant isotopes unless given."""
+    given = np.zeros_like(numbers) if isotopes is None else isotopes
+    return np.array([isotope_mass(int(n), int(a)) for n, a in zip(numbers, given, strict=True)])
 
 
 def internal_motions(positions: Array, root_mass: Array) -> Array:

@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.store.distinct import distinct_rows, known_distinct
-from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.lines import Entry
+from hpcml.store.manifest import Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
+from hpcml.store.unlisted import lost_rows, read_manifest
 
 
 class ShardInfo(NamedTuple):
@@ -72,10 +74,9 @@ class Dataset:
         Raises InputError that names what is missing, truncated or of a newer schema.
         """
         folder = Path(path)
-        manifest = Manifest(folder)
-        if not manifest.listed:
-            raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+        manifest, unlisted = read_manifest(folder)
         problems = [problem for problem in manifest.problems if problem.loses_rows]
+        problems += [lost_rows(found, folder) for found in unlisted if found.lost]
         entries: list[Entry] = []
         schemas: dict[str, Schema] = {}
         for entry in manifest:
@@ -183,7 +184,8 @@ class Dataset:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column: those of the molecules, then the properties."""
-        return (*IDENTITY, *self.schema.columns)
+        isotopes = any("isotopes" in entry.columns for entry in self._entries)
+        return (*IDENTITY, *(("isotopes",) if isotopes else ()), *self.schema.columns)
 
     @property
     def keys(self) -> NDArray[np.str_]:
@@ -236,17 +238,10 @@ class Dataset:
         process     static, shg, eope, or, pair: for columns with a process axis
         frequency   w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
         """
-        axes = CATALOGUE[name].axes if name in self.columns else ()
-        if "xyz" in axes or (name in CATALOGUE and CATALOGUE[name].per != "molecule"):
-            raise InputError(f"column {name!r} has more than one number a row")
+        self._require(name)
+        place = self.schema.scalar_index(name, process, frequency)
         values = self.column(name)
-        if axes == ("frequency",):
-            if isinstance(frequency, tuple):
-                raise InputError(f"column {name!r} has one frequency, not {frequency}")
-            return np.array(values[..., self.schema.frequency_index(frequency)])
-        if axes == ("process",):
-            return np.array(values[..., self.schema.process_index(process, frequency)])
-        return values
+        return values if place is None else np.array(values[..., place])
 
     @property
     def molecules(self) -> Sequence[Molecule]:
@@ -333,12 +328,13 @@ class Dataset:
         ]
 
     def _whole_column(self, name: str) -> NDArray[Any]:
-        extents = [entry.columns[name] for entry in self._entries]
+        of = "numbers" if name == "isotopes" else name  # a shard may have no isotopes
+        extents = [entry.columns[of] for entry in self._entries]
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), CATALOGUE[name].dtype)
         for index in range(min(len(extents), self._pool.most)):
-            self._pool[index].shard.prefetch(name)
+            self._pool[index].shard.prefetch(of)
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.

@@ -56,6 +56,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
     smiles: str
     values: dict[str, tuple[tuple[int, ...], bytes]]
     provenance: dict[str, Any]
+    isotopes: bytes = b""  # as <u2; none where all are the most abundant
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ def _encode(row: Row) -> bytes:
             molecule.smiles,
             values,
             dict(row.provenance),
+            molecule.isotopes.astype("<u2").tobytes() if molecule.isotopes.any() else b"",
         ),
         enc_hook=float,
     )
@@ -226,6 +228,7 @@ def _decode(record: _Record) -> Row:
         record.multiplicity,
         record.name,
         record.smiles,
+        np.frombuffer(record.isotopes, "<u2"),
     )
     values = {
         name: np.frombuffer(data, "<f8").reshape(shape)

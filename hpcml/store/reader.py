@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
-from hpcml.store.manifest import Entry
+from hpcml.molecules import Molecule, molecule_keys
+from hpcml.store.lines import Entry
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
@@ -24,7 +24,8 @@ from hpcml.store.shards import Shard
 def check_entry(entry: Entry, schema: Schema) -> None:
     """InputError unless the manifest line has every column of the schema in its shape."""
     atoms = entry.columns["numbers"].shape[0] if "numbers" in entry.columns else 0
-    for name in (*IDENTITY, *schema.columns):
+    optional = ("isotopes",) if "isotopes" in entry.columns else ()
+    for name in (*IDENTITY, *optional, *schema.columns):
         column = CATALOGUE[name]
         extent = entry.columns.get(name)
         if extent is None:
@@ -64,16 +65,20 @@ class ShardReader:
         self._views: dict[str, NDArray[Any]] = {}
 
     def view(self, name: str) -> NDArray[Any]:
-        """A column, memory-mapped and read-only."""
+        """A column, memory-mapped and read-only; zeros for isotopes where the shard has none."""
         if name not in self._views:
-            self._views[name] = self.shard.view(name)
+            if name == "isotopes" and name not in self.shard.entry.columns:
+                self._views[name] = np.zeros(self.shard.extent("numbers").shape, "<u2")
+            else:
+                self._views[name] = self.shard.view(name)
         return self._views[name]
 
     def offsets(self, name: str) -> NDArray[np.int64]:
         """Cuts of a ragged column, (rows + 1,), checked."""
         cuts = offsets_name(name)
         if cuts not in self._offsets:
-            self._offsets[cuts] = self.shard.offsets(cuts, self.shard.extent(name).shape[0])
+            column = "numbers" if cuts == "atom_offsets" else name
+            self._offsets[cuts] = self.shard.offsets(cuts, self.shard.extent(column).shape[0])
         return self._offsets[cuts]
 
     def text(self, name: str, row: int) -> str:
@@ -91,6 +96,13 @@ class ShardReader:
         start, stop = cuts[row], cuts[row + 1]
         return numbers[start:stop], positions[start:stop]
 
+    def isotopes(self, row: int) -> NDArray[Any]:
+        """Mass numbers of a row's atoms, (n,); (0,) where the shard has none."""
+        if "isotopes" not in self.shard.entry.columns:
+            return np.zeros(0, np.int64)
+        cuts = self.offsets("numbers")
+        return self.view("isotopes")[cuts[row] : cuts[row + 1]]
+
     def molecule(self, row: int) -> Molecule:
         numbers, positions = self.atoms(row)
         return Molecule(
@@ -100,6 +112,7 @@ class ShardReader:
             int(self.view("multiplicity")[row]),
             self.text("name", row),
             self.text("smiles", row),
+            self.isotopes(row),
         )
 
     def value(self, name: str, row: int) -> NDArray[Any]:
@@ -128,6 +141,24 @@ class ShardReader:
             {name: self.value(name, row) for name in self.schema.columns},
             self.provenance(row),
         )
+
+
+def check_rows(shard: Shard) -> None:
+    """InputError unless offsets cut, and each row is the molecule of its molecule key."""
+    schema = Schema.from_json(str(shard.entry.attributes["schema"]))
+    check_entry(shard.entry, schema)
+    reader = ShardReader(shard, schema)
+    for name in offset_columns(schema):
+        reader.offsets("numbers" if name == "atom_offsets" else name.removesuffix("_offsets"))
+    names = ("numbers", "positions", "atom_offsets", "charge", "multiplicity")
+    stored = shard.column("molecule_key")
+    columns = {name: shard.column(name) for name in names}
+    if "isotopes" in shard.entry.columns:
+        columns["isotopes"] = shard.column("isotopes")
+    expected = molecule_keys(columns)
+    wrong = np.flatnonzero((stored != expected).any(axis=1))
+    if wrong.size:
+        raise InputError(f"shard {shard.entry.name}: row {wrong[0]} is not the molecule of its key")
 
 
 class ReaderPool:

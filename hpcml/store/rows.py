@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
-from hpcml.molecules.molecule import molecule_keys
+from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
 from hpcml.store.schema import CATALOGUE, Schema
 
@@ -120,6 +119,9 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         "positions": np.concatenate([row.molecule.positions for row in rows]),
         "atom_offsets": offsets_of(atoms),
     }
+    isotopes = np.concatenate([row.molecule.isotopes for row in rows])
+    if isotopes.any():
+        columns["isotopes"] = isotopes.astype("<u2")
     columns["molecule_key"] = molecule_keys(columns)
     texts = {
         "name": [row.molecule.name for row in rows],

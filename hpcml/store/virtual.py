@@ -64,6 +64,9 @@ def _image(dataset: Dataset) -> bytes:
         )
         shards = [Shard(dataset.folder, entry) for entry in dataset.entries]
         for name in dataset.columns:
+            if name == "isotopes":  # which not every shard has
+                file[name] = dataset.column(name)
+                continue
             extents = [shard.extent(name) for shard in shards]
             total = sum(extent.shape[0] for extent in extents)
             dtype = np.dtype(CATALOGUE[name].dtype)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -130,3 +131,16 @@ def test_no_pattern_fits() -> None:
     )
     with pytest.raises(InputError, match=r"CH4: no bonding pattern fits .* charge 5"):
         perceive(impossible)
+
+
+@pytest.mark.parametrize("smiles", ["[2H]O[2H]", "[2H]C([2H])([2H])[N+](=O)[O-]", "[13CH2]=O"])
+def test_bonds_are_those_of_the_common_isotopes(smiles: str) -> None:
+    heavy = molecule_from_smiles(smiles)
+    plain = re.sub(r"\[2H\]|(?<=\[)13", lambda found: "[H]" if found[0] == "[2H]" else "", smiles)
+    light = replace(heavy, isotopes=[], smiles=plain)
+    found = perceive(heavy)
+    assert [atom.GetIsotope() for atom in found.GetAtoms()] == heavy.isotopes.tolist()
+    for atom in found.GetAtoms():
+        atom.SetIsotope(0)
+    assert Chem.MolToMolBlock(found) == Chem.MolToMolBlock(perceive(light))
+    assert Chem.GetFormalCharge(found) == 0

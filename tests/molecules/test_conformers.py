@@ -53,3 +53,16 @@ def test_stereochemistry_is_kept(smiles: str) -> None:
 def test_no_molecule(smiles: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         molecule_from_smiles(smiles)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "isotopes"),
+    [
+        ("[2H]O[2H]", [2, 0, 2]),
+        ("[3H]C", [3, 0, 0, 0, 0]),
+        ("[13CH4]", [13, 0, 0, 0, 0]),
+        ("[12CH4]", [0, 0, 0, 0, 0]),
+    ],
+)
+def test_isotopes_of_a_smiles(smiles: str, isotopes: list[int]) -> None:
+    assert molecule_from_smiles(smiles).isotopes.tolist() == isotopes

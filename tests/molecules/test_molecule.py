@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule, atomic_number, symbol
+from hpcml.molecules import Molecule, atomic_number, molecule_keys, symbol
 
 WATER = np.array([[0.0, 0.0, 0.117], [0.0, 0.757, -0.471], [0.0, -0.757, -0.471]])
 
@@ -89,3 +89,61 @@ def test_formula_in_hill_order_and_electrons() -> None:
 def test_refuses(numbers: list[int], positions: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Molecule(np.array(numbers), np.array(positions))
+
+
+def test_keys_of_ordinary_molecules_are_those_of_0_1_0() -> None:
+    assert water().key == "bb42b4260a52df586cdcc6caacb581e9"
+    assert water(charge=1, multiplicity=2, name="x").key == "a7d8552040b9f26eccb72dd83d86de93"
+    assert water(isotopes=[0, 0, 0]).key == water().key
+    assert water(isotopes=[16, 1, 1]).key == water().key  # the most abundant ones, by name
+
+
+def test_isotopes_are_part_of_the_key_and_of_the_masses() -> None:
+    heavy, half = water(isotopes=[0, 2, 2]), water(isotopes=[0, 2, 0])
+    assert len({water().key, heavy.key, half.key, water(isotopes=[18, 0, 0]).key}) == 4
+    # AME2020: O-16 15.99491462, H-1 1.00782503, H-2 2.01410178, H-3 3.01604928 u
+    assert np.allclose(water().masses, [15.99491462, 1.00782503, 1.00782503], atol=1e-7)
+    assert np.allclose(heavy.masses, [15.99491462, 2.01410178, 2.01410178], atol=1e-7)
+    assert np.allclose(water(isotopes=[0, 3, 1]).masses[1], 3.01604928, atol=1e-7)
+    assert not heavy.isotopes.flags.writeable
+
+
+def test_keys_of_many_are_those_of_each() -> None:
+    some = [water(), water(isotopes=[0, 2, 0]), Molecule([10], [[0.1, 0.2, 0.3]], 1, 2)]
+    columns = {
+        name: np.concatenate([getattr(one, name) for one in some])
+        for name in ("numbers", "positions", "isotopes")
+    }
+    columns["atom_offsets"] = np.array([0, 3, 6, 7])
+    columns["charge"] = np.array([0, 0, 1])
+    columns["multiplicity"] = np.array([1, 1, 2])
+    keys = molecule_keys(columns)
+    assert [row.tobytes().hex() for row in keys] == [one.key for one in some]
+
+
+@pytest.mark.parametrize(
+    ("isotopes", "message"),
+    [
+        ([0, 2], "3 atoms and 2 isotopes"),
+        ([0, 9, 0], "atom 2: H has no known isotope of mass number 9"),
+        ([0, 0, -1], "no known isotope"),
+        ([0, 10**6, 0], "no known isotope"),
+    ],
+)
+def test_refuses_isotopes(isotopes: list[int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        water(isotopes=isotopes)
+
+
+def test_a_lone_surrogate_is_no_name() -> None:
+    with pytest.raises(InputError, match="not Unicode text"):
+        water(name="caf\udce9")
+    with pytest.raises(InputError, match="not Unicode text"):
+        water(smiles="\ud800O")
+    assert water(name="=cmd|' /C calc'!A0").name == "=cmd|' /C calc'!A0"
+
+
+def test_an_unknown_symbol_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(InputError):
+        atomic_number("Xx")
+    assert capfd.readouterr() == ("", "")

@@ -82,3 +82,30 @@ def test_a_damaged_file_gives_molecules_or_defects(tmp_path: Path, at: int, dama
             assert isinstance(record, Molecule | Defect)
     except InputError as error:
         assert "no molecules" in str(error)
+
+
+HEAVY_WATER = """water
+  test  3D
+
+  3  2  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.1173 O   0  0
+    0.0000    0.7572   -0.4692 D   0  0
+    0.0000   -0.7572   -0.4692 H   0  0
+  1  2  1  0
+  1  3  1  0
+M  END
+"""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "difference", "line"),
+    [("D", 0, ""), ("H", 1, ""), ("H", 0, "M  ISO  1   2   2\n")],
+)
+def test_isotopes(read_text: Read, symbol: str, difference: int, line: str) -> None:
+    """By the symbol, by the atom's mass difference, by a property line."""
+    text = HEAVY_WATER.replace("D   0", f"{symbol}  {difference:2d}").replace(
+        "M  END", f"{line}M  END"
+    )
+    (water,) = read_text("a.sdf", text)
+    assert isinstance(water, Molecule)
+    assert (water.formula, water.isotopes.tolist()) == ("H2O", [0, 2, 0])

@@ -40,6 +40,7 @@ def molecules(draw: st.DrawFn) -> Molecule:
         multiplicity=1 + electrons % 2 + (2 if electrons > 2 and draw(st.booleans()) else 0),
         name=draw(text) or "x",
         smiles=draw(text),
+        isotopes=np.where((numbers == 1) & draw(st.booleans()), 2, 0),
     )
 
 
@@ -53,6 +54,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, written: list[Molecule]) 
     for before, after in zip(written, again, strict=True):
         assert (before.name, before.smiles) == (after.name, after.smiles)
         assert np.array_equal(before.positions, after.positions)
+        assert np.array_equal(before.isotopes, after.isotopes)
 
 
 def test_a_long_smiles_is_not_cut(tmp_path: Path) -> None:
@@ -213,3 +215,17 @@ def test_sound_frames_around_rubbish_are_read(tmp_path: Path, rubbish: str, end:
     assert isinstance(records[0], Molecule)
     assert records[0].formula == "H2O"
     assert all("\n" not in str(record) for record in records)
+
+
+@pytest.mark.parametrize(("symbols", "isotopes"), [("DD", [2, 2]), ("Td", [3, 2]), ("hD", [0, 2])])
+def test_deuterium_and_tritium(read_text: Read, symbols: str, isotopes: list[int]) -> None:
+    first, second = symbols
+    (hydrogen,) = read_text("a.xyz", f"2\n\n{first} 0 0 0\n{second} 0 0 0.74\n")
+    assert isinstance(hydrogen, Molecule)
+    assert (hydrogen.formula, hydrogen.isotopes.tolist()) == ("H2", isotopes)
+
+
+def test_ase_reads_isotopes(tmp_path: Path) -> None:
+    heavy = Molecule([1, 1], [[0, 0, 0], [0, 0, 0.74]], isotopes=[2, 0])
+    write_extended_xyz(tmp_path / "a.extxyz", [heavy])
+    assert ase.io.read(tmp_path / "a.extxyz").arrays["isotopes"].tolist() == [2, 0]

@@ -259,3 +259,20 @@ def test_water_from_the_geometry_to_the_frequencies_as_pyscf_has_them(tmp_path: 
         found.frequencies, _plain_frequencies(hessian, water.numbers), atol=0.5
     )
     assert found.warnings == ()
+
+
+def test_heavy_water_vibrates_more_slowly(tmp_path: Path) -> None:
+    """HF/STO-3G zero-point energies by PySCF 2.6 at its own minimum."""
+    positions = [[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]
+    water = Molecule([8, 1, 1], positions)
+    level = Level(method="HF", basis="STO-3G", exact=True)
+    with open_surface(water, level, Resources(scratch=tmp_path)) as surface:
+        minimum = geometry.minimize(surface, water.numbers, water.positions / units.ANGSTROM)
+        light, heavy = (
+            vibrations.vibrate(
+                surface, water.numbers, minimum.positions, isotopes=np.array(isotopes)
+            )
+            for isotopes in ([0, 0, 0], [0, 2, 2])
+        )
+    assert light.zpve == pytest.approx(0.0243780, abs=1e-6)
+    assert heavy.zpve == pytest.approx(0.0177391, abs=1e-6)

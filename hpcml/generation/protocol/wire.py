@@ -150,6 +150,7 @@ def pack_molecule(molecule: Molecule) -> bytes:
             molecule.multiplicity,
             molecule.name,
             molecule.smiles,
+            molecule.isotopes,
         )
     )
 

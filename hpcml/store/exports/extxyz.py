@@ -23,7 +23,11 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
     """
     per_atom = [n for n in ragged(dataset.schema) if CATALOGUE[n].per == "atom"]
     others = [name for name in dataset.schema.columns if name not in per_atom]
-    properties = ":".join(["species:S:1:pos:R:3", *(f"{label(n)}:R:1" for n in per_atom)])
+    isotopes = "isotopes" in dataset.columns
+    properties = ":".join(
+        ["species:S:1:pos:R:3", *(f"{label(n)}:R:1" for n in per_atom)]
+        + (["isotopes:I:1"] if isotopes else [])
+    )
     with whole_file(destination) as temporary, temporary.open("w", encoding="utf-8") as file:
         for block in blocks(dataset, "extxyz"):
             cuts = block.atom_offsets
@@ -31,12 +35,14 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
             names = species[block.column("numbers")]
             atoms = [block.column("positions"), *(block.column(n)[:, None] for n in per_atom)]
             numbers = np.concatenate(atoms, axis=1)
+            tails = [f" {n}" for n in block.column("isotopes")] if isotopes else [""] * cuts[-1]
             frames = _Frames(block, others)
             for i in range(len(block)):
                 rows = range(cuts[i], cuts[i + 1])
                 file.write(f"{len(rows)}\nProperties={properties} {frames.comment(i)}\n")
                 file.writelines(
-                    f"{names[r]:<2} {' '.join(map(repr, numbers[r].tolist()))}\n" for r in rows
+                    f"{names[r]:<2} {' '.join(map(repr, numbers[r].tolist()))}{tails[r]}\n"
+                    for r in rows
                 )
 
 

@@ -77,8 +77,15 @@ def test_objects_are_neither_sent_nor_made():
 
 def test_a_molecule_keeps_its_key():
     molecule = Molecule(
-        np.array([8, 1]), np.array([[0, 0, 1 / 3], [0, 0.1, -2 / 7]]), -1, 1, "hydroxide", "[OH-]"
+        np.array([8, 1]),
+        np.array([[0, 0, 1 / 3], [0, 0.1, -2 / 7]]),
+        -1,
+        1,
+        "hydroxide",
+        "[OH-]",
+        np.array([0, 2]),
     )
     back = wire.unpack_molecule(wire.pack_molecule(molecule))
     assert back.key == molecule.key
     assert (back.name, back.smiles, back.charge) == ("hydroxide", "[OH-]", -1)
+    assert back.isotopes.tolist() == [0, 2]

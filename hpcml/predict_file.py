@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from hpcml.errors import InputError
-from hpcml.models import collate, example
+from hpcml.models import Network, collate, example
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.relevance import LEDGER, ExplainSettings, explain_by
 from hpcml.store import Dataset
@@ -78,9 +77,9 @@ def _explained(ensemble: Ensemble, molecule: Molecule) -> list[object]:
     return [*(f"{value:.6g}" for value in ledger), " ".join(words)]
 
 
-def _explained_by(model: nn.Module, molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
+def _explained_by(model: Network, molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
     """One network's ledger, and (n,) relevance of the atoms."""
     dtype = next(model.parameters()).dtype
-    batch = collate([example(molecule, model.inputs)], dtype)  # type: ignore[arg-type]
+    batch = collate([example(molecule, model.inputs)], dtype)
     found = explain_by(model, batch, ExplainSettings())
     return found.ledger.cpu().numpy()[0], found.atoms.cpu().numpy()

@@ -19,7 +19,8 @@ from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import perceive, symbol
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER, closure, relative_closure
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
 from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.splits import read_split
@@ -79,13 +80,12 @@ def conservation(
     offsets: NDArray[np.int64],
 ) -> Table:
     """Each term of prediction = atoms + ledger over the molecules that could be explained."""
-    explained = np.bincount(molecule_of(offsets), atoms, minlength=len(prediction))
+    explained = np.bincount(molecule_of(offsets), atoms, len(prediction)).astype(np.float64)
     known = np.isfinite(prediction)
     terms = {"prediction": prediction, "atoms": explained}
     terms.update(zip(LEDGER, ledger.T, strict=True))
-    closure = prediction - explained - ledger.sum(axis=1)
-    terms["closure"] = closure
-    terms["closure / prediction"] = closure / np.where(prediction == 0.0, 1.0, prediction)
+    terms["closure"] = closure(prediction, explained, ledger)
+    terms["closure / max(1, |prediction|)"] = relative_closure(prediction, explained, ledger)
     return [
         {
             "term": name,

@@ -70,7 +70,7 @@ def faithfulness(
     model, _ = load_model(model_folder)
     dtype = next(model.parameters()).dtype
     chosen = _usable(dataset, molecules, seed)
-    batch = collate([example(one, model.inputs) for one in chosen], dtype)  # type: ignore[arg-type]
+    batch = collate([example(one, model.inputs) for one in chosen], dtype)
     ranks = [Chem.CanonicalRankAtoms(perceive(one), breakTies=False) for one in chosen]
     classes = np.concatenate([np.array(list(of_one), dtype=np.int64) for of_one in ranks])
     table: Table = []

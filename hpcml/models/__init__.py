@@ -2,7 +2,8 @@
 
 from hpcml.models.autoencoder import Autoencoder, AutoencoderSettings, fit_autoencoder
 from hpcml.models.batch import Batch, Example, collate, example
-from hpcml.models.networks import MODELS, build
+from hpcml.models.network import Network
+from hpcml.models.networks import MODELS, build, names, register
 from hpcml.models.neurochem import read_neurochem
 from hpcml.models.readout import Scaling, fit_references, fit_scaling, unit_scaling
 
@@ -12,6 +13,7 @@ __all__ = [
     "AutoencoderSettings",
     "Batch",
     "Example",
+    "Network",
     "Scaling",
     "build",
     "collate",
@@ -19,6 +21,8 @@ __all__ = [
     "fit_autoencoder",
     "fit_references",
     "fit_scaling",
+    "names",
     "read_neurochem",
+    "register",
     "unit_scaling",
 ]

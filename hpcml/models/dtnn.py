@@ -8,7 +8,7 @@ interaction and the output begin at zero.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import GaussianExpansion
 from hpcml.models.fused import DTNNInteractions
+from hpcml.models.hyperparameters import AtomicNumber, Length, Size
 from hpcml.models.layers import (
     Embedding,
     Gather,
@@ -28,6 +29,7 @@ from hpcml.models.layers import (
     Tanh,
     watched,
 )
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -42,25 +44,25 @@ class DTNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     largest_number  the heaviest element that can be embedded
     """
 
-    passes: int = 3
-    coefficients: int = 30
-    factors: int = 60
-    output: int = 15
-    gaussians: int = 100
-    farthest: float = 20.0
-    width: float = 0.2
-    largest_number: int = 20
+    passes: Size = 3
+    coefficients: Size = 30
+    factors: Size = 60
+    output: Size = 15
+    gaussians: Annotated[int, msgspec.Meta(ge=2, le=65536)] = 100
+    farthest: Length = 20.0
+    width: Length = 0.2
+    largest_number: AtomicNumber = 20
 
 
-class DTNN(nn.Module):
+class DTNN(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = DTNNSettings
-    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
-    additive: ClassVar[bool] = True
+    inputs = frozenset({"pairs"})
+    additive = True
 
     def __init__(self, settings: DTNNSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         B, F = settings.coefficients, settings.factors
         self.passes = settings.passes
         self.embedding = Embedding(settings.largest_number + 1, B)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpcml.errors import InputError
 from hpcml.models.batch import Batch
+from hpcml.models.hyperparameters import Size, Sizes
 from hpcml.models.layers import (
     BatchNorm,
     Concatenate,
@@ -29,6 +30,7 @@ from hpcml.models.layers import (
     watched,
 )
 from hpcml.models.neighbours import NeighbourMaximum, Neighbours, NeighbourSum
+from hpcml.models.network import Network
 from hpcml.models.readout import MoleculeReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
 
@@ -41,18 +43,34 @@ class GraphConvSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     largest_degree    bonds an atom can have; each number of bonds has weights of its own
     """
 
-    hidden: tuple[int, ...] = (64, 64)
-    dense: int = 128
-    largest_degree: int = 10
+    hidden: Sizes = (64, 64)
+    dense: Size = 128
+    largest_degree: Size = 10
 
 
-class _Convolution(nn.Module):
+class SumOverNeighbours(nn.Module):
+    """sum_j h_j over the bonded neighbours of each atom: (A, F) -> (A, F)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gather = Gather()
+        self.total = ScatterSum()
+
+    def forward(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
+        if not watched((self.gather, Gather), (self.total, ScatterSum)):
+            total: Tensor = NeighbourSum.apply(atoms, bonded)
+            return total
+        i, j = bonded.bonds
+        summed: Tensor = self.total(self.gather(atoms, j), i, len(atoms))
+        return summed
+
+
+class GraphConvolution(nn.Module):
     """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i."""
 
     def __init__(self, inputs: int, outputs: int, largest_degree: int) -> None:
         super().__init__()
-        self.gather = Gather()
-        self.over_neighbours = ScatterSum()
+        self.over_neighbours = SumOverNeighbours()
         degrees = range(largest_degree + 1)
         self.own = nn.ModuleList(Linear(inputs, outputs) for _ in degrees)
         self.neighbours = nn.ModuleList(Linear(inputs, outputs) for _ in degrees[1:])
@@ -60,7 +78,7 @@ class _Convolution(nn.Module):
         self.activation = ReLU()
 
     def forward(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
-        summed = self._sum(atoms, bonded)
+        summed = self.over_neighbours(atoms, bonded)
         rows = []
         for degree, itself, neighbours in bonded.blocks(atoms, summed):
             row = self.own[degree](itself)
@@ -70,16 +88,8 @@ class _Convolution(nn.Module):
         new: Tensor = self.activation(torch.cat(rows))
         return new
 
-    def _sum(self, atoms: Tensor, bonded: Neighbours) -> Tensor:
-        if not watched((self.gather, Gather), (self.over_neighbours, ScatterSum)):
-            total: Tensor = NeighbourSum.apply(atoms, bonded)
-            return total
-        i, j = bonded.bonds
-        summed: Tensor = self.over_neighbours(self.gather(atoms, j), i, len(atoms))
-        return summed
 
-
-class _Pool(nn.Module):
+class GraphPool(nn.Module):
     """h_i = max over atom i and its neighbours, feature by feature."""
 
     def __init__(self) -> None:
@@ -97,25 +107,24 @@ class _Pool(nn.Module):
         return pooled
 
 
-class GraphConv(nn.Module):
+class GraphConv(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = GraphConvSettings
-    inputs: ClassVar[frozenset[str]] = frozenset({"atom_features", "bonds"})
-    additive: ClassVar[bool] = False
+    inputs = frozenset({"atom_features", "bonds"})
 
     def __init__(self, settings: GraphConvSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         self.largest_degree = settings.largest_degree
         widths = (len(ATOM_FEATURES), *settings.hidden)
         self.atom_input = Input("atom")
         self.by_degree = Gather()
         self.convolutions = nn.ModuleList(
-            _Convolution(*width, settings.largest_degree)
+            GraphConvolution(*width, settings.largest_degree)
             for width in zip(widths, settings.hidden, strict=False)
         )
         self.norms = nn.ModuleList(BatchNorm(size) for size in settings.hidden)
-        self.pools = nn.ModuleList(_Pool() for _ in settings.hidden)
+        self.pools = nn.ModuleList(GraphPool() for _ in settings.hidden)
         self.dense = nn.Sequential(
             Linear(widths[-1], settings.dense), ReLU(), BatchNorm(settings.dense)
         )
@@ -151,10 +160,6 @@ class GraphConv(nn.Module):
         atoms, bonded = self._final(batch)
         final: Tensor = self.as_before(atoms, bonded.place)
         return final
-
-    def atomic_terms(self, batch: Batch) -> Tensor:
-        """InputError: the hyperbolic tangent over the sum leaves no terms of single atoms."""
-        raise InputError("graphconv has no atomic terms")
 
     def forward(self, batch: Batch) -> Tensor:
         atoms, bonded = self._final(batch)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from hpcml.models import layers
 from hpcml.models.batch import Batch
 from hpcml.models.elements import element_index
+from hpcml.models.hyperparameters import Elements
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
 
@@ -28,20 +30,22 @@ class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     features: Literal["elements", "atom_features"] = "elements"
-    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    elements: Elements = (1, 6, 7, 8, 9)
 
 
-class LinearRegression(nn.Module):
+class LinearRegression(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = LinearSettings
-    additive: ClassVar[bool] = True
+    inputs = frozenset()
+    additive = True
     elements: Tensor
 
     def __init__(self, settings: LinearSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         counted = settings.features == "elements"
-        self.inputs = frozenset() if counted else frozenset({"atom_features"})
+        if not counted:
+            self.inputs = frozenset({"atom_features"})
         self.register_buffer("elements", torch.tensor(settings.elements), persistent=False)
         self.input = layers.Input("atom")
         width = len(settings.elements) if counted else len(ATOM_FEATURES)

@@ -15,6 +15,7 @@ from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import SincExpansion, cosine_cutoff
 from hpcml.models.fused import PaiNNMessages
+from hpcml.models.hyperparameters import AtomicNumber, Length, Size
 from hpcml.models.layers import (
     Concatenate,
     Dot,
@@ -29,6 +30,7 @@ from hpcml.models.layers import (
     Sum,
     watched,
 )
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 
 
@@ -42,14 +44,14 @@ class PaiNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     largest_number  the heaviest element that can be embedded
     """
 
-    features: int = 128
-    interactions: int = 3
-    radial: int = 20
-    cutoff: float = 5.0
-    largest_number: int = 100
+    features: Size = 128
+    interactions: Size = 3
+    radial: Size = 20
+    cutoff: Length = 5.0
+    largest_number: AtomicNumber = 100
 
 
-class _Neighbours:
+class NearPairs:
     """Pairs within the cut-off, each once: H of them."""
 
     def __init__(self, batch: Batch, cutoff: float) -> None:
@@ -62,7 +64,7 @@ class _Neighbours:
         self.directions = separation / self.distances[:, None]  # from i to j, unit length
 
 
-class _Message(nn.Module):
+class PaiNNMessage(nn.Module):
     """ds_i = sum_j phi_s(s_j) W_s;  dv_i = sum_j v_j phi_vv(s_j) W_vv + r_ij phi_vs(s_j) W_vs.
 
     Equations 7 and 8.  While all vectors are zero the term with v_j is not computed.
@@ -81,7 +83,7 @@ class _Message(nn.Module):
         self.over_neighbours = ScatterSum()
 
     def forward(
-        self, s: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
+        self, s: Tensor, v: Tensor | None, filters: Tensor, near: NearPairs
     ) -> tuple[Tensor, Tensor]:
         phi = self.phi(s)
         if near.directions.requires_grad or watched(
@@ -97,7 +99,7 @@ class _Message(nn.Module):
         return ds, dv
 
     def _step_by_step(
-        self, phi: Tensor, v: Tensor | None, filters: Tensor, near: _Neighbours
+        self, phi: Tensor, v: Tensor | None, filters: Tensor, near: NearPairs
     ) -> tuple[Tensor, Tensor]:
         """The same, layer by layer, all messages at once: (2 H, 3, F)."""
         atoms, features = phi.shape[0], filters.shape[1] // (2 if v is None else 3)
@@ -136,15 +138,15 @@ class _Update(nn.Module):
         return ds, self.scale_vector(Uv, a_vv[:, None, :])
 
 
-class PaiNN(nn.Module):
+class PaiNN(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = PaiNNSettings
-    inputs: ClassVar[frozenset[str]] = frozenset({"pairs"})
-    additive: ClassVar[bool] = True
+    inputs = frozenset({"pairs"})
+    additive = True
 
     def __init__(self, settings: PaiNNSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         F = settings.features
         self.cutoff = settings.cutoff
         self.embedding = Embedding(settings.largest_number + 1, F)
@@ -154,7 +156,7 @@ class PaiNN(nn.Module):
         self.filters = nn.ModuleList(Linear(settings.radial, (3 - f) * F) for f in first)
         self.within_cutoff = Gather()
         self.cut = Product()
-        self.messages = nn.ModuleList(_Message(F, has_vectors=not f) for f in first)
+        self.messages = nn.ModuleList(PaiNNMessage(F, has_vectors=not f) for f in first)
         self.updates = nn.ModuleList(_Update(F) for _ in first)
         self.add = Sum()
         self.hidden = Linear(F, F // 2)
@@ -168,7 +170,7 @@ class PaiNN(nn.Module):
         The vectors turn with the molecule.
         """
         check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
-        near = _Neighbours(batch, self.cutoff)
+        near = NearPairs(batch, self.cutoff)
         once = batch.distances[: batch.distances.shape[0] // 2]
         waves = self.within_cutoff(self.distance_input(self.expansion(once)), near.near)
         cut = cosine_cutoff(near.distances, self.cutoff)[:, None]

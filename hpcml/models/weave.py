@@ -10,13 +10,14 @@ itself), and as a pair's features do not depend on its direction, each pair is h
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from torch import Tensor, nn
 
 from hpcml.errors import InputError
 from hpcml.models.batch import Batch
+from hpcml.models.hyperparameters import Size
 from hpcml.models.layers import (
     BatchNorm,
     Concatenate,
@@ -30,6 +31,7 @@ from hpcml.models.layers import (
     Sum,
     Tanh,
 )
+from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, MoleculeReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES
 
@@ -42,12 +44,12 @@ class WeaveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dropout     after each fully connected layer
     """
 
-    layers: int = 2
-    hidden: int = 50
-    representation: int = 128
+    layers: Size = 2
+    hidden: Size = 50
+    representation: Size = 128
     readout: Literal["histogram", "sum"] = "histogram"
-    fully_connected: tuple[int, ...] = (2000, 100)
-    dropout: float = 0.25
+    fully_connected: tuple[Size, ...] = (2000, 100)
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
 
 
 class _Dense(nn.Sequential):
@@ -131,14 +133,14 @@ class _PairUpdate(nn.Module):
         return new
 
 
-class Weave(nn.Module):
+class Weave(Network):
     """Forward: batch -> (M, T) in the target's unit."""
 
     Settings: ClassVar[type[msgspec.Struct]] = WeaveSettings
-    inputs: frozenset[str] = frozenset({"atom_features", "pair_features"})
+    inputs = frozenset({"atom_features", "pair_features"})
 
     def __init__(self, settings: WeaveSettings, scaling: Scaling) -> None:
-        super().__init__()
+        super().__init__(settings, scaling)
         hidden, size = settings.hidden, settings.representation
         atom_sizes = [len(ATOM_FEATURES)] + [hidden] * settings.layers
         pair_sizes = [len(PAIR_FEATURES)] + [hidden] * settings.layers

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,12 @@ from torch import Tensor, nn
 from hpcml.errors import InputError, SettingsError
 from hpcml.models.batch import Batch
 from hpcml.models.layers import Input
+from hpcml.models.network import Network
 from hpcml.relevance.copies import copies_per_atom
 from hpcml.relevance.engine.composites import composite
 from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance, explain
-from hpcml.relevance.relevance_rows import LEDGER
 
 Replace = Callable[[str, str, Tensor], Tensor]
 
@@ -134,14 +136,14 @@ def masking(batch: Batch, kept: Tensor) -> Replace:
 
 def atomic_terms(model: nn.Module, batch: Batch, *, target: int = 0) -> Relevance:
     """The network's own atomic terms; SettingsError where it has none."""
-    if not getattr(model, "additive", False):
+    if not (isinstance(model, Network) and model.additive):
         raise SettingsError(
             f"{type(model).__name__} is no sum of atomic terms as it was trained: choose another "
             "explain.rule"
         )
     prediction = _predict(model, batch, target)
     with torch.no_grad():
-        terms = model.atomic_terms(batch)[:, target].double()  # type: ignore[operator]
+        terms = model.atomic_terms(batch)[:, target].double()
     return _with_rest(batch, prediction, {"atomic_terms": terms[:, None]}, {"atomic_terms": "atom"})
 
 
@@ -165,7 +167,8 @@ def _with_rest(
 ) -> Relevance:
     """The relevance with everything unexplained in the ledger's "taylor" column."""
     empty = torch.zeros(batch.size, len(LEDGER), dtype=torch.float64, device=prediction.device)
-    found = Relevance(prediction, empty, features, kinds, {}, batch.molecule, batch.pairs)
+    of_atoms = empty.new_zeros(batch.atoms, len(LEDGER))
+    found = Relevance(prediction, empty, features, kinds, {}, batch.molecule, batch.pairs, of_atoms)
     ledger = empty.clone()
     ledger[:, LEDGER.index("taylor")] = prediction - found.explained
-    return Relevance(prediction, ledger, features, kinds, {}, batch.molecule, batch.pairs)
+    return replace(found, ledger=ledger)

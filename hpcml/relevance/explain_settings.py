@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from hpcml.errors import SettingsError
 
+if TYPE_CHECKING:
+    from hpcml.relevance.engine.rules import Composite, Rule
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
-RuleName = Literal[
+RULES = (
     "epsilon",
     "gamma",
     "z_plus",
@@ -19,11 +24,50 @@ RuleName = Literal[
     "w_square",
     "epsilon_gamma",
     "epsilon_gamma_w_square",
-    "gradient_times_input",
-    "integrated_gradients",
-    "occlusion",
-    "atomic_terms",
-]
+)
+COMPARATORS = ("gradient_times_input", "integrated_gradients", "occlusion", "atomic_terms")
+ENTRY_POINTS = "hpcml.rules"
+
+MakeRule = Callable[["ExplainSettings"], "Rule | Composite"]
+_REGISTERED: dict[str, MakeRule] = {}
+
+
+def register_rule(name: str, make: MakeRule) -> None:
+    """Make a rule known by a name, in this process.
+
+    make    from the settings to the rule, or to a composite of rules
+
+    Another package names its rules in the entry point group ``hpcml.rules``, each the place of
+    such a function: ``mine = "my_package.my_rules:my_rule"``.  Raises SettingsError where
+    another rule has the name.
+    """
+    if name in (*RULES, *COMPARATORS) or _REGISTERED.get(name, make) is not make:
+        raise SettingsError(f"there is a rule {name!r} already: choose another name")
+    _REGISTERED[name] = make
+
+
+def rule_names() -> list[str]:
+    """All names that ``ExplainSettings.rule`` takes; nothing is imported for it."""
+    others = {*_REGISTERED, *entry_points(group=ENTRY_POINTS).names}
+    return [*RULES, *COMPARATORS, *sorted(others - {*RULES, *COMPARATORS})]
+
+
+def rule_from_outside(name: str) -> MakeRule | None:
+    """What makes the rule that was registered, or that another package brings; else None.
+
+    Raises SettingsError where it cannot be loaded.
+    """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    for brought in entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            make: MakeRule = brought.load()
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(
+                f"rule {name!r}: {brought.value} cannot be loaded ({error})"
+            ) from error
+        return make
+    return None
 
 
 class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +75,8 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     rule         a rule for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
                  composite by depth, "epsilon_gamma" (gamma in the lower layers, epsilon above)
-                 or "epsilon_gamma_w_square" (w-square in the first layer as well); or a comparator
+                 or "epsilon_gamma_w_square" (w-square in the first layer as well); a comparator;
+                 or a rule from outside (``register_rule``)
     epsilon      stabilizer of the rules, in the units of the layers' outputs; 0 is LRP-0
     gamma        weight of contributions with the output's sign, less one
     alpha        weight of the positive contributions of "alpha_beta"
@@ -49,7 +94,7 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     threads      of each rank
     """
 
-    rule: RuleName = "epsilon"
+    rule: str = "epsilon"
     epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     gamma: Annotated[float, msgspec.Meta(ge=0)] = 0.25
     alpha: Annotated[float, msgspec.Meta(ge=1)] = 2.0
@@ -61,6 +106,10 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     batch_size: Positive = 128
     ranks: Positive = 2
     threads: Positive = 1
+
+    def __post_init__(self) -> None:
+        if self.rule not in (names := rule_names()):
+            raise ValueError(f"no rule {self.rule!r}; there are {', '.join(names)}")
 
 
 def read_settings(text: bytes, where: str) -> ExplainSettings:

@@ -12,17 +12,17 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.models import Batch, collate, example
+from hpcml.models import Batch, Network, collate, example
 from hpcml.progress import Advance, progress
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.engine.composites import composite
 from hpcml.relevance.explain_settings import ExplainSettings
 from hpcml.relevance.interactions import interactions
+from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRow
+from hpcml.relevance.relevance_rows import RelevanceRow
 from hpcml.store import Dataset, Manifest, shards
 from hpcml.training.data import share_of_rank
 from hpcml.training.model_file import load_model
@@ -30,7 +30,7 @@ from hpcml.training.model_folder import ModelFolder
 from hpcml.training.targets import Target
 from hpcml.training.world import World
 
-VALUES = ("prediction", "ledger", "relevance", "pair_relevance")
+VALUES = ("prediction", "ledger", "relevance", "atom_ledger", "pair_relevance")
 _FREE = ("batch_size", "ranks", "threads")
 """Settings that do not change a relevance beyond rounding."""
 
@@ -55,7 +55,8 @@ def explain_dataset(
     target = target_index(info.targets, settings.target)
     checksum = hashlib.sha256(ModelFolder(model_folder).network.read_bytes()).hexdigest()
     said = {key: v for key, v in msgspec.to_builtins(settings).items() if key not in _FREE}
-    identity = json.dumps({"model": checksum, "ledger": LEDGER, **said}, sort_keys=True)
+    kept = {"model": checksum, "ledger": LEDGER, "values": VALUES}
+    identity = json.dumps({**kept, **said}, sort_keys=True)
     about = {
         "identity": identity,
         "model": info.model,
@@ -122,7 +123,7 @@ def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
 
 
 def _explain_shard(
-    model: nn.Module,
+    model: Network,
     shard: Dataset,
     settings: ExplainSettings,
     target: int,
@@ -137,40 +138,51 @@ def _explain_shard(
     """
     offsets = shard.atom_offsets
     atoms = np.diff(offsets)
-    prediction, ledger = np.zeros(len(shard)), np.zeros((len(shard), len(LEDGER)))
-    relevance = np.zeros(int(offsets[-1]))
     kept = np.zeros_like(atoms) if settings.pairs == "none" else atoms * (atoms - 1) // 2
     pair_offsets = np.concatenate([[0], np.cumsum(kept)])
-    pairs = np.zeros(int(pair_offsets[-1]))
+    found = {
+        "prediction": np.zeros(len(shard)),
+        "ledger": np.zeros((len(shard), len(LEDGER))),
+        "relevance": np.zeros(int(offsets[-1])),
+        "atom_ledger": np.zeros((int(offsets[-1]), len(LEDGER))),
+        "pair_relevance": np.zeros(int(pair_offsets[-1])),
+        "stopped": np.zeros(1),
+    }
     mine = share_of_rank(np.arange(len(atoms)), atoms, world.rank, world.size)
-    stopped = False
     for start in range(0, len(mine), settings.batch_size):
-        if stopped := stop():
+        if stop():
+            found["stopped"][0] = 1.0
             break
         rows = mine[start : start + settings.batch_size]
         for row, values in explain_rows(model, shard, rows, settings, target):
-            prediction[row], ledger[row] = values.prediction, values.ledger
-            relevance[offsets[row] : offsets[row + 1]] = values.atoms
-            pairs[pair_offsets[row] : pair_offsets[row + 1]] = values.pairs
-    flat = np.concatenate([[float(stopped)], prediction, ledger.reshape(-1), relevance, pairs])
+            of_atoms = slice(*offsets[row : row + 2])
+            found["prediction"][row], found["ledger"][row] = values.prediction, values.ledger
+            found["relevance"][of_atoms] = values.atoms
+            found["atom_ledger"][of_atoms] = values.atom_ledger
+            found["pair_relevance"][slice(*pair_offsets[row : row + 2])] = values.pairs
+    whole = _sum_over_ranks(world, found)
+    stopped = bool(whole.pop("stopped")[0])
+    columns = {"key": shard.column("key"), "atom_offsets": offsets, **whole}
+    if settings.pairs == "none":
+        del columns["pair_relevance"]
+    else:
+        columns["pair_offsets"] = pair_offsets
+    return columns, stopped
+
+
+def _sum_over_ranks(
+    world: World, parts: dict[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Each array summed over the ranks, all in one message."""
+    flat = np.concatenate([part.reshape(-1) for part in parts.values()])
     total = world.sum(torch.from_numpy(flat)).numpy()
-    any_stopped, prediction, ledger, relevance, pairs = np.split(
-        total, np.cumsum([1, prediction.size, ledger.size, relevance.size])
-    )
-    columns = {
-        "key": shard.column("key"),
-        "prediction": prediction,
-        "ledger": ledger.reshape(-1, len(LEDGER)),
-        "atom_offsets": offsets,
-        "relevance": relevance,
-    }
-    if settings.pairs != "none":
-        columns |= {"pair_offsets": pair_offsets, "pair_relevance": pairs}
-    return columns, bool(any_stopped[0])
+    pieces = np.split(total, np.cumsum([part.size for part in parts.values()])[:-1])
+    wholes = zip(parts.items(), pieces, strict=True)
+    return {name: piece.reshape(part.shape) for (name, part), piece in wholes}
 
 
 def explain_rows(
-    model: nn.Module,
+    model: Network,
     dataset: Dataset,
     rows: NDArray[np.int64],
     settings: ExplainSettings,
@@ -185,7 +197,7 @@ def explain_rows(
     examples, kept = [], []
     for row in rows.tolist():
         try:
-            examples.append(example(dataset.molecules[row], model.inputs))  # type: ignore[arg-type]
+            examples.append(example(dataset.molecules[row], model.inputs))
             kept.append(row)
         except InputError:
             yield row, _not_a_number(len(dataset.molecules[row]), settings)
@@ -203,17 +215,18 @@ def explain_rows(
             yield from explain_rows(model, dataset, np.array([row]), settings, target)
         return
     counts = np.array([len(one.numbers) for one in examples])
-    atoms = np.split(found.atoms.cpu().numpy(), np.cumsum(counts)[:-1])
+    ends = np.cumsum(counts)[:-1]
+    atoms = np.split(found.atoms.cpu().numpy(), ends)
+    of_atoms = np.split(found.atom_ledger.cpu().numpy(), ends)
     cuts = np.cumsum(counts * (counts - 1) // 2)[:-1]
     of_pairs = np.split(pairs, cuts) if len(pairs) else [pairs] * len(kept)
-    values = zip(
-        found.prediction.tolist(), atoms, found.ledger.cpu().numpy(), of_pairs, strict=True
-    )
+    predictions, ledger = found.prediction.tolist(), found.ledger.cpu().numpy()
+    values = zip(predictions, atoms, ledger, of_atoms, of_pairs, strict=True)
     yield from zip(kept, (RelevanceRow(*row) for row in values), strict=True)
 
 
 def _of_pairs(
-    model: nn.Module, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
+    model: Network, batch: Batch, found: Relevance, settings: ExplainSettings, target: int
 ) -> NDArray[np.float64]:
     """(P,) of the pairs i < j of each molecule, both ways together; empty where none is wanted."""
     if settings.pairs == "none":
@@ -232,6 +245,5 @@ def _of_pairs(
 
 def _not_a_number(atoms: int, settings: ExplainSettings) -> RelevanceRow:
     pairs = 0 if settings.pairs == "none" else atoms * (atoms - 1) // 2
-    return RelevanceRow(
-        np.nan, np.full(atoms, np.nan), np.full(len(LEDGER), np.nan), np.full(pairs, np.nan)
-    )
+    shapes = ((atoms,), (len(LEDGER),), (atoms, len(LEDGER)), (pairs,))
+    return RelevanceRow(np.nan, *(np.full(shape, np.nan) for shape in shapes))

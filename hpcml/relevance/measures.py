@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpcml.models.batch import Batch, collate, example
+from hpcml.models.network import Network
 from hpcml.molecules import Molecule
 from hpcml.relevance.comparators import inputs_of, masking
 
@@ -136,7 +137,7 @@ def symmetry(
 
 
 def stability(
-    model: nn.Module,
+    model: Network,
     molecules: Sequence[Molecule],
     explain: Explain,
     *,
@@ -149,13 +150,12 @@ def stability(
     """
     random = np.random.default_rng(seed)
     dtype = next(model.parameters()).dtype
-    inputs: frozenset[str] = model.inputs  # type: ignore[assignment]
     moved = [
         replace(one, positions=one.positions + random.normal(scale=noise, size=(len(one), 3)))
         for one in molecules
     ]
     before, after = (
-        explain(model, collate([example(one, inputs) for one in batch], dtype))
+        explain(model, collate([example(one, model.inputs) for one in batch], dtype))
         for batch in (molecules, moved)
     )
     return float((after - before).norm() / before.norm())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from hpcml.errors import InputError, SettingsError
 from hpcml.models.batch import Batch
 from hpcml.relevance.engine.composites import composite
+from hpcml.relevance.engine.owners import Owners
+from hpcml.relevance.engine.registry import HANDLERS
 from hpcml.relevance.engine.rules import Composite, Rule
-from hpcml.relevance.engine.trace import Owners, Trace
+from hpcml.relevance.engine.trace import Trace
 from hpcml.relevance.explain_settings import ExplainSettings
-from hpcml.relevance.relevance_rows import LEDGER
+from hpcml.relevance.ledger import LEDGER, closure
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Relevance:
     molecule     (A,) the molecule of each atom
     pairs        (2, E) the batch's ordered pairs
     hidden       layer's name -> relevances of its outputs, one tensor for each call of the layer;
-                 only for the layers that were asked for
+                 only for the layers that were asked for, and none for a layer that is part of a
+                 larger affine one or does not lead to the target
+    atom_ledger  (A, len(LEDGER)) float64, the part of the ledger that was taken at the row of one
+                 atom, and half of what was taken at the row of a pair that it belongs to
 
     prediction = atoms + molecule-wise inputs + ledger, molecule by molecule.
     """
@@ -43,6 +48,7 @@ class Relevance:
     layers: dict[str, Tensor]
     molecule: Tensor
     pairs: Tensor
+    atom_ledger: Tensor
     hidden: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def _of_kind(self, kind: str, rows: int) -> Tensor:
@@ -81,7 +87,20 @@ class Relevance:
     @cached_property
     def closure(self) -> Tensor:
         """(M,) prediction less everything it was taken apart into; zero to rounding."""
-        return self.prediction - self.explained - self.ledger.sum(1)
+        return closure(self.prediction, self.explained, self.ledger)
+
+    @cached_property
+    def molecule_ledger(self) -> Tensor:
+        """(M, len(LEDGER)) what is truly the molecule's: the ledger less its atoms' parts."""
+        return self.ledger.index_add(0, self.molecule, self.atom_ledger, alpha=-1.0)
+
+    @cached_property
+    def booked(self) -> Tensor:
+        """(A,) relevance of each atom with what its own biases, steps and reference say.
+
+        prediction = booked + molecule-wise inputs + molecule_ledger, molecule by molecule.
+        """
+        return self.atoms + self.atom_ledger.sum(1)
 
     def column(self, name: str) -> Tensor:
         """(M,) one column of the ledger."""
@@ -106,8 +125,8 @@ def explain(
 
     The model is left as it was found. Raises InputError for a layer without a rule.
     """
-    keep = frozenset(hidden)
-    return propagate(model, batch, as_composite(rule), target=target, keep=keep)
+    wanted = frozenset(hidden)
+    return propagate(model, batch, as_composite(rule), target=target, hidden=wanted)
 
 
 def as_composite(rule: str | Rule | Composite) -> Composite:
@@ -123,28 +142,28 @@ def propagate(
     composite: Composite,
     *,
     target: int = 0,
-    seed: Callable[[Tensor], Tensor] | None = None,
-    replace: Callable[[str, str, Tensor], Tensor] | None = None,
     readout: Tensor | None = None,
-    keep: frozenset[str] = frozenset(),
+    hidden: frozenset[str] = frozenset(),
 ) -> Relevance:
     """One traced forward and one backward.
 
-    seed       relevance (M,) to start from, made from the prediction (M,); the prediction itself
-               by default
-    replace, readout, keep    see ``Trace``
+    Parameters
+    ----------
+    readout : (A,) Tensor
+        Multiplies the relevance that each atom takes from its molecule; all ones by default.
+
+    The others are those of ``explain``.
     """
+    plain = batch if isinstance(batch, Tensor) else None  # a network without molecules
     if isinstance(batch, Tensor):
-        owners = Owners.of_rows(batch.shape[0], batch.device)
+        owners = Owners.of_rows(len(batch), batch.device)
+        molecule, pairs = batch.new_zeros(0, dtype=torch.int64), batch.new_zeros(2, 0)
     else:
-        owners = Owners.of_batch(batch) if readout is None else Owners.of_atoms(batch)
-    with (
-        torch.enable_grad(),
-        Trace(model, owners, composite, replace=replace, readout=readout, keep=keep) as trace,
-    ):
+        owners, molecule, pairs = Owners.of_batch(batch), batch.molecule, batch.pairs
+    trace = Trace(model, owners, composite, HANDLERS, readout=readout, hidden=hidden)
+    with torch.enable_grad(), trace:
         # a plain network has no layer that marks its input
-        inputs = trace.source("input", "molecule", batch) if isinstance(batch, Tensor) else batch
-        output = model(inputs)
+        output = model(batch if plain is None else trace.source("input", "molecule", plain))
     if output.dim() == 1:
         output = output[:, None]
     if output.shape[0] != owners.molecules or not 0 <= target < output.shape[1]:
@@ -155,29 +174,25 @@ def propagate(
     if not output.requires_grad:
         raise SettingsError("the model has no Input or Embedding layer: nothing to explain")
     prediction = output[:, target]
-    start = prediction.detach() if seed is None else seed(prediction.detach())
-    names, sources = list(trace.sources), [leaf for _, leaf in trace.sources.values()]
-    outputs = [(name, made) for name, several in trace.kept.items() for made in several]
-    asked = [*sources, *(made for _, made in outputs), trace.nothing]
-    gradients = [
-        torch.zeros_like(tensor) if gradient is None else gradient
-        for tensor, gradient in zip(
-            asked, torch.autograd.grad(prediction, asked, start, allow_unused=True), strict=True
-        )
-    ]
-    layers = {name: owners.by_molecule(sums) for name, sums in trace.ledgers.items()}
-    none_left = torch.zeros(owners.molecules, len(LEDGER), dtype=torch.float64, device=start.device)
-    kept: dict[str, list[Tensor]] = {name: [] for name in trace.kept}
+    sources = {name: leaf for name, (_, leaf) in trace.sources.items()}
+    outputs = [(name, made) for name, several in trace.outputs.items() for made in several]
+    asked = [*sources.values(), *(made for _, made in outputs), trace.root]
+    gradients = torch.autograd.grad(prediction, asked, prediction.detach(), allow_unused=True)
+    found: dict[str, list[Tensor]] = {name: [] for name in hidden}
     for (name, _), gradient in zip(outputs, gradients[len(sources) : -1], strict=True):
-        kept[name].append(gradient)
-    none = torch.zeros(2, 0, dtype=torch.int64, device=prediction.device)
+        if gradient is not None:
+            found[name].append(gradient)
     return Relevance(
-        prediction=start.double(),
-        ledger=sum(layers.values(), none_left),
-        features=dict(zip(names, gradients, strict=False)),
+        prediction=prediction.detach().double(),
+        ledger=trace.ledger.total(),
+        features={
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(sources.items(), gradients, strict=False)
+        },
         kinds={name: kind for name, (kind, _) in trace.sources.items()},
-        layers=layers,
-        molecule=none[0] if isinstance(batch, Tensor) else batch.molecule,
-        pairs=none if isinstance(batch, Tensor) else batch.pairs,
-        hidden=kept,
+        layers=trace.ledger.layers,
+        molecule=molecule,
+        pairs=pairs.long(),
+        hidden=found,
+        atom_ledger=trace.ledger.atoms[:-1],
     )

@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
+from hpcml.relevance.ledger import LEDGER
 from hpcml.store import Dataset, Manifest, Shard
 from hpcml.store.dataset import ranges
 from hpcml.training.targets import Target
-
-LEDGER = ("bias", "epsilon", "taylor", "mean", "reference")
-"""What takes relevance beside the inputs, in the order of the ledger's columns:
-
-bias        biases of affine layers, shifts of batch normalization, constants added
-epsilon     what the stabilizer of the rules absorbed
-taylor      what a first-order step about a root, or the linearization of a layer, leaves; for a
-            comparator that does not conserve, what it leaves unexplained
-mean        the target's mean, put back by the scaling
-reference   the atoms' reference energies
-"""
 
 
 @dataclass(frozen=True)
@@ -32,14 +22,32 @@ class RelevanceRow:
     """One molecule, in the target's unit.
 
     prediction = atoms.sum() + ledger.sum(); all NaN where the molecule could not be explained.
-    pairs are those of atoms i < j in the order of numpy.triu_indices(n, 1), empty where none
-    were kept.
+
+    atoms        (n,) relevances
+    ledger       (len(LEDGER),) what went to no atom's inputs
+    atom_ledger  (n, len(LEDGER)) the part of it that was taken at each atom's own row, or, half
+                 and half, at the row of a pair
+    pairs        (n (n - 1) / 2,) of atoms i < j in the order of numpy.triu_indices(n, 1); empty
+                 where none were kept
     """
 
     prediction: float
     atoms: NDArray[np.float64]
     ledger: NDArray[np.float64]
+    atom_ledger: NDArray[np.float64]
     pairs: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def booked(self) -> NDArray[np.float64]:
+        """(n,) each atom's relevance with what its own biases, steps and reference say."""
+        total: NDArray[np.float64] = self.atoms + self.atom_ledger.sum(axis=1)
+        return total
+
+    @property
+    def molecule_ledger(self) -> NDArray[np.float64]:
+        """(len(LEDGER),) what is truly the molecule's: prediction = booked.sum() + its sum."""
+        left: NDArray[np.float64] = self.ledger - self.atom_ledger.sum(axis=0)
+        return left
 
 
 class RelevanceRows:
@@ -92,6 +100,7 @@ class RelevanceRows:
             float(read.view("prediction")[row]),
             np.array(read.view("relevance")[start:stop]),
             np.array(read.view("ledger")[row]),
+            self._atom_ledger_of(read, int(start), int(stop)),
             pairs,
         )
 
@@ -124,6 +133,30 @@ class RelevanceRows:
             cuts = read.column("atom_offsets")
             values[ranges(self.offsets, mine)] = read.view("relevance")[ranges(cuts, row[mine])]
         return values
+
+    @cached_property
+    def atom_ledger(self) -> NDArray[np.float64]:
+        """(atoms, len(LEDGER)) what was taken at the atoms' own rows, laid as ``atoms``."""
+        values = np.empty((int(self.offsets[-1]), len(LEDGER)))
+        shard, row = self._places
+        for number, read in enumerate(self._shards):
+            mine = np.flatnonzero(shard == number)
+            cuts = read.column("atom_offsets")
+            whole = self._atom_ledger_of(read, 0, int(cuts[-1]))
+            values[ranges(self.offsets, mine)] = whole[ranges(cuts, row[mine])]
+        return values
+
+    @property
+    def booked(self) -> NDArray[np.float64]:
+        """(atoms,) each atom's relevance with what its own biases, steps and reference say."""
+        total: NDArray[np.float64] = self.atoms + self.atom_ledger.sum(axis=1)
+        return total
+
+    def _atom_ledger_of(self, read: Shard, start: int, stop: int) -> NDArray[np.float64]:
+        """Of a shard's atoms; version 0.1.0 booked nothing to atoms, all to molecules."""
+        if "atom_ledger" not in read.entry.columns:
+            return np.zeros((stop - start, len(LEDGER)))
+        return np.array(read.view("atom_ledger")[start:stop])
 
     def _molecules(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         shard, row = self._places

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.errors import InputError
 from hpcml.generation import failures
-from hpcml.relevance.relevance_rows import LEDGER, RelevanceRows, open_relevance
+from hpcml.relevance.ledger import LEDGER, relative_closure
+from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, reasons
 from hpcml.report.facts import (
     Curve,
@@ -130,8 +131,8 @@ def _explanation(
     rows: RelevanceRows, data: Dataset, keys: list[str], predictions: Predictions | None
 ) -> Explanation:
     """A few molecules to draw, and how well the ledger of all of them closes."""
-    total = np.add.reduceat(rows.atoms, rows.offsets[:-1]) + rows.ledger.sum(axis=1)
-    gap = np.abs(rows.prediction - total) / np.maximum(1.0, np.abs(rows.prediction))
+    explained = np.add.reduceat(rows.atoms, rows.offsets[:-1])
+    gap = relative_closure(rows.prediction, explained, rows.ledger)
     known = np.isfinite(gap)
     place = {key: row for row, key in enumerate(keys)}
     listed = np.array([place.get(str(key), -1) for key in data.keys])

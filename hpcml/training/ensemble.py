@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from hpcml.errors import InputError
 from hpcml.files import write_whole
+from hpcml.models import Network
 from hpcml.molecules import Molecule
 from hpcml.training.metrics import errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
@@ -112,7 +112,7 @@ class Ensemble:
     info       of the first
     """
 
-    models: list[nn.Module]
+    models: list[Network]
     factors: Array | None
     info: ModelInfo
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpcml.models.ani import ANI
+from hpcml.models import Network
 from hpcml.training.checkpoint import Progress, State
 from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
 from hpcml.training.optimization import (
@@ -49,8 +49,8 @@ class Fit:
         world: World,
         data: TrainingData,
         *,
-        model: nn.Module,
-        judged: nn.Module,
+        model: Network,
+        judged: Network,
         train: NDArray[np.int64],
         validation: NDArray[np.int64],
         scale: NDArray[np.float64],
@@ -168,8 +168,7 @@ class Fit:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate((step + 1) / steps)
         self._optimizer.step()
-        if isinstance(self.model, ANI):
-            self.model.constrain()
+        self.model.constrain()
         if self._average:
             update_average(self._average, self.model.state_dict(), settings.average_decay)
         return loss.detach()
@@ -223,7 +222,7 @@ class Predictor:
     """
 
     def __init__(
-        self, settings: TrainSettings, world: World, model: nn.Module, data: TrainingData
+        self, settings: TrainSettings, world: World, model: Network, data: TrainingData
     ) -> None:
         self.settings = settings
         self.world = world
@@ -233,7 +232,7 @@ class Predictor:
         self._dtype = torch.float64 if settings.precision == "float64" else torch.float32
         prepare(model, settings)
 
-    def forward(self, model: nn.Module, rows: NDArray[np.int64]) -> Tensor:
+    def forward(self, model: Network, rows: NDArray[np.int64]) -> Tensor:
         """(len(rows), T) in the targets' units, double precision, on the settings' device."""
         begun = time.perf_counter()
         batch = self.data.examples.batch(rows, self._dtype).to(self.settings.device)

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpcml import __version__
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
-from hpcml.models import Scaling, build
+from hpcml.models import Network, Scaling, build
 from hpcml.store import Dataset
 from hpcml.training.checkpoint import pack, unpack
 from hpcml.training.levels import joined
@@ -92,7 +92,7 @@ def save_model(folder: Path | str, state: Mapping[str, Tensor], info: ModelInfo)
     write_whole(ModelFolder(folder).network, pack("model", {"info": about, "state": dict(state)}))
 
 
-def load_model(folder: Path | str) -> tuple[nn.Module, ModelInfo]:
+def load_model(folder: Path | str) -> tuple[Network, ModelInfo]:
     """The network of a model folder, in evaluation mode on the CPU, and what is known of it.
 
     Raises InputError where there is none, or it was written by another version or changed.

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from hpcml.models import collate, example
+from hpcml.models import Network, collate, example
 from hpcml.molecules import Molecule, symbol
 from hpcml.training.model_file import ModelInfo
 
 
 def predict(
-    model: nn.Module, molecules: Sequence[Molecule], batch_size: int = 64
+    model: Network, molecules: Sequence[Molecule], batch_size: int = 64
 ) -> NDArray[np.float64]:
     """(M, T) predictions in the targets' units, in the order of the molecules.
 
@@ -29,7 +28,7 @@ def predict(
         with torch.no_grad():
             for start in range(0, len(molecules), batch_size):
                 some = molecules[start : start + batch_size]
-                examples = [example(one, model.inputs) for one in some]  # type: ignore[arg-type]
+                examples = [example(one, model.inputs) for one in some]
                 batch = collate(examples, weight.dtype).to(weight.device)
                 found.append(model(batch).double().cpu().numpy())
     finally:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpcml.models import Scaling, build, fit_references, fit_scaling
+from hpcml.models import Network, Scaling, build, fit_references, fit_scaling
 from hpcml.progress import progress
 from hpcml.training.checkpoint import Progress, read_progress, save_progress
 from hpcml.training.data import TrainingData
@@ -62,7 +62,7 @@ class Run:
             progress=done,
         )
 
-    def _network(self) -> torch.nn.Module:
+    def _network(self) -> Network:
         """With its first weights: the same on every rank."""
         torch.manual_seed(self.settings.seed)
         settings = self.settings

@@ -41,10 +41,17 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
         assert row.prediction == pytest.approx(alone.prediction, rel=1e-5)
         np.testing.assert_allclose(row.ledger, alone.ledger, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(row.atoms, alone.atoms, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(row.atom_ledger, alone.atom_ledger, rtol=1e-3, atol=1e-4)
+        assert row.booked.sum() + row.molecule_ledger.sum() == pytest.approx(
+            row.prediction, rel=1e-5
+        )
         whole = row.atoms.sum() + row.ledger.sum()
         assert whole == pytest.approx(row.prediction, rel=1e-5)
     np.testing.assert_array_equal(rows.prediction, [rows[i].prediction for i in range(len(rows))])
     np.testing.assert_array_equal(rows.atoms, np.concatenate([row.atoms for row in rows]))
+    of_atoms = np.concatenate([row.atom_ledger for row in rows])
+    np.testing.assert_array_equal(rows.atom_ledger, of_atoms)
+    np.testing.assert_array_equal(rows.booked, np.concatenate([row.booked for row in rows]))
     assert [entry.name for entry in Manifest(destination)] == [s.name for s in dataset.shards]
     for entry in Manifest(destination):
         np.testing.assert_array_equal(
@@ -108,6 +115,19 @@ def test_changed_data_are_noticed(explained, dataset):
     after = times(explained.folder)
     assert {name for name in before if after[name] != before[name]} == {f"{entry.name}.h5"}
     assert len(open_relevance(explained.folder, dataset)) == len(dataset)
+
+
+def test_relevances_without_a_ledger_by_atom_open(explained, dataset):
+    """As version 0.1.0 wrote them: all of the ledger is the molecules'."""
+    assert explained(dataset)
+    for entry in list(Manifest(explained.folder)):
+        old = Shard(explained.folder, entry)
+        columns = {name: old.column(name) for name in entry.columns if name != "atom_ledger"}
+        shards.write(explained.folder, entry.name, columns, entry.attributes)
+    rows = open_relevance(explained.folder, dataset)
+    np.testing.assert_array_equal(rows.booked, rows.atoms)
+    np.testing.assert_array_equal(rows[3].molecule_ledger, rows.ledger[3])
+    assert not rows.atom_ledger.any()
 
 
 def test_changed_model_is_noticed(explained, dataset, model_folder, trained):

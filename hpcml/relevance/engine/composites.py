@@ -13,7 +13,7 @@ from hpcml.relevance.engine.rules import (
     WSquare,
     z_plus,
 )
-from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.explain_settings import ExplainSettings, rule_from_outside
 
 
 def composite(settings: ExplainSettings) -> Composite:
@@ -35,4 +35,9 @@ def composite(settings: ExplainSettings) -> Composite:
     }
     if settings.rule in below:
         return Composite(rules["epsilon"], below[settings.rule], settings.products)
-    raise SettingsError(f"{settings.rule!r} is no rule; there are {', '.join([*rules, *below])}")
+    make = rule_from_outside(settings.rule)
+    if make is None:
+        names = ", ".join([*rules, *below])
+        raise SettingsError(f"{settings.rule!r} is no rule; there are {names}")
+    made = make(settings)
+    return made if isinstance(made, Composite) else Composite(made, products=settings.products)

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hpcml.errors import InputError
-from hpcml.models import layers as models
-from hpcml.relevance.engine import handlers as layers
+from hpcml.models import layers
+from hpcml.relevance.engine import handlers
+from hpcml.relevance.engine.handler import Handler, Tracing
+from hpcml.relevance.engine.owners import Owner
 from hpcml.relevance.engine.tape import Tag, put_tag, tag_of
-
-if TYPE_CHECKING:
-    from hpcml.relevance.engine.trace import Trace
 
 _PICKS_ROWS = frozenset({"__getitem__", "index_select"})
 _DATA_MOVES = "__getitem__ __get__ index_select narrow select split chunk unbind cat concat stack"
@@ -64,7 +63,7 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def interpret(trace: Trace, function: Any, args: Any, kwargs: Any) -> Any:
+def interpret(trace: Tracing, function: Any, args: Any, kwargs: Any) -> Any:
     """Call ``function`` so that relevance can follow; InputError where it cannot."""
     carrying = [tensor for tensor in tensors_in(args) if tag_of(tensor) is not None]
     if not carrying:
@@ -74,7 +73,7 @@ def interpret(trace: Trace, function: Any, args: Any, kwargs: Any) -> Any:
     call = Call(name, function, args, kwargs, carrying)
     if name in _MOVES:
         return _move(call)
-    with trace.unwatched():
+    with trace.untraced():
         if name in _ELEMENT_WISE:
             return _ELEMENT_WISE[name](trace, _Called(call), args[0])
         if name in _ARITHMETIC and len(args) == 2 and not kwargs:
@@ -110,39 +109,39 @@ class _Called(nn.Module):
         return result
 
 
-def _scaled(trace: Trace, value: Tensor, factor: float) -> Tensor:
-    return layers.product(trace, models.Product(), value, value.detach().new_tensor(factor))
+def _scaled(trace: Tracing, value: Tensor, factor: float) -> Tensor:
+    return handlers.product(trace, layers.Product(), value, value.detach().new_tensor(factor))
 
 
-def _add(trace: Trace, call: Call) -> Tensor:
-    return layers.total(trace, models.Sum(), call.tensor(0), call.tensor(1))
+def _add(trace: Tracing, call: Call) -> Tensor:
+    return handlers.total(trace, layers.Sum(), call.tensor(0), call.tensor(1))
 
 
-def _subtract(trace: Trace, call: Call) -> Tensor:
-    return layers.total(trace, models.Sum(), call.tensor(0), _scaled(trace, call.tensor(1), -1.0))
+def _subtract(trace: Tracing, call: Call) -> Tensor:
+    return handlers.total(trace, layers.Sum(), call.tensor(0), _scaled(trace, call.tensor(1), -1.0))
 
 
-def _subtract_from(trace: Trace, call: Call) -> Tensor:
-    return layers.total(trace, models.Sum(), call.tensor(1), _scaled(trace, call.tensor(0), -1.0))
+def _subtract_from(trace: Tracing, call: Call) -> Tensor:
+    return handlers.total(trace, layers.Sum(), call.tensor(1), _scaled(trace, call.tensor(0), -1.0))
 
 
-def _multiply(trace: Trace, call: Call) -> Tensor | None:
+def _multiply(trace: Tracing, call: Call) -> Tensor | None:
     """By a constant; which of two signals is the gate is not ours to guess."""
     if len(call.carrying) != 1:
         return None
     other = call.tensor(1) if call.carrying[0] is call.args[0] else call.tensor(0)
-    return layers.product(trace, models.Product(), call.carrying[0], other)
+    return handlers.product(trace, layers.Product(), call.carrying[0], other)
 
 
-def _divide(trace: Trace, call: Call) -> Tensor | None:
+def _divide(trace: Tracing, call: Call) -> Tensor | None:
     """By a constant; one over a signal is no known layer."""
     if len(call.carrying) != 1 or call.carrying[0] is not call.args[0]:
         return None
     inverse = call.tensor(1).reciprocal()
-    return layers.product(trace, models.Product(), call.carrying[0], inverse)
+    return handlers.product(trace, layers.Product(), call.carrying[0], inverse)
 
 
-_ARITHMETIC: dict[str, Callable[[Trace, Call], Tensor | None]] = {
+_ARITHMETIC: dict[str, Callable[[Tracing, Call], Tensor | None]] = {
     "add": _add,
     "sub": _subtract,
     "rsub": _subtract_from,
@@ -150,9 +149,11 @@ _ARITHMETIC: dict[str, Callable[[Trace, Call], Tensor | None]] = {
     "div": _divide,
     "true_divide": _divide,
 }
-_ELEMENT_WISE: dict[str, layers.Handler] = {
-    **dict.fromkeys(["relu", "leaky_relu", "tanh", "celu", "elu", "silu", "gelu"], layers.passing),
-    **dict.fromkeys(["sigmoid", "softplus"], layers.linearized),
+_ELEMENT_WISE: dict[str, Handler[..., Tensor]] = {
+    **dict.fromkeys(
+        ["relu", "leaky_relu", "tanh", "celu", "elu", "silu", "gelu"], handlers.passing
+    ),
+    **dict.fromkeys(["sigmoid", "softplus"], handlers.linearized),
 }
 
 
@@ -160,7 +161,7 @@ _ELEMENT_WISE: dict[str, layers.Handler] = {
 
 
 def _move(call: Call) -> Any:
-    """Do the move, and tag what it made with the molecules of its rows.
+    """Do the move, and tag what it made with the owner of its rows.
 
     Where the rows cannot be told no tag is put, and the next layer reports it.
     """
@@ -174,31 +175,33 @@ def _move(call: Call) -> Any:
     return result
 
 
-def _owner_of(call: Call, number: int, rows: int, owners: list[Tensor]) -> Tensor | None:
-    """The molecule of each row of the move's result of this number."""
-    before = len(owners[0])
-    picked = _picked(call, number, owners[0]) if len(owners) == 1 else None
-    if picked is not None and picked.shape != (rows,):
-        picked = None
-    if picked is None or (rows == before and call.name not in _PICKS_ROWS):
-        if rows == before:
-            picked = owners[0]
-        elif rows == sum(map(len, owners)):
-            picked = torch.cat(owners)
-        elif call.name == "repeat" and rows % before == 0:
-            picked = owners[0].repeat(rows // before)
-        elif rows % before == 0:
-            picked = owners[0].repeat_interleave(rows // before)  # rows split by a view
-    return picked
+def _owner_of(call: Call, number: int, rows: int, owners: list[Owner]) -> Owner | None:
+    """The owner of the rows of the move's result of this number."""
+    before, device = len(owners[0]), owners[0].molecule.device
+    numbers = torch.arange(before, device=device)
+    picked = _picked(call, number, numbers) if len(owners) == 1 else None
+    told = picked is not None and (rows != before or call.name in _PICKS_ROWS)
+    if told and picked is not None and picked.shape == (rows,):
+        return owners[0].pick(picked)
+    if rows == before:
+        return Owner.merged(owners) if {len(one) for one in owners} == {rows} else owners[0]
+    if rows == sum(map(len, owners)):
+        return Owner.joined(owners)
+    if rows % before:
+        return None
+    times = rows // before
+    if call.name == "repeat":
+        return owners[0].pick(numbers.repeat(times))
+    return owners[0].pick(numbers.repeat_interleave(times))  # rows split by a view
 
 
-def _picked(call: Call, number: int, owner: Tensor) -> Tensor | None:
-    """The move done to the owners alone, if it has a meaning for one axis."""
+def _picked(call: Call, number: int, numbers: Tensor) -> Tensor | None:
+    """The move done to the numbers of the rows alone, if it has a meaning for one axis."""
     args = call.args
     if call.name == "__getitem__" and isinstance(args[1], tuple):
         args = (args[0], args[1][0])
     try:
-        pieces = tensors_in((call.function(owner, *args[1:], **call.kwargs),))
+        pieces = tensors_in((call.function(numbers, *args[1:], **call.kwargs),))
     except (IndexError, RuntimeError, TypeError):
         return None  # a move along another axis than the rows
     return pieces[number] if number < len(pieces) else None

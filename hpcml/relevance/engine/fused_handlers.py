@@ -13,31 +13,29 @@ without a row for each bond.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hpcml.models.fused import PaiNNMessages
-from hpcml.models.graphconv import _Convolution, _Pool
+from hpcml.models.graphconv import GraphPool, SumOverNeighbours
 from hpcml.models.neighbours import NeighbourMaximum, Neighbours, NeighbourSum
-from hpcml.models.painn import _Message
+from hpcml.models.painn import PaiNNMessage
+from hpcml.relevance.engine.handler import Tracing, handler, transparent
 from hpcml.relevance.engine.handlers import ratio, winning
 from hpcml.relevance.engine.tape import Shares
 
-if TYPE_CHECKING:
-    from hpcml.relevance.engine.trace import Trace
 
-
-def painn_message(trace: Trace, layer: _Message, *arguments: Any) -> tuple[Tensor, Tensor]:
+@transparent
+def painn_message(trace: Tracing, layer: PaiNNMessage, *arguments: Any) -> tuple[Tensor, Tensor]:
     """What all neighbours tell each atom: scalars (A, F) and vectors (A, 3, F)."""
     s, v, filters, near = arguments
     if trace.composite.products == "halves":  # the gates take part: step by step
         stepwise: tuple[Tensor, Tensor] = trace.original(layer)(*arguments)
         return stepwise
     phi = layer.phi(s)
-    with trace.unwatched():
+    with trace.untraced():
         fixed = [phi.detach()] if v is None else [phi.detach(), v.detach()]
         constants = filters.detach(), near.directions, near.i, near.j
 
@@ -67,33 +65,29 @@ def painn_message(trace: Trace, layer: _Message, *arguments: Any) -> tuple[Tenso
     return told[:, 0], told[:, 1:]
 
 
-def convolution(trace: Trace, layer: _Convolution, atoms: Tensor, bonded: Neighbours) -> Tensor:
-    """GraphConv's convolution, its sum over neighbours in one stroke."""
-    vars(layer)["_sum"] = partial(_neighbour_sum, trace, layer)
-    try:
-        new: Tensor = trace.original(layer)(atoms, bonded)
-    finally:
-        del vars(layer)["_sum"]
-    return new
-
-
-def _neighbour_sum(trace: Trace, layer: _Convolution, atoms: Tensor, bonded: Neighbours) -> Tensor:
+@handler
+def neighbour_sum(
+    trace: Tracing, layer: SumOverNeighbours, atoms: Tensor, bonded: Neighbours
+) -> Tensor:
+    """Sum over an atom's neighbours: (A, F) -> (A, F)."""
     fixed = atoms.detach()
-    with trace.unwatched(), torch.no_grad():
+    with torch.no_grad():
         outputs: Tensor = NeighbourSum.apply(fixed, bonded)
 
-        def share(relevance: Tensor) -> Shares:
-            ledger: dict[str, Tensor] = {}
-            per_unit = ratio(trace, relevance, outputs, ledger)
-            # every bond stands both ways, so the sum is its own transpose
-            return Shares([NeighbourSum.apply(per_unit, bonded).mul_(fixed)], ledger)
+    def share(relevance: Tensor) -> Shares:
+        ledger: dict[str, Tensor] = {}
+        per_unit = ratio(trace, relevance, outputs, ledger)
+        # every bond stands both ways, so the sum is its own transpose
+        return Shares([NeighbourSum.apply(per_unit, bonded).mul_(fixed)], ledger)
 
-    with trace.unwatched():
-        return trace.step(trace.name(layer.over_neighbours), outputs, share, [atoms])
+    return trace.step(trace.name(layer.total), outputs, share, [atoms])
 
 
-def pool(trace: Trace, layer: _Pool, atoms: Tensor, bonded: Neighbours) -> Tensor:
-    """The largest of an atom's and its neighbours' values; equal winners share alike."""
+@handler
+def neighbour_maximum(
+    trace: Tracing, layer: GraphPool, atoms: Tensor, bonded: Neighbours
+) -> Tensor:
+    """The largest of an atom's and its neighbours' values, (A, F); equal winners share alike."""
     fixed = atoms.detach()
     with torch.no_grad():
         outputs: Tensor = NeighbourMaximum.apply(fixed, bonded)

@@ -1,11 +1,12 @@
-"""How each type of layer hands relevance back: one short function a type.
+"""How each type of layer hands relevance back: one short handler a type.
 
 A handler gets the trace, the layer and the layer's arguments, computes the ordinary output,
 and states how the output's relevance R is shared:
 
-affine layers           by the rule for their depth, on vectors (A, 3, F) always by LRP-0; batch
-                        normalization is folded into the affine layer before it, and is a
-                        diagonal affine layer elsewhere
+affine layers           by the rule for their depth, on vectors (A, 3, F) always by LRP-0; rows
+                        gathered of them, sums of them, and batch normalization of either are
+                        one affine layer, however the code cuts it; elsewhere batch
+                        normalization is a diagonal affine layer
 element-wise, f(0) = 0  the identity rule: all of R to the argument
 element-wise, else      linearized: x f'(x) is the step from the root x0 = 0 to x with the slope
                         at x; what that leaves of f(x) is "taylor"
@@ -23,24 +24,21 @@ zero as well.  (Where it is not, under rules that ignore values, "epsilon" recor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hpcml.models import layers
-from hpcml.relevance.engine.rules import Epsilon, spread
+from hpcml.relevance.engine.handler import Tracing, handler, transparent
+from hpcml.relevance.engine.owners import Owner
+from hpcml.relevance.engine.rules import Epsilon, Term, spread
 from hpcml.relevance.engine.tape import Affine, Shares, Tag, put_tag
-
-if TYPE_CHECKING:
-    from hpcml.relevance.engine.trace import Trace
-
-Handler = Callable[..., Any]
 
 
 def ratio(
-    trace: Trace, relevance: Tensor, total: Tensor, ledger: dict[str, Tensor] | None = None
+    trace: Tracing, relevance: Tensor, total: Tensor, ledger: dict[str, Tensor] | None = None
 ) -> Tensor:
     """Relevance per unit of a sum, 0 where the sum vanishes.
 
@@ -61,42 +59,46 @@ def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------ affine
 
 
-def affine(trace: Trace, name: str, source: Affine) -> Tensor:
-    """Put an affine layer on the tape, whole or with a normalization folded in."""
+def affine(trace: Tracing, source: Affine, owner: Owner) -> Tensor:
+    """Put an affine map on the tape as one layer, however it was put together."""
+    inputs = [term.inputs for term in source.terms]
     # of vectors (A, 3, F) only this rule is the same whichever way the axes point
-    rule = Epsilon(0.0) if source.inputs.dim() > 2 else trace.composite.rule(source.depth)
-    tag = trace.tag_or_none(source.inputs)
-    assert tag is not None  # the callers made sure
+    rule = Epsilon(0.0) if inputs[0].dim() > 2 else trace.composite.rule(source.depth)
+    terms = [replace(term, inputs=term.inputs.detach()) for term in source.terms]
     outputs = source.outputs
 
     def share(relevance: Tensor) -> Shares:
         taken = spread(
             rule,
-            source.weight,
+            terms,
             source.bias,
-            inputs=source.inputs.detach(),
             outputs=outputs,
             relevance=relevance,
             proportional=trace.composite.proportional,
         )
-        return Shares([taken.inputs], {"bias": taken.bias, "epsilon": taken.epsilon})
+        return Shares(taken.inputs, {"bias": taken.bias, "epsilon": taken.epsilon})
 
-    passed = Tag(tag.owner, source.depth + 1, source)
-    return trace.step(name, outputs, share, [source.inputs], passed)
+    passed = Tag(owner, source.depth + 1, source)
+    return trace.step(source.name, outputs, share, inputs, passed)
 
 
-def linear(trace: Trace, layer: nn.Linear, values: Tensor) -> Tensor:
+@handler
+def linear(trace: Tracing, layer: nn.Linear, values: Tensor) -> Tensor:
+    """Affine map of the last axis: (rows, ..., in) -> (rows, ..., out)."""
     weight = layer.weight.detach()
     bias = weight.new_zeros(weight.shape[0]) if layer.bias is None else layer.bias.detach()
     outputs = nn.functional.linear(values.detach(), weight, bias)
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    name = trace.name(layer)
-    return affine(trace, name, Affine(name, values, weight, bias, outputs, tag.depth))
+    terms = (Term(values, weight),)
+    source = Affine(trace.name(layer), terms, bias, outputs, tag.depth)
+    return affine(trace, source, tag.owner)
 
 
-def batch_norm(trace: Trace, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
+@handler
+def batch_norm(trace: Tracing, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
+    """Normalization by running statistics: (rows, F) -> (rows, F)."""
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
         trace.refuse(layer, "keeps no running statistics, so its output mixes molecules")
@@ -111,17 +113,8 @@ def batch_norm(trace: Trace, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    before = tag.affine
-    if before is not None:
-        folded = Affine(
-            before.name,
-            before.inputs,
-            before.weight * scale[:, None],
-            before.bias * scale + shift,
-            outputs,
-            before.depth,
-        )
-        return affine(trace, before.name, folded)
+    if tag.affine is not None:
+        return affine(trace, tag.affine.scaled(scale, shift, outputs), tag.owner)
 
     def share(relevance: Tensor) -> Shares:
         ledger: dict[str, Tensor] = {}
@@ -135,14 +128,16 @@ def batch_norm(trace: Trace, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
 # ------------------------------------------------------------------------- element-wise
 
 
-def passing(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
+@handler
+def passing(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
     """Element-wise with f(0) = 0: the identity rule."""
     fixed = values.detach().clone() if getattr(layer, "inplace", False) else values
     outputs = trace.ordinary(layer, fixed)
     return trace.step(trace.name(layer), outputs, lambda relevance: Shares([relevance]), [values])
 
 
-def linearized(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
+@handler
+def linearized(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
     """Element-wise with f(0) != 0: f(x) = x f'(x) and a rest, which is "taylor"."""
     with torch.enable_grad():
         leaf = values.detach().requires_grad_()
@@ -159,12 +154,14 @@ def linearized(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
     return trace.step(trace.name(layer), outputs, share, [values])
 
 
-def unchanged(trace: Trace, layer: nn.Module, values: Tensor) -> Tensor:
+@handler
+def unchanged(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
     """The identity, or what is the identity outside training."""
     return values
 
 
-def structural(trace: Trace, layer: nn.Module, *arguments: Any) -> Tensor:
+@transparent
+def structural(trace: Tracing, layer: nn.Module, *arguments: Any) -> Tensor:
     """A layer that only moves numbers: its ordinary gradient moves relevance rightly."""
     result: Tensor = trace.original(layer)(*arguments)
     return result
@@ -173,10 +170,14 @@ def structural(trace: Trace, layer: nn.Module, *arguments: Any) -> Tensor:
 # ------------------------------------------------------------- sums, products, and the like
 
 
-def total(trace: Trace, layer: nn.Module, *tensors: Tensor) -> Tensor:
-    """Sum of tensors; those that carry no relevance are constants."""
+@handler
+def total(trace: Tracing, layer: nn.Module, *tensors: Tensor) -> Tensor:
+    """Sum of tensors (rows, ...); those that carry no relevance are constants."""
     fixed = [tensor.detach() for tensor in tensors]
     outputs = trace.ordinary(layer, *tensors)
+    merged = _one_affine(trace, layer, tensors, outputs)
+    if merged is not None:
+        return merged
     carrying = [i for i, tensor in enumerate(tensors) if trace.tag_or_none(tensor) is not None]
     constants = [fixed[i] for i in range(len(tensors)) if i not in carrying]
 
@@ -193,7 +194,27 @@ def total(trace: Trace, layer: nn.Module, *tensors: Tensor) -> Tensor:
     return trace.step(trace.name(layer), outputs, share, [tensors[i] for i in carrying])
 
 
-def product(trace: Trace, layer: nn.Module, signal: Tensor, gate: Tensor) -> Tensor:
+def _one_affine(
+    trace: Tracing, layer: nn.Module, tensors: tuple[Tensor, ...], outputs: Tensor
+) -> Tensor | None:
+    """The sum of affine maps as one of them; None where an addend is none."""
+    tags = [trace.tag_or_none(tensor) for tensor in tensors]
+    maps = [tag.affine for tag in tags if tag is not None and tag.affine is not None]
+    if not len(maps) == len(tensors) > 1 or any(t.shape != outputs.shape for t in tensors):
+        return None
+    merged = Affine(
+        trace.name(layer),
+        tuple(term for one in maps for term in one.terms),
+        torch.stack([one.bias for one in maps]).sum(0),
+        outputs,
+        max(one.depth for one in maps),
+    )
+    return affine(trace, merged, Owner.merged([tag.owner for tag in tags if tag is not None]))
+
+
+@handler
+def product(trace: Tracing, layer: nn.Module, signal: Tensor, gate: Tensor) -> Tensor:
+    """Signal (rows, ...) times a gate that broadcasts to it."""
     outputs = trace.ordinary(layer, signal, gate)
     shapes = signal.detach(), gate.detach()
     carrying = [tensor for tensor in (signal, gate) if trace.tag_or_none(tensor) is not None]
@@ -206,12 +227,17 @@ def product(trace: Trace, layer: nn.Module, signal: Tensor, gate: Tensor) -> Ten
         return trace.step(trace.name(layer), outputs, share, [signal, gate])
     taker = carrying[0] if carrying else signal  # the signal, or the gate of a constant
     like = taker.detach()
-    return trace.step(
-        trace.name(layer), outputs, lambda relevance: Shares([reduce_to(relevance, like)]), [taker]
-    )
+    tag = trace.joint_tag(carrying, len(outputs))  # a distance's gate makes an atom's row a pair's
+
+    def whole(relevance: Tensor) -> Shares:
+        return Shares([reduce_to(relevance, like)])
+
+    return trace.step(trace.name(layer), outputs, whole, [taker], tag)
 
 
-def dot(trace: Trace, layer: nn.Module, left: Tensor, right: Tensor) -> Tensor:
+@handler
+def dot(trace: Tracing, layer: nn.Module, left: Tensor, right: Tensor) -> Tensor:
+    """Scalar product over space: (A, 3, F), (A, 3, F) -> (A, F)."""
     outputs = trace.ordinary(layer, left, right)
     terms = left.detach() * right.detach()
     carrying = [tensor for tensor in (left, right) if trace.tag_or_none(tensor) is not None]
@@ -225,7 +251,9 @@ def dot(trace: Trace, layer: nn.Module, left: Tensor, right: Tensor) -> Tensor:
     return trace.step(trace.name(layer), outputs, share, carrying)
 
 
-def norm(trace: Trace, layer: layers.Norm, vectors: Tensor) -> Tensor:
+@handler
+def norm(trace: Tracing, layer: layers.Norm, vectors: Tensor) -> Tensor:
+    """Length over space: (A, 3, F) -> (A, F)."""
     outputs = trace.ordinary(layer, vectors)
     squares = vectors.detach() ** 2
 
@@ -239,19 +267,22 @@ def norm(trace: Trace, layer: layers.Norm, vectors: Tensor) -> Tensor:
 # ------------------------------------------------------------ from rows to rows, by index
 
 
-def gather(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor) -> Tensor:
+@handler
+def gather(trace: Tracing, layer: nn.Module, values: Tensor, index: Tensor) -> Tensor:
+    """Rows by index, (n, ...), (rows,) -> (rows, ...): its gradient moves relevance rightly."""
     outputs: Tensor = values.index_select(0, index)
     tag = trace.tag_or_none(values)
     if tag is None:
         return outputs
-    owner = tag.owner.index_select(0, index)
-    return put_tag(outputs, Tag(owner, tag.depth, gathered=tag.owner))
+    source = None if tag.affine is None else tag.affine.gathered(index, outputs.detach())
+    return put_tag(outputs, Tag(tag.owner.pick(index), tag.depth, source, gathered=tag.owner))
 
 
+@handler
 def scatter_linear(
-    trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, size: int
+    trace: Tracing, layer: nn.Module, values: Tensor, index: Tensor, size: int
 ) -> Tensor:
-    """Sum or mean over rows: each row in proportion to what it adds."""
+    """Sum or mean of rows, (rows, ...) -> (size, ...): each in proportion to what it adds."""
     outputs = trace.ordinary(layer, values, index, size)
     tag = trace.tag_or_none(values)
     if tag is None:
@@ -265,9 +296,9 @@ def scatter_linear(
         ledger: dict[str, Tensor] = {}
         per_unit = ratio(trace, relevance, summed, ledger)
         to_rows = per_unit.index_select(0, index).mul_(fixed)
-        return Shares([trace.from_readout(to_rows, size, tag.owner)], ledger)
+        return Shares([trace.from_readout(to_rows, size, tag)], ledger)
 
-    passed = Tag(trace.owner_of_rows(size, index, tag), tag.depth)
+    passed = Tag(trace.owner_of_scatter(size, index, tag), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
 
 
@@ -276,7 +307,11 @@ def winning(largest: Tensor) -> Tensor:
     return torch.sub(largest, largest.abs(), alpha=64 * torch.finfo(largest.dtype).eps)
 
 
-def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, size: int) -> Tensor:
+@handler
+def scatter_max(
+    trace: Tracing, layer: nn.Module, values: Tensor, index: Tensor, size: int
+) -> Tensor:
+    """Largest of rows, (rows, F) -> (size, F): the winner takes all."""
     outputs = trace.ordinary(layer, values, index, size)
     tag = trace.tag_or_none(values)
     if tag is None:
@@ -288,16 +323,18 @@ def scatter_max(trace: Trace, layer: nn.Module, values: Tensor, index: Tensor, s
         ledger: dict[str, Tensor] = {}
         per_winner = ratio(trace, relevance, winners, ledger)
         to_rows = per_winner.index_select(0, index).mul_(wins)
-        return Shares([trace.from_readout(to_rows, size, tag.owner)], ledger)
+        return Shares([trace.from_readout(to_rows, size, tag)], ledger)
 
-    passed = Tag(trace.owner_of_rows(size, index, tag), tag.depth)
+    passed = Tag(trace.owner_of_scatter(size, index, tag), tag.depth)
     return trace.step(trace.name(layer), outputs, share, [values], passed)
 
 
 # ---------------------------------------------------------------- readout and target scale
 
 
-def histogram(trace: Trace, layer: layers.Histogram, values: Tensor) -> Tensor:
+@handler
+def histogram(trace: Tracing, layer: layers.Histogram, values: Tensor) -> Tensor:
+    """Memberships of features in bins: (A, F) -> (A, bins F)."""
     outputs = trace.ordinary(layer, values)
     fixed = values.detach()
 
@@ -312,7 +349,9 @@ def histogram(trace: Trace, layer: layers.Histogram, values: Tensor) -> Tensor:
     return trace.step(trace.name(layer), outputs, share, [values])
 
 
-def standardize(trace: Trace, layer: layers.Standardize, values: Tensor) -> Tensor:
+@handler
+def standardize(trace: Tracing, layer: layers.Standardize, values: Tensor) -> Tensor:
+    """From the network's unit scale to the target's: (rows, T) -> (rows, T)."""
     outputs = trace.ordinary(layer, values)
     fixed = values.detach()
 
@@ -325,22 +364,28 @@ def standardize(trace: Trace, layer: layers.Standardize, values: Tensor) -> Tens
     return trace.step(trace.name(layer), outputs, share, [values])
 
 
-def atom_reference(trace: Trace, layer: nn.Module, numbers: Tensor) -> Tensor:
+@handler
+def atom_reference(trace: Tracing, layer: nn.Module, numbers: Tensor) -> Tensor:
+    """Reference energies of elements, (A,) -> (A, T): constants, which only the ledger takes."""
     outputs = trace.ordinary(layer, numbers)
     tag = Tag(trace.owners.of_kind("atom", numbers.shape[0]), 0)
 
     def share(relevance: Tensor) -> Shares:
         return Shares([None], {"reference": relevance})
 
-    return trace.step(trace.name(layer), outputs, share, [trace.nothing], tag)
+    return trace.step(trace.name(layer), outputs, share, [trace.root], tag)
 
 
 # ------------------------------------------------------------------------------- inputs
 
 
-def network_input(trace: Trace, layer: layers.Input, values: Tensor) -> Tensor:
+@handler
+def network_input(trace: Tracing, layer: layers.Input, values: Tensor) -> Tensor:
+    """Where data enter, (rows, F): here propagation ends."""
     return trace.source(trace.name(layer), layer.rows, values)
 
 
-def embedding(trace: Trace, layer: nn.Module, index: Tensor) -> Tensor:
+@handler
+def embedding(trace: Tracing, layer: nn.Module, index: Tensor) -> Tensor:
+    """Learned vectors of elements, (A,) -> (A, F): here propagation ends."""
     return trace.source(trace.name(layer), "atom", trace.ordinary(layer, index))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from hpcml.errors import SettingsError
 from hpcml.models import layers
-from hpcml.models.graphconv import _Convolution, _Pool
-from hpcml.models.painn import _Message
-from hpcml.relevance.engine.fused_handlers import convolution, painn_message, pool
+from hpcml.models.graphconv import GraphPool, SumOverNeighbours
+from hpcml.models.painn import PaiNNMessage
+from hpcml.relevance.engine.fused_handlers import neighbour_maximum, neighbour_sum, painn_message
+from hpcml.relevance.engine.handler import Handler
 from hpcml.relevance.engine.handlers import (
-    Handler,
     atom_reference,
     batch_norm,
     dot,
@@ -31,7 +34,10 @@ from hpcml.relevance.engine.handlers import (
     unchanged,
 )
 
-HANDLERS: dict[type[nn.Module], Handler] = {
+AnyHandler = Handler[..., Any]
+Handlers = Mapping[type[nn.Module], AnyHandler]
+
+HANDLERS: dict[type[nn.Module], AnyHandler] = {
     layers.Input: network_input,
     nn.Embedding: embedding,
     nn.Linear: linear,
@@ -62,38 +68,35 @@ HANDLERS: dict[type[nn.Module], Handler] = {
     layers.Histogram: histogram,
     layers.Standardize: standardize,
     layers.AtomReference: atom_reference,
-    _Message: painn_message,
-    _Convolution: convolution,
-    _Pool: pool,
+    PaiNNMessage: painn_message,
+    SumOverNeighbours: neighbour_sum,
+    GraphPool: neighbour_maximum,
 }
 
 
-DECLARABLE: dict[str, Handler] = {
+MEANINGS: dict[str, AnyHandler] = {
     "passing": passing,
     "linearized": linearized,
     "structural": structural,
 }
 
 
-def declare(kind: type[nn.Module], meaning: str | type[nn.Module]) -> None:
+def declare(kind: type[nn.Module], meaning: str | type[nn.Module] | AnyHandler) -> None:
     """Give a layer type of one's own a rule.
 
     meaning    "passing": element-wise and 0 at 0; "linearized": element-wise, not 0 at 0;
                "structural": only moves numbers; or a known layer type with the same meaning
-               and the same attributes and arguments (``declare(MyDense, torch.nn.Linear)``)
+               and the same attributes and arguments (``declare(MyDense, torch.nn.Linear)``);
+               or a handler of one's own (``hpcml.relevance.engine.handler``)
 
     Raises SettingsError for a meaning that does not exist.
     """
-    handler = DECLARABLE.get(meaning) if isinstance(meaning, str) else HANDLERS.get(meaning)
-    if handler is None:
-        known = ", ".join([*DECLARABLE, *(known.__name__ for known in HANDLERS)])
-        raise SettingsError(f"no layer meaning {meaning!r}; there are {known}")
-    HANDLERS[kind] = handler
-
-
-def handler_for(layer: nn.Module) -> Handler | None:
-    """The handler of the layer's type or of the nearest type it derives from."""
-    for kind in type(layer).__mro__:
-        if kind in HANDLERS:
-            return HANDLERS[kind]
-    return None
+    known: AnyHandler | None
+    if isinstance(meaning, Handler):
+        known = meaning
+    else:
+        known = MEANINGS.get(meaning) if isinstance(meaning, str) else HANDLERS.get(meaning)
+    if known is None:
+        names = ", ".join([*MEANINGS, *(layer.__name__ for layer in HANDLERS)])
+        raise SettingsError(f"no layer meaning {meaning!r}; there are {names}")
+    HANDLERS[kind] = known

@@ -2,67 +2,118 @@
 
 Inside a traced forward pass the gradient of every tensor *is* its relevance.  A step computes
 a layer's ordinary output; in the backward it receives the output's relevance and hands on the
-inputs', and what goes to no input (a bias, epsilon, ...) it adds to its row of the ledger.  So
-one ordinary backward gives the relevances and the ledger of a whole batch.
+inputs', and what goes to no input (a bias, epsilon, ...) it books in the ledger.  So one
+ordinary backward gives the relevances and the ledger of a whole batch.
 
-A step must know which molecule each row of its tensors belongs to.  That knowledge travels
-with the tensors, as a ``Tag``.
+A step must know what each row of its tensors stands for.  That knowledge travels with the
+tensors, as a ``Tag``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hpcml.relevance.relevance_rows import LEDGER
+from hpcml.relevance.engine.owners import Owner
+from hpcml.relevance.engine.rules import Term
+from hpcml.relevance.ledger import LEDGER
 
 
 @dataclass(frozen=True)
 class Affine:
-    """An affine layer whose output was just made, for a batch normalization to fold into."""
+    """An affine map whose output was just made, for what follows to be merged with.
+
+    sum of terms + bias; gathered, added to another, or normalized it is an affine map still.
+
+    name      of the layer in whose name the ledger is kept
+    terms     their inputs are on the tape
+    bias      (out,)
+    outputs   (rows, ..., out)
+    depth     affine layers between its inputs and the network's on the longest path
+    """
 
     name: str
-    inputs: Tensor
-    weight: Tensor
+    terms: tuple[Term, ...]
     bias: Tensor
     outputs: Tensor
     depth: int
+
+    def gathered(self, index: Tensor, outputs: Tensor) -> Affine:
+        """The rows of ``index`` (K,) of this map, which are ``outputs``."""
+        terms = tuple(
+            replace(term, index=index if term.index is None else term.index.index_select(0, index))
+            for term in self.terms
+        )
+        return replace(self, terms=terms, outputs=outputs)
+
+    def scaled(self, scale: Tensor, shift: Tensor, outputs: Tensor) -> Affine:
+        """scale * map + shift, feature by feature (out,)."""
+        terms = tuple(replace(one, weight=one.weight * scale[:, None]) for one in self.terms)
+        return replace(self, terms=terms, bias=self.bias * scale + shift, outputs=outputs)
 
 
 @dataclass(frozen=True)
 class Tag:
     """What a tensor on the tape carries beside its values.
 
-    owner      (rows,) int64, the molecule of each row
+    owner      what each row stands for
     depth      affine layers passed so far
-    affine     set on the output of an affine layer alone
-    gathered   set on what was just gathered: owners of the rows that it was gathered from
+    affine     set on the output of an affine map alone
+    gathered   owner of the rows that these rows, or what they were made of, were gathered from
     """
 
-    owner: Tensor
+    owner: Owner
     depth: int
     affine: Affine | None = None
-    gathered: Tensor | None = None
+    gathered: Owner | None = None
 
 
 def tag_of(tensor: Tensor) -> Tag | None:
     """The tensor's tag, or None where it carries no relevance."""
-    return getattr(tensor, "_relevance_tag", None)
+    tag: Tag | None = getattr(tensor, "_relevance_tag", None)
+    return tag
 
 
 def put_tag(tensor: Tensor, tag: Tag) -> Tensor:
     """The same tensor, tagged."""
-    tensor._relevance_tag = tag  # type: ignore[attr-defined]
+    setattr(tensor, "_relevance_tag", tag)  # noqa: B010  a tensor has no such field
     return tensor
+
+
+class Ledger:
+    """The relevance that goes to no input; sums in double precision.
+
+    layers   layer's name -> (M, len(LEDGER)) of each molecule
+    atoms    (A + 1, len(LEDGER)) of each atom; the last row is nobody's
+    """
+
+    def __init__(self, molecules: int, atoms: int, device: torch.device) -> None:
+        self.layers: dict[str, Tensor] = {}
+        self.atoms = torch.zeros(atoms + 1, len(LEDGER), dtype=torch.float64, device=device)
+        self._molecules = molecules
+
+    def book(self, layer: str, owner: Owner, term: str, taken: Tensor) -> None:
+        """Add to a term what a layer's rows (rows,) have taken."""
+        if layer not in self.layers:
+            self.layers[layer] = self.atoms.new_zeros(self._molecules, len(LEDGER))
+        column, taken = LEDGER.index(term), taken.double()
+        self.layers[layer][:, column].index_add_(0, owner.molecule, taken)
+        for end in owner.atoms:
+            self.atoms[:, column].index_add_(0, end, taken, alpha=0.5)
+
+    def total(self) -> Tensor:
+        """(M, len(LEDGER)), all layers together."""
+        nothing = self.atoms.new_zeros(self._molecules, len(LEDGER))
+        return sum(self.layers.values(), nothing)
 
 
 @dataclass
 class Shares:
-    """Where a step's relevance went: to its inputs, and to columns of the ledger.
+    """Where a step's relevance went: to its inputs, and to terms of the ledger.
 
     Each share has the step's rows first; trailing axes are summed for the ledger.
     """
@@ -72,38 +123,46 @@ class Shares:
 
 
 Share = Callable[[Tensor], Shares]
-Ledger = Callable[[], Tensor]
+Book = Callable[[str, Tensor], None]
 
 
 class _Step(torch.autograd.Function):
     """Forward: hand an output through. Backward: relevance to the inputs and the ledger."""
 
     @staticmethod
-    def forward(
-        ctx: Any, output: Tensor, share: Share, owner: Tensor, ledger: Ledger, *inputs: Tensor
-    ) -> Tensor:
-        ctx.share, ctx.owner, ctx.ledger = share, owner, ledger
+    def forward(ctx: Any, output: Tensor, share: Share, book: Book, *inputs: Tensor) -> Tensor:
+        ctx.share, ctx.book = share, book
         return output
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> Any:
         shares = ctx.share(relevance)
-        for column, taken in shares.ledger.items():
-            rows = taken.flatten(start_dim=1).sum(1) if taken.dim() > 1 else taken
-            ctx.ledger()[:, LEDGER.index(column)].index_add_(0, ctx.owner, rows.double())
-        return None, None, None, None, *shares.inputs
+        for term, taken in shares.ledger.items():
+            ctx.book(term, taken.flatten(start_dim=1).sum(1) if taken.dim() > 1 else taken)
+        return None, None, None, *shares.inputs
 
 
-def step(
-    output: Tensor, share: Share, ledger: Ledger, inputs: Sequence[Tensor], tag: Tag
-) -> Tensor:
+def step(output: Tensor, share: Share, book: Book, inputs: Sequence[Tensor], tag: Tag) -> Tensor:
     """Put a layer on the tape.
 
-    output   the layer's ordinary output, computed without a graph
-    share    from the output's relevance to the inputs' shares and the ledger's; must hold no
-             reference to the returned tensor, or the graph would never be freed
-    ledger   gives the (M, len(LEDGER)) float64 sums that the backward adds to
-    inputs   the tensors that receive relevance, in the order of ``Shares.inputs``
+    Parameters
+    ----------
+    output : (rows, ...) Tensor
+        The layer's ordinary output, computed without a graph.
+    share
+        From the output's relevance (rows, ...) to the inputs' shares and the ledger's.  It must
+        hold no reference to the returned tensor, or the graph would never be freed.
+    book
+        Takes a term of the ledger and what the rows (rows,) gave to it, from the backward.
+    inputs
+        The tensors that receive relevance, in the order of ``Shares.inputs``.
+    tag
+        Of the output.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        The output, on the tape and tagged.
     """
-    made: Tensor = _Step.apply(output.detach(), share, tag.owner, ledger, *inputs)
+    made: Tensor = _Step.apply(output.detach(), share, book, *inputs)
     return put_tag(made, tag)

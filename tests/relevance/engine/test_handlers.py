@@ -6,8 +6,10 @@ from torch import nn
 
 from hpcml.models import layers
 from hpcml.relevance import Composite, Epsilon
-from hpcml.relevance.engine.trace import Owners, Trace
-from hpcml.relevance.relevance_rows import LEDGER
+from hpcml.relevance.engine.owners import Owner, Owners
+from hpcml.relevance.engine.registry import HANDLERS
+from hpcml.relevance.engine.trace import Trace
+from hpcml.relevance.ledger import LEDGER
 
 ROWS = 6
 
@@ -22,16 +24,15 @@ def hand_back(layer, inputs, relevance_of, *constants, products="weight"):
     """(relevances of the inputs, ledger column -> (ROWS,)) for relevance made from the output."""
     composite = Composite(above=Epsilon(0.0), products=products)
     rows = torch.arange(ROWS)
-    owners = Owners({"atom": rows, "molecule": rows}, ROWS)
-    with torch.enable_grad(), Trace(layer, owners, composite) as trace:
+    kinds = {"atom": Owner(rows, torch.stack([rows, rows]), ROWS)}
+    owners = Owners({**kinds, "molecule": Owner.of_molecules(rows, ROWS)}, ROWS, ROWS)
+    with torch.enable_grad(), Trace(layer, owners, composite, HANDLERS) as trace:
         leaves = [trace.source(f"input {n}", "atom", one) for n, one in enumerate(inputs)]
         output = layer(*leaves, *constants)
     relevance = relevance_of(output.detach())
-    asked = [*leaves, trace.nothing]
+    asked = [*leaves, trace.root]
     *to_inputs, _ = torch.autograd.grad(output, asked, relevance, allow_unused=True)
-    ledger = torch.zeros(ROWS, len(LEDGER), dtype=torch.float64)
-    for one in trace.ledgers.values():
-        ledger += one
+    ledger = trace.ledger.total()
     given = sum(float(one.sum()) for one in to_inputs if one is not None) + float(ledger.sum())
     assert given == pytest.approx(float(relevance.sum()), abs=1e-12)  # nothing is lost
     return to_inputs, dict(zip(LEDGER, ledger.T, strict=True))

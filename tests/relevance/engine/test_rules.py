@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from hpcml.relevance.engine.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, spread, z_plus
+from hpcml.relevance.engine.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    Term,
+    WSquare,
+    spread,
+    z_plus,
+)
 
 EPSILON = 1e-3
 
@@ -92,7 +101,7 @@ def test_rule_is_its_formula(name, layer):
     rule, plain = RULES[name]
     weight, bias, inputs, relevance = layer
     outputs = inputs @ weight.T + bias
-    found = spread(rule, weight, bias, inputs=inputs, outputs=outputs, relevance=relevance)
+    found = spread(rule, [Term(inputs, weight)], bias, outputs=outputs, relevance=relevance)
     for row in range(len(inputs)):
         expected = torch.zeros(5, dtype=torch.float64)
         to_bias = to_epsilon = 0.0
@@ -106,7 +115,7 @@ def test_rule_is_its_formula(name, layer):
                 expected += torch.tensor(parts)
                 to_bias += bias_part
                 to_epsilon += absorbed
-        torch.testing.assert_close(found.inputs[row], expected)
+        torch.testing.assert_close(found.inputs[0][row], expected)
         assert found.bias[row] == pytest.approx(to_bias)
         assert found.epsilon[row] == pytest.approx(to_epsilon)
 
@@ -116,8 +125,8 @@ def test_nothing_is_lost(name, layer):
     rule, _ = RULES[name]
     weight, bias, inputs, relevance = layer
     outputs = inputs @ weight.T + bias
-    found = spread(rule, weight, bias, inputs=inputs, outputs=outputs, relevance=relevance)
-    whole = found.inputs.sum(1) + found.bias + found.epsilon
+    found = spread(rule, [Term(inputs, weight)], bias, outputs=outputs, relevance=relevance)
+    whole = found.inputs[0].sum(1) + found.bias + found.epsilon
     torch.testing.assert_close(whole, relevance.sum(1), rtol=0, atol=1e-12)
 
 
@@ -126,6 +135,6 @@ def test_without_epsilon_what_has_no_parts_is_absorbed():
     weight, bias = torch.ones(1, 2), torch.zeros(1)
     zeros, one = torch.zeros(1, 2), torch.ones(1, 1)
     outputs = torch.zeros(1, 1)
-    found = spread(Epsilon(0.0), weight, bias, inputs=zeros, outputs=outputs, relevance=one)
-    assert found.inputs.tolist() == [[0.0, 0.0]]
+    found = spread(Epsilon(0.0), [Term(zeros, weight)], bias, outputs=outputs, relevance=one)
+    assert found.inputs[0].tolist() == [[0.0, 0.0]]
     assert found.epsilon.tolist() == [1.0]

@@ -1,0 +1,85 @@
+"""A handler: what the forward of a layer becomes while relevance is traced.
+
+Called with the trace, the layer, and the layer's own arguments it returns the layer's ordinary
+output, put on the tape (``hpcml.relevance.engine.tape``) together with a function that shares
+the output's relevance among the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from hpcml.relevance.engine.owners import Owner, Owners
+from hpcml.relevance.engine.rules import Composite
+from hpcml.relevance.engine.tape import Share, Tag
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Handler(Generic[P, T]):
+    """A handler's function and its marks.
+
+    transparent   the function calls the layer's own forward, or layers within it: what happens
+                  there between layers is to be followed too (``functions.interpret``).  Inside
+                  all others torch functions are the handler's own arithmetic.
+    """
+
+    function: Callable[P, T]
+    transparent: bool = False
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.function(*args, **kwargs)
+
+
+def handler(function: Callable[P, T]) -> Handler[P, T]:
+    """Make a function a handler."""
+    return Handler(function)
+
+
+def transparent(function: Callable[P, T]) -> Handler[P, T]:
+    """Make a function a handler inside which layers are traced."""
+    return Handler(function, transparent=True)
+
+
+class Tracing(Protocol):
+    """What a handler may ask of the trace it is called by; see ``trace.Trace``."""
+
+    composite: Composite
+    owners: Owners
+    root: Tensor
+
+    def name(self, module: nn.Module) -> str: ...
+
+    def original(self, module: nn.Module) -> Callable[..., Any]: ...
+
+    def ordinary(self, module: nn.Module, *arguments: Any) -> Tensor: ...
+
+    def tag_or_none(self, tensor: Tensor) -> Tag | None: ...
+
+    def joint_tag(self, tensors: Sequence[Tensor], rows: int) -> Tag | None: ...
+
+    def owner_of_scatter(self, size: int, index: Tensor, tag: Tag) -> Owner: ...
+
+    def from_readout(self, relevance: Tensor, size: int, tag: Tag) -> Tensor: ...
+
+    def source(self, name: str, kind: str, values: Tensor) -> Tensor: ...
+
+    def step(
+        self,
+        name: str,
+        outputs: Tensor,
+        share: Share,
+        inputs: Sequence[Tensor],
+        tag: Tag | None = None,
+    ) -> Tensor: ...
+
+    def untraced(self) -> AbstractContextManager[None]: ...
+
+    def refuse(self, module: nn.Module, why: str) -> NoReturn: ...

@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, TextIO
 
 import hpcml
 from hpcml.cli import campaign_commands, dataset_commands, molecule_commands, network_commands
@@ -42,12 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(  # noqa: PLR0917 - the signature is Python's
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """A warning of ours as one line; those of libraries as Python prints them."""
     if issubclass(category, InputWarning):
         print(f"hpcml: {message}", file=sys.stderr)
     else:
-        print(warnings.formatwarning(message, category, *place[:2]), end="", file=sys.stderr)
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 def _doctor(_options: argparse.Namespace) -> int:

@@ -345,6 +345,8 @@ _LAYOUT = (
     "| `manifest.jsonl`, `manifest.WRITER.jsonl` | one JSON line a shard; a shard without a line "
     "does not exist |",
     "| `journal/WRITER.journal` | rows committed and in no shard yet, overwritten in place |",
+    "| `verified.json` | which files were compared with their checksums; may be deleted |",
+    "| `aside/` | what repair or a compaction took out of use |",
     "| `dataset.h5` | all shards as one HDF5 virtual data set, for other programs |",
     "",
     "A line of a manifest has the shard's `name`, `rows`, `bytes`, `checksum` (sha256 of the whole",
@@ -353,8 +355,7 @@ _LAYOUT = (
     "`numpy.memmap(file, dtype, 'r', offset, shape)`, or by any HDF5 program under its name. Its",
     "`digest` tells whether the line itself is as it was written (version 0.1.0 wrote none).",
     "A shard bears its rows and a digest of its columns in the root attributes `hpcml_rows` and",
-    "`hpcml_digest`, so that `hpcml repair` can give a shard whose line was lost a new one; what",
-    "it or a compaction takes out of use is in `aside/`.",
+    "`hpcml_digest`, so that `hpcml repair` can give a shard whose line was lost a new one.",
     "",
     'A line `{"type": "replaces", "names": [...]}` is left by a compaction that was stopped:',
     "those shards are in others now. A row's key comes from the molecule, the level of theory, the",

@@ -64,7 +64,7 @@ def _records(source: Path) -> Iterator[tuple[Molecule | Defect, str]]:
     if not source.is_dir():
         yield from ((record, "") for record in read(source))
         return
-    dataset = Dataset.open(source)
+    dataset = Dataset.open(source, verified=True)
     yield from zip(dataset.molecules, levels(dataset), strict=True)
 
 

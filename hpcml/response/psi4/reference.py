@@ -240,6 +240,12 @@ def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:
     warnings = list(basis.warnings)
     potentials = {name: atomic_number(name) for name in basis.ecp}
     warnings += versions.core_potential_warnings(version, potentials)
+    functional = wavefunction.functional()
+    if functional.is_x_lrc() and functional.x_beta() < 0.0:
+        warnings.append(
+            "short-range exchange, as in HSE: LibXC's derivatives of its semilocal part are not "
+            "exact, and beta is off by up to 3e-3 of its largest component (alpha by 1e-5)"
+        )
     if wavefunction.nmo() < wavefunction.nso():
         warnings.append(
             f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "

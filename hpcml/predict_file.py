@@ -170,7 +170,7 @@ def _mean(several: list[NDArray[Any]]) -> NDArray[np.float64]:
 def _records(source: Path) -> tuple[Iterator[_Record | Defect], int | None]:
     """Molecules of a file or a data set, and how many there are, where that is known."""
     if source.is_dir():
-        dataset = Dataset.open(source)
+        dataset = Dataset.open(source, verified=True)
         pairs = zip(dataset.molecules, levels(dataset), strict=True)
         return (_Record(molecule, level) for molecule, level in pairs), len(dataset)
     found = read(source)

@@ -30,7 +30,7 @@ from hpcml.molecules import Molecule
 from hpcml.molecules.molecule import molecule_keys
 from hpcml.store import Dataset, Row, Schema, ShardWriter, import_qm9
 from hpcml.store.distinct import WRITTEN_TOGETHER
-from hpcml.store.manifest import manifest_file, write_manifest
+from hpcml.store.lines import manifest_file, write_manifest
 from hpcml.store.rows import offsets_of, pack_texts
 from hpcml.store.shards import put_file
 from hpcml.training import Target

@@ -175,9 +175,12 @@ def _describe_train(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 
 
 def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
+    from hpcml.store import Dataset
     from hpcml.training.model_folder import ModelFolder
+    from hpcml.training.settings_check import check
 
     assert campaign.train is not None
+    check(campaign.train, Dataset.open(dataset_path(campaign, run_folder)).schema)
     curve = ModelFolder(run_folder.model).curve
 
     def so_far() -> tuple[int, str]:

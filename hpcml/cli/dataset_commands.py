@@ -1,4 +1,4 @@
-"""Commands of data sets: bring one in, write it out, verify, compact, and merge."""
+"""Commands of data sets: bring one in, write it out, verify, repair, compact, and merge."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def add_commands(add: Add) -> None:
     sub = add("verify", _verify, "read every byte of a data set and say what is bad")
     sub.add_argument("dataset", type=Path, metavar="DATASET")
 
+    sub = add("repair", _repair, "give shards whose manifest line was lost a line again")
+    sub.add_argument("dataset", type=Path, metavar="DATASET")
+
     sub = add("compact", _compact, "write many small shards as few large ones")
     sub.add_argument("dataset", type=Path, metavar="DATASET")
 
@@ -71,6 +74,13 @@ def _verify(options: argparse.Namespace) -> int:
     report = store.verify(options.dataset)
     print(report)
     return DONE if report.ok else FAILED
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from hpcml import store
+
+    print(store.repair(options.dataset))
+    return _verify(options)
 
 
 def _compact(options: argparse.Namespace) -> int:

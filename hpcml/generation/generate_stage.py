@@ -29,7 +29,7 @@ from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFo
 from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
 from hpcml.response import Level, Request
-from hpcml.store import recover
+from hpcml.store import recover, repair
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_HEARTBEATS = 5.0
@@ -144,6 +144,7 @@ class _Campaign:
         """Wait until ranks of an earlier, killed launcher have ended; bring home what they left."""
         with self.run_folder.ranks_lock.open("r+b") as lock:
             _wait_for(lock.fileno(), self.run_folder)
+        repair(self.run_folder.dataset)  # or rows whose manifest line was lost are computed again
         self.collect()
 
     def collect(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Annotated
 
 import msgspec
 import torch
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 
 from hpcml.models.batch import Batch
 from hpcml.models.expansion import LARGEST_EXPONENT, cosine_cutoff, gaussian
+from hpcml.models.hyperparameters import Length
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Grid = Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]
 
 _RADIAL_FACTOR = 0.25
 _COSINE_FACTOR = 0.95
@@ -32,14 +37,14 @@ class AEVConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Zeta, ShfZ    exponent and centres of the angle
     """
 
-    Rcr: float = 5.2
-    Rca: float = 3.5
-    EtaR: float = 16.0
-    ShfR: tuple[float, ...] = tuple(0.9 + 0.26875 * k for k in range(16))
-    EtaA: float = 8.0
-    ShfA: tuple[float, ...] = (0.9, 1.55, 2.2, 2.85)
-    Zeta: float = 32.0
-    ShfZ: tuple[float, ...] = tuple(math.pi * (2 * k + 1) / 16 for k in range(8))
+    Rcr: Length = 5.2
+    Rca: Length = 3.5
+    EtaR: Positive = 16.0
+    ShfR: Grid = tuple(0.9 + 0.26875 * k for k in range(16))
+    EtaA: Positive = 8.0
+    ShfA: Grid = (0.9, 1.55, 2.2, 2.85)
+    Zeta: Positive = 32.0
+    ShfZ: Grid = tuple(math.pi * (2 * k + 1) / 16 for k in range(8))
 
 
 class AEV(nn.Module):

@@ -17,6 +17,7 @@ from hpcml.errors import SettingsError
 from hpcml.models.aev import AEV, AEVConstants
 from hpcml.models.batch import Batch
 from hpcml.models.elements import element_index
+from hpcml.models.hyperparameters import Elements, Size, Sizes
 from hpcml.models.layers import CELU, Gather, Gaussian, Input, Linear, Product, Sum
 from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
@@ -33,15 +34,15 @@ class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                  ANI-1 took 3
     """
 
-    elements: tuple[int, ...] = (1, 6, 7, 8)
-    hidden: tuple[tuple[int, ...], ...] = (
+    elements: Elements = (1, 6, 7, 8)
+    hidden: tuple[Sizes, ...] = (
         (160, 128, 96),
         (144, 112, 96),
         (128, 112, 96),
         (128, 112, 96),
     )
     activation: Literal["celu", "gaussian"] = "celu"
-    members: int = 1
+    members: Size = 1
     max_norm: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     aev: AEVConstants = AEVConstants()
 

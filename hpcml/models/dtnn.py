@@ -8,7 +8,7 @@ interaction and the output begin at zero.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import GaussianExpansion
 from hpcml.models.fused import DTNNInteractions
+from hpcml.models.hyperparameters import AtomicNumber, Length, Size
 from hpcml.models.layers import (
     Embedding,
     Gather,
@@ -43,14 +44,14 @@ class DTNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     largest_number  the heaviest element that can be embedded
     """
 
-    passes: int = 3
-    coefficients: int = 30
-    factors: int = 60
-    output: int = 15
-    gaussians: int = 100
-    farthest: float = 20.0
-    width: float = 0.2
-    largest_number: int = 20
+    passes: Size = 3
+    coefficients: Size = 30
+    factors: Size = 60
+    output: Size = 15
+    gaussians: Annotated[int, msgspec.Meta(ge=2, le=65536)] = 100
+    farthest: Length = 20.0
+    width: Length = 0.2
+    largest_number: AtomicNumber = 20
 
 
 class DTNN(Network):

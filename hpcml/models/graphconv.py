@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpcml.errors import InputError
 from hpcml.models.batch import Batch
+from hpcml.models.hyperparameters import Size, Sizes
 from hpcml.models.layers import (
     BatchNorm,
     Concatenate,
@@ -42,9 +43,9 @@ class GraphConvSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     largest_degree    bonds an atom can have; each number of bonds has weights of its own
     """
 
-    hidden: tuple[int, ...] = (64, 64)
-    dense: int = 128
-    largest_degree: int = 10
+    hidden: Sizes = (64, 64)
+    dense: Size = 128
+    largest_degree: Size = 10
 
 
 class SumOverNeighbours(nn.Module):

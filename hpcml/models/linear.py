@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hpcml.models import layers
 from hpcml.models.batch import Batch
 from hpcml.models.elements import element_index
+from hpcml.models.hyperparameters import Elements
 from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
@@ -29,7 +30,7 @@ class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     features: Literal["elements", "atom_features"] = "elements"
-    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    elements: Elements = (1, 6, 7, 8, 9)
 
 
 class LinearRegression(Network):

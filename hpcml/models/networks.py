@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
+import torch
 
 from hpcml.errors import SettingsError
 from hpcml.models.ani import ANI
@@ -91,3 +92,12 @@ def build(
             f"hyperparameters of {name}: {error}; they are, with defaults: {fields}"
         ) from error
     return network(settings, scaling or Scaling())
+
+
+def check(name: str, hyperparameters: Mapping[str, Any] | None = None) -> None:
+    """SettingsError where ``build`` would refuse these.
+
+    The network is made on torch's device "meta", which takes no memory for weights.
+    """
+    with torch.device("meta"):
+        build(name, hyperparameters)

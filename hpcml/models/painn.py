@@ -15,6 +15,7 @@ from hpcml.models.batch import Batch
 from hpcml.models.elements import check_numbers
 from hpcml.models.expansion import SincExpansion, cosine_cutoff
 from hpcml.models.fused import PaiNNMessages
+from hpcml.models.hyperparameters import AtomicNumber, Length, Size
 from hpcml.models.layers import (
     Concatenate,
     Dot,
@@ -43,11 +44,11 @@ class PaiNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     largest_number  the heaviest element that can be embedded
     """
 
-    features: int = 128
-    interactions: int = 3
-    radial: int = 20
-    cutoff: float = 5.0
-    largest_number: int = 100
+    features: Size = 128
+    interactions: Size = 3
+    radial: Size = 20
+    cutoff: Length = 5.0
+    largest_number: AtomicNumber = 100
 
 
 class NearPairs:

@@ -10,13 +10,14 @@ itself), and as a pair's features do not depend on its direction, each pair is h
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from torch import Tensor, nn
 
 from hpcml.errors import InputError
 from hpcml.models.batch import Batch
+from hpcml.models.hyperparameters import Size
 from hpcml.models.layers import (
     BatchNorm,
     Concatenate,
@@ -43,12 +44,12 @@ class WeaveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dropout     after each fully connected layer
     """
 
-    layers: int = 2
-    hidden: int = 50
-    representation: int = 128
+    layers: Size = 2
+    hidden: Size = 50
+    representation: Size = 128
     readout: Literal["histogram", "sum"] = "histogram"
-    fully_connected: tuple[int, ...] = (2000, 100)
-    dropout: float = 0.25
+    fully_connected: tuple[Size, ...] = (2000, 100)
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.25
 
 
 class _Dense(nn.Sequential):

@@ -6,7 +6,9 @@ from hpcml.store.dataset import Dataset
 from hpcml.store.exports import export, to_pyg
 from hpcml.store.imports import Imported, import_qm9
 from hpcml.store.joins import join
-from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.lines import Entry
+from hpcml.store.manifest import Manifest, Problem
+from hpcml.store.repair import Repaired, repair
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
 from hpcml.store.shards import Shard
@@ -24,6 +26,7 @@ __all__ = [
     "Manifest",
     "Problem",
     "Recovered",
+    "Repaired",
     "Report",
     "Row",
     "Schema",
@@ -35,6 +38,7 @@ __all__ = [
     "join",
     "merge",
     "recover",
+    "repair",
     "result_key",
     "shards",
     "to_pyg",

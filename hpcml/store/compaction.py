@@ -16,10 +16,12 @@ from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.journal import Journal
-from hpcml.store.manifest import Entry, Manifest, Replaces, manifest_file, write_manifest
+from hpcml.store.lines import Entry, Replaces, manifest_file, write_manifest
+from hpcml.store.manifest import Manifest
 from hpcml.store.reader import offset_columns
 from hpcml.store.schema import CATALOGUE
 from hpcml.store.shards import FOLDER, Shard, put_file, shard_file
+from hpcml.store.unlisted import move_aside, unfinished, unlisted_shards
 from hpcml.store.writer import recover
 
 ROWS_PER_SHARD = 32768
@@ -33,17 +35,17 @@ def compact(path: Path | str, *, rows_per_shard: int = ROWS_PER_SHARD) -> int:
     writer may be at work meanwhile, and a reader that is has to open the data set again.  What
     was computed for the old shards (relevances) does not fit the new ones.
 
-    Raises PlatformError if a writer lives, InputError if a shard is damaged: damage is not
-    given a fresh checksum.
+    Raises PlatformError if a writer lives, InputError if a shard is damaged or has lost its line:
+    damage is not given a fresh checksum.
     """
     folder = Path(path)
     alive = recover(folder).alive
     if alive:
         raise PlatformError(f"{folder}: {alive[0]} is writing; compact when it is done")
+    dataset = _sound_dataset(folder)
     _remove_replaced(folder)
     old = tuple(entry.name for entry in Manifest(folder))
-    dataset = _sound_dataset(folder)
-    entries = _rewrite([dataset], folder, rows_per_shard)
+    entries = _rewrite([dataset], folder, rows_per_shard, secrets.token_hex(4))
     # This line is the moment of change: before it the old shards count, after it the new.
     write_manifest(manifest_file(folder), [Replaces(old), *entries])
     _remove_replaced(folder)
@@ -75,8 +77,10 @@ def merge(
         new = ~np.isin(keys.view("S16"), seen.view("S16"))
         distinct.append(dataset.subset(new))
         seen = np.concatenate([seen, keys[new]])
-    entries = _rewrite(distinct, folder, rows_per_shard)
-    write_manifest(manifest_file(folder), [*entries])
+    token = secrets.token_hex(4)
+    with unfinished(folder, token):
+        entries = _rewrite(distinct, folder, rows_per_shard, token)
+        write_manifest(manifest_file(folder), [*entries])
     return len(seen)
 
 
@@ -90,9 +94,10 @@ def _sound_dataset(folder: Path) -> Dataset:
     return Dataset.open(folder)
 
 
-def _rewrite(datasets: Sequence[Dataset], folder: Path, rows_per_shard: int) -> list[Entry]:
-    """Shards with the rows of the data sets, not yet in any manifest."""
-    token = secrets.token_hex(4)
+def _rewrite(
+    datasets: Sequence[Dataset], folder: Path, rows_per_shard: int, token: str
+) -> list[Entry]:
+    """Shards with the rows of the data sets, not yet in any manifest, all marked by the token."""
     attributes = {"schema": datasets[0].schema.to_json(), WRITTEN_TOGETHER: token}
     entries: list[Entry] = []
     total = sum(map(len, datasets))
@@ -125,13 +130,21 @@ def _catalogue_order(name: str) -> tuple[int, str]:
 
 
 def _remove_replaced(folder: Path) -> None:
-    """Delete the files of shards that a compaction has replaced, and then the trace of them."""
+    """Delete the files of shards that a compaction has replaced, and then the trace of them.
+
+    What a compaction left that was stopped is deleted where its rows are in other shards; a file
+    that cannot be accounted for is moved aside.
+    """
     manifest = Manifest(folder)
-    names = {entry.name for entry in manifest}
     shards = folder / FOLDER
-    unfinished = {path.stem for path in shards.glob(f"{_PREFIX}*.h5")} - names
     try:
-        for name in manifest.replaced | unfinished:
+        for found in unlisted_shards(folder, manifest):
+            if found.path.name.startswith(_PREFIX) and not found.lost:
+                if found.entry is None:
+                    move_aside(folder, found.path)
+                else:
+                    found.path.unlink(missing_ok=True)
+        for name in manifest.replaced:
             shard_file(folder, name).unlink(missing_ok=True)
         for part in shards.glob(f".*{TEMPORARY_SUFFIX}"):
             part.unlink(missing_ok=True)
@@ -140,8 +153,10 @@ def _remove_replaced(folder: Path) -> None:
         own = manifest_file(folder)
         still_listed: set[str] = set()
         for path, listed in manifest.listed.items():
+            damaged = path in manifest.damaged
             if path != own and not (
-                manifest.replaced.issuperset(listed) and _remove_manifest(folder, path)
+                manifest.replaced.issuperset(listed)
+                and _remove_manifest(folder, path, damaged=damaged)
             ):
                 still_listed.update(listed)
         kept = [entry for entry in manifest if entry.name not in still_listed]
@@ -151,7 +166,7 @@ def _remove_replaced(folder: Path) -> None:
         raise storage_error(error, f"cannot tidy up {folder}") from error
 
 
-def _remove_manifest(folder: Path, path: Path) -> bool:
+def _remove_manifest(folder: Path, path: Path, *, damaged: bool) -> bool:
     """Remove the manifest of a writer; False if that writer has come back meanwhile."""
     writer = path.name.removeprefix("manifest.").removesuffix(".jsonl")
     try:
@@ -159,7 +174,10 @@ def _remove_manifest(folder: Path, path: Path) -> bool:
     except PlatformError:
         return False
     try:
-        path.unlink()
+        if damaged:
+            move_aside(folder, path)
+        else:
+            path.unlink()
     finally:
         claim.close(remove=True)
     return True

@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.store.distinct import distinct_rows, known_distinct
-from hpcml.store.manifest import Entry, Manifest, Problem
+from hpcml.store.lines import Entry
+from hpcml.store.manifest import Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
+from hpcml.store.unlisted import lost_rows, read_manifest
 
 
 class ShardInfo(NamedTuple):
@@ -72,10 +74,9 @@ class Dataset:
         Raises InputError that names what is missing, truncated or of a newer schema.
         """
         folder = Path(path)
-        manifest = Manifest(folder)
-        if not manifest.listed:
-            raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+        manifest, unlisted = read_manifest(folder)
         problems = [problem for problem in manifest.problems if problem.loses_rows]
+        problems += [lost_rows(found, folder) for found in unlisted if found.lost]
         entries: list[Entry] = []
         schemas: dict[str, Schema] = {}
         for entry in manifest:
@@ -237,17 +238,10 @@ class Dataset:
         process     static, shg, eope, or, pair: for columns with a process axis
         frequency   w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
         """
-        axes = CATALOGUE[name].axes if name in self.columns else ()
-        if "xyz" in axes or (name in CATALOGUE and CATALOGUE[name].per != "molecule"):
-            raise InputError(f"column {name!r} has more than one number a row")
+        self._require(name)
+        place = self.schema.scalar_index(name, process, frequency)
         values = self.column(name)
-        if axes == ("frequency",):
-            if isinstance(frequency, tuple):
-                raise InputError(f"column {name!r} has one frequency, not {frequency}")
-            return np.array(values[..., self.schema.frequency_index(frequency)])
-        if axes == ("process",):
-            return np.array(values[..., self.schema.process_index(process, frequency)])
-        return values
+        return values if place is None else np.array(values[..., place])
 
     @property
     def molecules(self) -> Sequence[Molecule]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.store.manifest import Entry
+from hpcml.store.lines import Entry
 from hpcml.store.rows import offsets_of
 from hpcml.store.shards import Shard
 

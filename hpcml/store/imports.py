@@ -17,10 +17,12 @@ from hpcml.molecules.qm9 import Qm9Record, read_qm9
 from hpcml.progress import progress
 from hpcml.response import invariants, units
 from hpcml.store.distinct import WRITTEN_TOGETHER
-from hpcml.store.manifest import Entry, Manifest, Replaces, manifest_file, write_manifest
+from hpcml.store.lines import Entry, Replaces, manifest_file, write_manifest
+from hpcml.store.manifest import Manifest
 from hpcml.store.rows import Row, check_row, pack
 from hpcml.store.schema import SCHEMA_VERSION, Schema
 from hpcml.store.shards import put_file
+from hpcml.store.unlisted import unfinished
 
 _ROWS_PER_SHARD = 8192
 _QM9_MOLECULES = 130_831
@@ -60,7 +62,7 @@ def import_qm9(source: Path | str, destination: Path | str) -> Imported:
     attributes = {"schema": schema.to_json(), "source": "QM9", WRITTEN_TOGETHER: "QM9"}
     entries: list[Entry | Replaces] = []
     records = chain([first], records)
-    with progress("import", _QM9_MOLECULES) as advance:
+    with unfinished(folder, "QM9"), progress("import", _QM9_MOLECULES) as advance:
         while block := list(islice(records, _ROWS_PER_SHARD)):
             rows = [_row(record) for record in block]
             for row in rows:
@@ -69,7 +71,7 @@ def import_qm9(source: Path | str, destination: Path | str) -> Imported:
             entries.append(put_file(folder, name, pack(rows, schema), attributes))
             report.rows += len(rows)
             advance(report.rows)
-    write_manifest(manifest_file(folder), entries)
+        write_manifest(manifest_file(folder), entries)
     return report
 
 

@@ -1,4 +1,4 @@
-"""The manifest: one JSON line for each shard that is whole and on the disk.
+"""The manifest of a folder: its lines weighed against each other and, in doubt, the files.
 
 A folder has ``manifest.jsonl`` and, beside it, one ``manifest.WRITER.jsonl`` for each process
 that writes there, so that no two processes on a parallel file system append to one file.  A
@@ -9,98 +9,19 @@ lies, so that opening a data set reads no shard, and reading one needs no HDF5 l
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
-import numpy as np
-
-from hpcml.errors import InputError
-from hpcml.files import append_line, read_file, write_whole
+from hpcml.errors import HpcmlError, InputError
+from hpcml.files import read_file
+from hpcml.store.layout import layout
+from hpcml.store.lines import Entry, Record, Replaces, UnreadableLineError, decode_line
 from hpcml.store.schema import SCHEMA_VERSION
-
-DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<u8", "<i8", "<f8")
-"""Types a column may have: plain numbers, little-endian."""
-
-LARGEST_SHARD = 1 << 33
-"""Bytes; a sparse file of terabytes costs its maker nothing and its reader everything."""
+from hpcml.store.shards import Shard
 
 _LARGEST_MANIFEST = 1 << 32  # bytes; two million shards
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,199}")
-_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-class Extent(msgspec.Struct, frozen=True, array_like=True):
-    """Where a column lies in its file: numpy dtype, shape, offset in bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-
-    @property
-    def itemsize(self) -> int:
-        return np.dtype(self.dtype).itemsize
-
-    @property
-    def bytes(self) -> int:
-        return math.prod(self.shape) * self.itemsize
-
-
-class Entry(msgspec.Struct, frozen=True, tag="shard", tag_field="type"):
-    """The manifest's line for one shard.
-
-    name        file shards/NAME.h5
-    rows        number of rows
-    bytes       size of the file
-    checksum    "sha256:" and 64 hexadecimal digits, of the whole file
-    columns     name -> where it lies
-    attributes  what the writer says about the shard (texts and numbers)
-    """
-
-    name: str
-    rows: int
-    bytes: int
-    checksum: str
-    schema_version: int
-    columns: dict[str, Extent]
-    attributes: dict[str, str | int | float] = {}
-
-    def check(self) -> None:
-        """InputError unless every number in the line is possible.
-
-        A manifest may come from anywhere: nothing is read or allocated on its word alone.
-        """
-        where = f"shard {self.name[:60]!r}"
-        if not is_name(self.name):
-            raise InputError(f"{where}: not a name for a shard")
-        if not _CHECKSUM.fullmatch(self.checksum):
-            raise InputError(f"{where}: {self.checksum[:40]!r} is not a checksum")
-        if self.rows < 0 or self.bytes < 0:
-            raise InputError(f"{where}: negative size")
-        if self.bytes > LARGEST_SHARD:
-            raise InputError(f"{where}: {self.bytes} bytes are more than a shard may have")
-        for name, extent in self.columns.items():
-            if extent.dtype not in DTYPES:
-                raise InputError(f"{where}: column {name!r} has the type {extent.dtype[:20]!r}")
-            if len(extent.shape) not in range(1, 9) or min((*extent.shape, extent.offset)) < 0:
-                raise InputError(f"{where}: column {name!r} has an impossible shape or offset")
-            # An empty axis must not hide absurd ones behind it.
-            span = math.prod(max(length, 1) for length in extent.shape) * extent.itemsize
-            if extent.offset + span > self.bytes:
-                raise InputError(
-                    f"{where}: column {name!r} would end at byte {extent.offset + span} "
-                    f"of a file of {self.bytes}"
-                )
-
-
-class Replaces(msgspec.Struct, frozen=True, tag="replaces", tag_field="type"):
-    """A line of a compaction: these shards are in others now and wait to be deleted."""
-
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -119,30 +40,46 @@ class Problem:
         return f"{self.where}: {self.message}"
 
 
+class _Claim(NamedTuple):
+    """What one line says of a shard, the file it stands in, and whether a digest proves it."""
+
+    entry: Entry
+    source: Path
+    proven: bool
+
+
 @dataclass
 class Manifest:
     """The shards of a folder, in the order of their names' files and lines.
 
     entries   name -> Entry, those that this version of hpcml can read
     replaced  names that a compaction has superseded and not yet deleted
-    problems  lines that cannot be used, and why
+    newer     names of shards of a newer schema
+    problems  lines and files that cannot be used, and why
     listed    manifest file -> names of the shards that its lines name; empty where nothing was
               ever written
+    damaged   manifest files with lines that cannot be read or are wrong
+
+    Where lines disagree about a shard, that one counts which its file bears out.
     """
 
     folder: Path
     entries: dict[str, Entry] = field(init=False, default_factory=dict)
     replaced: set[str] = field(init=False, default_factory=set)
+    newer: set[str] = field(init=False, default_factory=set)
     problems: list[Problem] = field(init=False, default_factory=list)
     listed: dict[Path, list[str]] = field(init=False, default_factory=dict)
+    damaged: list[Path] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
+        claims: dict[str, list[_Claim]] = {}
         for path in sorted(self.folder.glob("manifest*.jsonl")):
-            self.listed[path] = []
-            self._read(path)
-        for name in self.replaced:
-            self.entries.pop(name, None)
+            self._read(path, claims)
+        for name, of_shard in claims.items():
+            if name not in self.replaced:
+                self._settle(name, of_shard)
+        self.damaged = list(dict.fromkeys(self.damaged))
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())
@@ -160,73 +97,88 @@ class Manifest:
         lines = sorted(f"{entry.name} {entry.checksum}" for entry in self)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def _read(self, path: Path) -> None:
-        lines = read_file(path, _LARGEST_MANIFEST).split(b"\n")
-        torn = lines.pop()
-        for number, line in enumerate(lines, 1):
-            if not line:
-                continue
+    def _read(self, path: Path, claims: dict[str, list[_Claim]]) -> None:
+        names: list[str] = []
+        self.listed[path] = names
+        try:
+            lines = _lines(path)
+        except HpcmlError as error:  # a pipe, a loop of links, a folder, someone else's file
+            self.problems.append(Problem(path.name, str(error), loses_rows=False))
+            self.damaged.append(path)
+            return
+        for number, line in lines:
             where = f"{path.name} line {number}"
             try:
-                record = _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                self.problems.append(_why_unreadable(where, line))
-                continue
-            if isinstance(record, Replaces):
-                self.replaced.update(record.names)
-            elif record.schema_version > SCHEMA_VERSION:
-                self.problems.append(_newer(record.name, record.schema_version))
-            else:
-                try:
-                    record.check()
-                except InputError as error:
-                    self.problems.append(Problem(where, str(error)))
+                record, proven = decode_line(line, SCHEMA_VERSION)
+                if isinstance(record, Replaces):
+                    self.replaced.update(record.names)
+                    continue
+                record.check()
+            except UnreadableLineError as error:
+                if error.newer:
+                    self.newer.add(error.newer)
+                    self.problems.append(Problem(f"shard {error.newer}", str(error)))
                 else:
-                    self.entries[record.name] = record
-                    self.listed[path].append(record.name)
-        if torn:
-            self.problems.append(
-                Problem(f"{path.name} line {len(lines) + 1}", "torn by a crash", loses_rows=False)
-            )
+                    # whether rows are lost is for the files in shards/ to say: see unlisted.py
+                    self.problems.append(Problem(where, str(error), loses_rows=False))
+                    self.damaged.append(path)
+            except InputError as error:
+                self.problems.append(Problem(where, str(error)))
+                self.damaged.append(path)
+            else:
+                names.append(record.name)
+                claims.setdefault(record.name, []).append(_Claim(record, path, proven))
+
+    def _settle(self, name: str, claims: list[_Claim]) -> None:
+        last = claims[-1]
+        if all(claim.entry == last.entry for claim in claims):
+            self.entries[name] = last.entry
+        elif all(claim.proven and claim.source == last.source for claim in claims):
+            self.entries[name] = last.entry  # written again by the same writer, one after the other
+        else:
+            borne_out = [c.entry for c in reversed(claims) if _bears_out(self.folder, c.entry)]
+            if borne_out:
+                self.entries[name] = borne_out[0]
+                wrong = (c.source for c in claims if c.entry != borne_out[0])
+                self.damaged.extend(dict.fromkeys(wrong))
+            else:
+                message = f"{len(claims)} lines disagree and its file agrees with none"
+                self.problems.append(Problem(f"shard {name}", message))
 
 
-def is_name(name: str) -> bool:
-    """Whether ``name`` may name a shard or a writer: letters, digits, and _ . + @ - inside."""
-    return _NAME.fullmatch(name) is not None
+def readable_records(path: Path) -> list[Record]:
+    """What the lines of one manifest file say, without those that cannot be read."""
+    records = []
+    for _, line in _lines(path):
+        try:
+            records.append(decode_line(line, SCHEMA_VERSION)[0])
+        except UnreadableLineError:
+            continue
+    return records
 
 
-def manifest_file(folder: Path, writer: str = "") -> Path:
-    """The manifest that this writer appends to."""
-    return folder / (f"manifest.{writer}.jsonl" if writer else "manifest.jsonl")
+def finished_shards(path: Path) -> set[str]:
+    """Names of the shards that one manifest file knows, replaced ones included."""
+    names: set[str] = set()
+    if path.exists():
+        for record in readable_records(path):
+            names.update(record.names if isinstance(record, Replaces) else [record.name])
+    return names
 
 
-def add_entry(folder: Path, entry: Entry, writer: str = "") -> None:
-    """Let a shard exist: append its line, durably."""
-    append_line(manifest_file(folder, writer), msgspec.json.encode(entry))
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    """Number and bytes of each line with something in it.
+
+    A power cut can leave zeros where a line was to be, and take the last line break.
+    """
+    lines = enumerate(read_file(path, _LARGEST_MANIFEST).split(b"\n"), 1)
+    return [(number, line) for number, line in lines if line]
 
 
-def write_manifest(path: Path, records: list[Entry | Replaces]) -> None:
-    """Replace a manifest file by these lines, all at once."""
-    write_whole(path, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
-
-
-def _newer(name: str, version: int) -> Problem:
-    return Problem(
-        f"shard {name}",
-        f"has schema version {version}, this hpcml reads up to {SCHEMA_VERSION}; update hpcml",
-    )
-
-
-def _why_unreadable(where: str, line: bytes) -> Problem:
-    """A newer schema may have lines of another shape: say so rather than "broken"."""
+def _bears_out(folder: Path, entry: Entry) -> bool:
+    """Whether a shard's file is what this line says, to the last byte and column."""
+    shard = Shard(folder, entry)
     try:
-        raw = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Problem(where, "torn by a crash", loses_rows=False)
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return _newer(str(raw.get("name"))[:200], version)
-    return Problem(where, "is not a line of a manifest")
-
-
-_decoder: msgspec.json.Decoder[Entry | Replaces] = msgspec.json.Decoder(Entry | Replaces)
+        return shard.checksum() == entry.checksum and layout(shard.path).columns == entry.columns
+    except HpcmlError:
+        return False

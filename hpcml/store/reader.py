@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import Molecule
-from hpcml.store.manifest import Entry
+from hpcml.molecules import Molecule, molecule_keys
+from hpcml.store.lines import Entry
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
 from hpcml.store.shards import Shard
@@ -141,6 +141,24 @@ class ShardReader:
             {name: self.value(name, row) for name in self.schema.columns},
             self.provenance(row),
         )
+
+
+def check_rows(shard: Shard) -> None:
+    """InputError unless offsets cut, and each row is the molecule of its molecule key."""
+    schema = Schema.from_json(str(shard.entry.attributes["schema"]))
+    check_entry(shard.entry, schema)
+    reader = ShardReader(shard, schema)
+    for name in offset_columns(schema):
+        reader.offsets("numbers" if name == "atom_offsets" else name.removesuffix("_offsets"))
+    names = ("numbers", "positions", "atom_offsets", "charge", "multiplicity")
+    stored = shard.column("molecule_key")
+    columns = {name: shard.column(name) for name in names}
+    if "isotopes" in shard.entry.columns:
+        columns["isotopes"] = shard.column("isotopes")
+    expected = molecule_keys(columns)
+    wrong = np.flatnonzero((stored != expected).any(axis=1))
+    if wrong.size:
+        raise InputError(f"shard {shard.entry.name}: row {wrong[0]} is not the molecule of its key")
 
 
 class ReaderPool:

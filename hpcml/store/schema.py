@@ -191,6 +191,27 @@ class Schema(msgspec.Struct, frozen=True):
                 return index
         raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
 
+    def scalar_index(
+        self, name: str, process: str, frequency: float | tuple[float, float]
+    ) -> int | None:
+        """Where on its axis a column holds one number a row; None for a column without axis.
+
+        Raises InputError for a column that is not here or holds more, and for a process or a
+        frequency (Eh) that is not on the axis.
+        """
+        if name not in (*IDENTITY, *self.columns):
+            raise InputError(f"no column {name!r} here; there are {', '.join(self.columns)}")
+        column = CATALOGUE[name]
+        if "xyz" in column.axes or column.per != "molecule":
+            raise InputError(f"column {name!r} has more than one number a row")
+        if column.axes == ("process",):
+            return self.process_index(process, frequency)
+        if column.axes != ("frequency",):
+            return None
+        if isinstance(frequency, tuple):
+            raise InputError(f"column {name!r} has one frequency, not {frequency}")
+        return self.frequency_index(frequency)
+
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
 
@@ -275,7 +296,11 @@ _LAYOUT = (
     "A line of a manifest has the shard's `name`, `rows`, `bytes`, `checksum` (sha256 of the whole",
     "file), `schema_version`, `attributes`, and `columns`: for each its numpy type, its shape and",
     "the byte of the file at which it begins. So a column is read by",
-    "`numpy.memmap(file, dtype, 'r', offset, shape)`, or by any HDF5 program under its name.",
+    "`numpy.memmap(file, dtype, 'r', offset, shape)`, or by any HDF5 program under its name. Its",
+    "`digest` tells whether the line itself is as it was written (version 0.1.0 wrote none).",
+    "A shard bears its rows and a digest of its columns in the root attributes `hpcml_rows` and",
+    "`hpcml_digest`, so that `hpcml repair` can give a shard whose line was lost a new one; what",
+    "it or a compaction takes out of use is in `aside/`.",
     "",
     'A line `{"type": "replaces", "names": [...]}` is left by a compaction that was stopped:',
     "those shards are in others now. A row's key comes from the molecule, the level of theory, the",

@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from hpcml.errors import InputError
 from hpcml.files import make_folder, storage_error, write_whole
-from hpcml.store.manifest import DTYPES, Entry, Extent, add_entry, is_name
+from hpcml.store.layout import (
+    DIGEST_ATTRIBUTE,
+    ROWS_ATTRIBUTE,
+    VERSION_ATTRIBUTE,
+    columns_digest,
+)
+from hpcml.store.lines import DTYPES, Entry, Extent, add_entry, is_name
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
 
 FOLDER = "shards"
@@ -76,12 +82,15 @@ def put_file(
     arrays = {column: _plain(column, array) for column, array in columns.items()}
     if not arrays:
         raise InputError(f"shard {name!r} has no columns")
-    image, extents = _file_image(arrays, attributes, units or {})
+    rows = len(arrays["key"] if "key" in arrays else next(iter(arrays.values())))
+    root = {**attributes, VERSION_ATTRIBUTE: SCHEMA_VERSION, ROWS_ATTRIBUTE: rows,
+            DIGEST_ATTRIBUTE: columns_digest(arrays)}  # fmt: skip
+    image, extents = _file_image(arrays, root, units or {})
     make_folder(folder / FOLDER)
     write_whole(shard_file(folder, name), image)
     return Entry(
         name=name,
-        rows=len(arrays["key"] if "key" in arrays else next(iter(arrays.values()))),
+        rows=rows,
         bytes=len(image),
         checksum=f"sha256:{hashlib.sha256(image).hexdigest()}",
         schema_version=SCHEMA_VERSION,
@@ -117,7 +126,6 @@ def _file_image(
         alignment_threshold=_ALIGNMENT,
         alignment_interval=_ALIGNMENT,
     ) as file:
-        file.attrs["hpcml_schema_version"] = SCHEMA_VERSION
         for key, value in attributes.items():
             file.attrs[key] = value
         for name, array in arrays.items():
@@ -233,11 +241,16 @@ class Shard:
     def checksum(self) -> str:
         """The checksum of the file as it is, read in pieces."""
         self.check_file()
-        digest = hashlib.sha256()
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                while block := file.read(_READ_BYTES):
-                    digest.update(block)
-        except OSError as error:
-            raise storage_error(error, f"shard {self.entry.name}: cannot read") from error
-        return f"sha256:{digest.hexdigest()}"
+        return file_checksum(self.path)
+
+
+def file_checksum(path: Path) -> str:
+    """ "sha256:" and the 64 hexadecimal digits of a shard's file."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise storage_error(error, f"shard {path.stem}: cannot read") from error
+    return f"sha256:{digest.hexdigest()}"

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from hpcml.errors import HpcmlError, InputError
 from hpcml.files import TEMPORARY_SUFFIX
-from hpcml.molecules import molecule_keys
 from hpcml.progress import progress
 from hpcml.store import journal
 from hpcml.store.distinct import distinct_rows
+from hpcml.store.layout import layout
 from hpcml.store.manifest import Manifest, Problem
-from hpcml.store.reader import ShardReader, check_entry, offset_columns
-from hpcml.store.schema import Schema
+from hpcml.store.reader import check_rows
 from hpcml.store.shards import FOLDER, Shard
+from hpcml.store.unlisted import lost_rows, read_manifest
 
 
 @dataclass
@@ -59,9 +56,7 @@ def verify(path: Path | str) -> Report:
     data set; what is wrong inside it is in the report.
     """
     folder = Path(path)
-    manifest = Manifest(folder)
-    if not manifest.listed:
-        raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+    manifest, unlisted = read_manifest(folder)
     report = Report()
     for problem in manifest.problems:
         if problem.loses_rows:
@@ -73,11 +68,8 @@ def verify(path: Path | str) -> Report:
         for number, entry in enumerate(manifest, 1):
             try:
                 shard = Shard(folder, entry)
-                if shard.checksum() != entry.checksum:
-                    raise InputError(f"shard {entry.name}: its bytes are not those written")
-                check_hdf5(shard)
+                check_shard(shard)
                 if "schema" in entry.attributes:
-                    _check_rows(shard)
                     with_keys.append(shard)
             except HpcmlError as error:
                 report.bad.append(entry.name)
@@ -92,69 +84,42 @@ def verify(path: Path | str) -> Report:
         report.duplicates = sum(shard.entry.rows for shard in with_keys) - len(distinct)
     if report.duplicates:
         report.notes.append(f"{report.duplicates} rows have the key of another; shown once")
+    for found in unlisted:
+        if found.lost:
+            report.problems.append(lost_rows(found, folder))
+        else:
+            report.notes.append(str(found))
     report.notes += _left_behind(folder, manifest)
     return report
 
 
-def _check_rows(shard: Shard) -> None:
-    """InputError unless offsets cut, and each row is the molecule of its molecule key."""
-    schema = Schema.from_json(str(shard.entry.attributes["schema"]))
-    check_entry(shard.entry, schema)
-    reader = ShardReader(shard, schema)
-    for name in offset_columns(schema):
-        reader.offsets("numbers" if name == "atom_offsets" else name.removesuffix("_offsets"))
-    names = ("numbers", "positions", "atom_offsets", "charge", "multiplicity")
-    stored = shard.column("molecule_key")
-    columns = {name: shard.column(name) for name in names}
-    if "isotopes" in shard.entry.columns:
-        columns["isotopes"] = shard.column("isotopes")
-    expected = molecule_keys(columns)
-    wrong = np.flatnonzero((stored != expected).any(axis=1))
-    if wrong.size:
-        raise InputError(f"shard {shard.entry.name}: row {wrong[0]} is not the molecule of its key")
-
-
-def check_hdf5(shard: Shard) -> None:
-    """InputError unless HDF5 finds in the file what the manifest says, and nothing else.
-
-    Links to other files, virtual or external storage and stored objects are refused.
-    """
-    where = f"shard {shard.entry.name}"
-    try:
-        with h5py.File(shard.path, "r", locking=False) as file:
-            if set(file) != set(shard.entry.columns):
-                raise InputError(f"{where}: the file's columns are not those of the manifest")
-            for name, extent in shard.entry.columns.items():
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                    raise InputError(f"{where}: {name!r} is a link to somewhere else")
-                dataset = file[name]
-                if not isinstance(dataset, h5py.Dataset):
-                    raise InputError(f"{where}: {name!r} is no data set")
-                storage = dataset.id.get_create_plist()
-                if storage.get_layout() != h5py.h5d.CONTIGUOUS or storage.get_external_count():
-                    raise InputError(f"{where}: {name!r} is not stored in one piece in the file")
-                found = (dataset.dtype.str, dataset.shape, dataset.id.get_offset() or 0)
-                if found != (extent.dtype, extent.shape, extent.offset):
-                    raise InputError(
-                        f"{where}: {name!r} is {found} in the file, "
-                        f"{(extent.dtype, extent.shape, extent.offset)} in the manifest"
-                    )
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{where}: not a readable HDF5 file: {error}") from error
+def check_shard(shard: Shard) -> None:
+    """InputError unless a shard holds, to the last byte, what was written."""
+    name = shard.entry.name
+    if shard.checksum() != shard.entry.checksum:
+        raise InputError(f"shard {name}: its bytes are not those written")
+    columns = layout(shard.path).columns
+    if columns.keys() != shard.entry.columns.keys():
+        raise InputError(f"shard {name}: the file's columns are not those of the manifest")
+    for column, extent in shard.entry.columns.items():
+        if columns[column] != extent:
+            raise InputError(
+                f"shard {name}: {column!r} is {columns[column]} in the file, {extent} in the "
+                "manifest"
+            )
+    if "schema" in shard.entry.attributes:
+        check_rows(shard)
 
 
 def _left_behind(folder: Path, manifest: Manifest) -> list[str]:
     notes = []
-    for path in sorted((folder / FOLDER).glob("*.h5")):
-        if not manifest.has(path.stem):
-            notes.append(f"{path.name} is in no manifest: a crash before its line, or foreign")
     parts = list((folder / FOLDER).glob(f".*{TEMPORARY_SUFFIX}"))
     if parts:
         notes.append(f"{len(parts)} temporary files of killed writers; the next compaction removes")
     for path in sorted((folder / journal.FOLDER).glob(f"*{journal.SUFFIX}")):
         try:
             pending = journal.read_pending(path)
-        except InputError as error:
+        except HpcmlError as error:
             notes.append(str(error))
             continue
         if pending and pending.rows and not manifest.has(pending.shard):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,8 @@ from hpcml.errors import InputError, PlatformError
 from hpcml.store import shards
 from hpcml.store.journal import FOLDER as JOURNALS
 from hpcml.store.journal import SUFFIX, Journal
-from hpcml.store.manifest import Manifest, is_name
+from hpcml.store.lines import is_name, manifest_file
+from hpcml.store.manifest import finished_shards
 from hpcml.store.rows import Row, check_row, pack
 from hpcml.store.schema import Schema
 
@@ -106,6 +108,7 @@ def recover(folder: Path | str) -> Recovered:
     """
     folder = Path(folder)
     found = Recovered()
+    compacted: set[str] | None = None
     for path in sorted((folder / JOURNALS).glob(f"*{SUFFIX}")):
         writer = path.name.removesuffix(SUFFIX)
         try:
@@ -114,7 +117,9 @@ def recover(folder: Path | str) -> Recovered:
             found.alive.append(writer)
             continue
         try:
-            found.rows += _write_pending(folder, journal, writer)
+            if compacted is None:
+                compacted = finished_shards(manifest_file(folder))
+            found.rows += _write_pending(folder, journal, writer, compacted)
         except BaseException:
             journal.close(remove=False)
             raise
@@ -122,10 +127,23 @@ def recover(folder: Path | str) -> Recovered:
     return found
 
 
-def _write_pending(folder: Path, journal: Journal, writer: str) -> int:
-    """Write what a journal holds, unless its shard is in the manifest: rows written."""
+def _write_pending(
+    folder: Path, journal: Journal, writer: str, compacted: Container[str] | None = None
+) -> int:
+    """Write what a journal holds, unless its shard was finished: rows written.
+
+    A shard is finished if the writer's own manifest names it or, after a compaction, the folder's
+    (``compacted``).  Nobody else's does, so that a thousand journals need not read a thousand
+    manifests each.
+    """
     pending = journal.pending()
-    if pending is None or not pending.rows or Manifest(folder).has(pending.shard):
+    if pending is None or not pending.rows:
+        return 0
+    if compacted is None:
+        compacted = finished_shards(manifest_file(folder))
+    if pending.shard in compacted or pending.shard in finished_shards(
+        manifest_file(folder, writer)
+    ):
         return 0
     for row in pending.rows:
         check_row(row, pending.schema)

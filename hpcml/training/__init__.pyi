@@ -6,6 +6,8 @@ from .model_file import ModelInfo as ModelInfo
 from .model_file import load_model as load_model
 from .prediction import applicability as applicability
 from .prediction import predict as predict
+from .settings_check import check as check
+from .settings_check import faults as faults
 from .targets import Target as Target
 from .train_settings import TrainSettings as TrainSettings
 from .train_stage import train as train

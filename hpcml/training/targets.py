@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.store import Dataset
+from hpcml.store import Dataset, Schema
 
 EXTENSIVE = frozenset(
     {
@@ -57,6 +57,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def is_extensive(self) -> bool:
         """Whether the property grows with the molecule: what was said, or the habit of its name."""
         return self.name in EXTENSIVE if self.extensive is None else self.extensive
+
+    def check(self, schema: Schema) -> None:
+        """InputError where a data set of this schema has no such target."""
+        if self.name != "dipole" or "dipole" not in schema.columns:
+            schema.scalar_index(self.name, self.process, self.frequency)
 
     def values(self, dataset: Dataset) -> NDArray[np.float64]:
         """The target of every row.

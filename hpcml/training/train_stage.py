@@ -14,7 +14,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.files import make_folder, write_whole
 from hpcml.models import build
 from hpcml.store import Dataset
-from hpcml.training.baseline_errors import check_names, write_baselines
+from hpcml.training.baseline_errors import write_baselines
 from hpcml.training.data import TrainingData, find_candidates, read_data
 from hpcml.training.ensemble import write_ensemble
 from hpcml.training.identity import differences, identity_of
@@ -26,6 +26,7 @@ from hpcml.training.metrics import (
 )
 from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.run import Run, from_rank_0
+from hpcml.training.settings_check import check
 from hpcml.training.splits import (
     Split,
     check_same_data,
@@ -60,7 +61,7 @@ def train(
     torch.set_num_threads(settings.threads)
     files = ModelFolder(folder)
     runs = _Runs(dataset, files, settings, world, stop)
-    runs.check_folder()
+    runs.check()
     sizes = {size: runs.size(size) for size in settings.train_sizes}
     metrics = runs.whole()
     members = [runs.member(number) for number in range(1, settings.members)]
@@ -94,11 +95,9 @@ class _Runs:
         self._stop = stop
         self.worked = False
 
-    def check_folder(self) -> None:
-        """The settings make a network, and what is in the folder was made from this data set."""
-        build(self._settings.model, self._settings.hyperparameters)
-        check_names(self._settings.baselines)
-        make_folder(self._folder.path)
+    def check(self) -> None:
+        """The settings can be followed, and what is in the folder was made from this data set."""
+        check(self._settings, self._dataset.schema)
         if self._saved_split is not None:
             check_same_data(self._saved_split, self._dataset.fingerprint, self._folder.split)
 
@@ -147,7 +146,6 @@ class _Runs:
         self, folder: ModelFolder, settings: TrainSettings, rows: int | None = None
     ) -> dict[str, Any]:
         """Train one network into a folder, as far as it is not done; on the first rows or all."""
-        make_folder(folder.path)
         identity = identity_of(settings, self._dataset.fingerprint)
         finished = from_rank_0(self._world, lambda: msgspec.json.encode(read_metrics(folder)))
         if finished != b"null":
@@ -156,6 +154,7 @@ class _Runs:
             return metrics
         split = msgspec.structs.replace(self.split, train=self.split.train[:rows])
         if self._world.rank == 0:
+            make_folder(folder.path)
             text = msgspec.json.format(msgspec.json.encode(settings))
             write_whole(folder.settings, text)
             write_split(folder.split, split)
@@ -183,6 +182,7 @@ class _Runs:
         split = without(split, set(keys) - set(data.keys), "bonds cannot be perceived")
         check_size(split, settings, len(data.keys))
         if self._world.rank == 0 and self._saved_split is None:
+            make_folder(self._folder.path)
             write_split(self._folder.split, split)
         return split, data
 

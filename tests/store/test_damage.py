@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hpcml.errors import InputError
-from hpcml.store import Dataset, ShardWriter, recover, verify
-from hpcml.store.manifest import manifest_file
+from hpcml.store import Dataset, ShardWriter, recover, repair, verify
+from hpcml.store.lines import manifest_file
 from hpcml.store.shards import shard_file
 
 
@@ -65,6 +65,7 @@ def test_a_shard_of_a_newer_schema(folder, middle, make_row):
     path = manifest_file(folder, "a")
     lines = path.read_bytes().splitlines()
     newer = json.loads(lines[1])
+    del newer["digest"]
     newer["schema_version"] = 2
     newer["columns"] = {"something": {"altogether": "different"}}
     lines[1] = json.dumps(newer).encode()
@@ -75,18 +76,23 @@ def test_a_shard_of_a_newer_schema(folder, middle, make_row):
 
 
 def test_a_torn_last_line_of_the_manifest(folder, make_row, schema):
+    """The rows are in the journal still where the writer was killed just there; once it is closed
+    they are not, and the line is missed."""
     path = manifest_file(folder, "a")
     whole = path.read_bytes()
     path.write_bytes(whole[:-40])
     report = verify(folder)
-    assert report.ok  # a crash just there costs nothing: the rows are in the journal still
+    assert not report.ok
     assert any("torn" in note for note in report.notes)
-    assert any("in no manifest" in note for note in report.notes)
-    assert len(Dataset.open(folder)) == 8
+    assert any("its line is lost" in str(problem) for problem in report.problems)
+    assert len(Dataset.open(folder, salvage=True)) == 8
     with ShardWriter(folder, schema, "a") as writer:
         writer.append(make_row(20))
-    data = Dataset.open(folder)
+    data = Dataset.open(folder, salvage=True)
     assert list(data.keys) == [make_row(n).key for n in (*range(8), 20)]
+    repair(folder)
+    data = Dataset.open(folder)
+    assert sorted(data.keys) == sorted(make_row(n).key for n in (*range(12), 20))
 
 
 def test_nonsense_in_the_manifest_is_named(folder, make_row):

@@ -1,5 +1,6 @@
 """Any columns make a shard; HDF5 and the memory map see the same numbers."""
 
+import hashlib
 import json
 
 import h5py
@@ -27,7 +28,15 @@ def test_h5py_and_the_map_agree(tmp_path):
     assert list(Manifest(tmp_path)) == [entry]
     shard = Shard(tmp_path, entry)
     with h5py.File(tmp_path / "shards" / "one.h5") as file:
-        assert dict(file.attrs) == {"hpcml_schema_version": 1, "rule": "epsilon", "epsilon": 0.01}
+        attributes = dict(file.attrs)
+        assert attributes.pop("hpcml_rows") == 7
+        by_hand = hashlib.sha256()
+        for name, array in sorted(columns.items()):
+            stored = array.astype(array.dtype.newbyteorder("<"))
+            by_hand.update(f"{name}\0{stored.dtype.str}\0{array.shape}\0".encode())
+            by_hand.update(stored.tobytes())
+        assert attributes.pop("hpcml_digest") == by_hand.hexdigest()
+        assert attributes == {"hpcml_schema_version": 1, "rule": "epsilon", "epsilon": 0.01}
         assert file["atoms"].attrs["unit"] == "Eh"
         for name, array in columns.items():
             assert np.array_equal(file[name][...], array)

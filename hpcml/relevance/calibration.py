@@ -40,6 +40,7 @@ from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.model_folder import ModelFolder
 
 _MOLECULES = 240
+_FEWEST = 24
 _HELD_OUT = 4  # every fourth molecule is not learned from
 _STEPS = 400
 _BATCH = 16
@@ -86,7 +87,7 @@ def calibrate(
         tell(rule)
         by_rule = msgspec.structs.replace(settings, rule=rule)
         try:
-            lines.append(_line(rule, by_rule, trial, model, own, target))
+            lines.append(_line(by_rule, trial, model, own, target))
         except (InputError, SettingsError):
             continue  # a rule that this network cannot be explained by
     rule, reason = choose(lines)
@@ -143,10 +144,10 @@ def _sample(dataset: Dataset, model: Network, most: int, seed: int) -> Sample:
         found.append((one, mol))
         if len(found) == most:
             break
-    if len(found) < 2 * _HELD_OUT:
+    if len(found) < _FEWEST:
         raise InputError(
             f"{dataset.folder}: only {len(found)} molecules that the network takes and whose bonds "
-            "are perceived: too few to choose a rule by, set explain.rule"
+            f"are perceived; to choose a rule needs {_FEWEST}: set explain.rule"
         )
     return found
 
@@ -172,7 +173,9 @@ class _Trial:
         examples = [one for one, _ in sample]
         truths = known_truths([mol for _, mol in sample], seed)
         offsets = np.cumsum([0, *(len(one.numbers) for one in examples)])
-        values = np.stack([_of_molecules(t.atoms, offsets, info.scaling.extensive) for t in truths], axis=1)
+        values = np.stack(
+            [_of_molecules(t.atoms, offsets, info.scaling.extensive) for t in truths], axis=1
+        )
         torch.manual_seed(seed)
         train = [row for row in range(len(sample)) if not held_out[row]]
         kept = np.array([truth.composition == "kept" for truth in truths])
@@ -242,7 +245,6 @@ def _learned(
 
 
 def _line(
-    rule: str,
     settings: ExplainSettings,
     trial: _Trial,
     model: Network,
@@ -267,7 +269,7 @@ def _line(
     area_mean, area_error = _mean_and_error(area)
     means = {name: _mean_and_error(score[np.isfinite(score)])[0] for name, score in scores.items()}
     return Line(
-        rule=rule,
+        rule=settings.rule,
         truth=truth_mean,
         truth_error=truth_error,
         flipping=area_mean,

@@ -76,8 +76,8 @@ def rule_from_outside(name: str) -> MakeRule | None:
 class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a data set is explained.
 
-    rule         "auto": that which tells the truth for this network, as ``hpcml calibrate`` finds
-                 it before the first relevance; or a rule for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
+    rule         "auto": the one that tells the truth for this network (``hpcml calibrate``); or
+                 one for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
                  composite by depth, "epsilon_gamma" (gamma in the lower layers, epsilon above)
                  or "epsilon_gamma_w_square" (w-square in the first layer as well); a comparator;
                  or a rule from outside (``register_rule``)

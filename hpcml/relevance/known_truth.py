@@ -47,7 +47,7 @@ def known_truths(mols: Sequence[Chem.Mol], seed: int = 0) -> list[KnownTruth]:
         environment.append((traits * weights).sum(axis=1))
         pairs.append(_of_bonds(mol, seed))
         heavy = np.array(numbers) > 1
-        decoy.append(heavy * (traits * (1.0, 0.3, 0.5, 0.2, 0.4)).sum(axis=1))
+        decoy.append(heavy * (traits * (1.0, -0.3, -0.5, -0.2, 0.1)).sum(axis=1))
     return [
         KnownTruth("environment", np.concatenate(environment), "removed"),
         KnownTruth("pairs", np.concatenate(pairs), "removed"),

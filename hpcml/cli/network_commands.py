@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hpcml.cli.command_words import Add
+from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
 
 
@@ -26,17 +27,16 @@ def add_commands(add: Add) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from hpcml.predict_file import predict_file
+    from hpcml.relevance import ExplainSettings
+    from hpcml.relevance.explain_settings import AUTO
 
-    table, failed = predict_file(
-        options.model,
-        options.molecules,
-        explain=options.explain or options.rule is not None,
-        rule=options.rule or "auto",
-    )
-    if options.csv is None:
-        sys.stdout.write(table)
-    else:
-        options.csv.write_text(table, encoding="utf-8")
+    explain = None
+    if options.explain or options.rule is not None:
+        try:
+            explain = ExplainSettings(rule=options.rule or AUTO)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    failed = predict_file(options.model, options.molecules, options.csv, explain=explain)
     for line in failed:
         print(f"failed (input): {line}", file=sys.stderr)
     return FAILED if failed else DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -47,6 +47,7 @@ def progress(description: str, total: int) -> Iterator[Advance]:
         now = time.monotonic()
         if done >= total or state["shown"] < 0 or now - state["at"] > _SECONDS_BETWEEN_LINES:
             state.update(at=now, shown=done)
-            print(f"{description}: {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads it any more: the work goes on, or is told so
+                print(f"{description}: {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
 
     yield say

@@ -94,7 +94,7 @@ def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
     """Hold relevance rules against each other on the run's network; the table that it writes."""
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
-        dataset = Dataset.open(dataset_path(campaign, run_folder))
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
         return compare_rules(dataset, run_folder.model, run_folder.analysis)
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import hpcml
 from hpcml.cli import campaign_commands, dataset_commands, molecule_commands, network_commands
 from hpcml.cli.command_words import Command
-from hpcml.errors import HpcmlError, InputError, SettingsError
+from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT, WRONG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    warnings.showwarning = _show_warning
     parser = _parser()
     options = parser.parse_args(arguments)
     command: Command = options.command
@@ -38,6 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _show_warning(  # noqa: PLR0917 - the signature is Python's
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours as one line; those of libraries as Python prints them."""
+    if issubclass(category, InputWarning):
+        print(f"hpcml: {message}", file=sys.stderr)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 def _doctor(_options: argparse.Namespace) -> int:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 Functional = Callable[[Array], tuple[Array, Array]]
-"""Density variables (nz, points) -> f_z (nz, points) and f_zz' (nz, nz, points)."""
+"""Density variables (nz, points) -> f_z (nz, points) and f_zz' (nz, nz, points); NaN at points
+where the program has no derivative, which then carry no kernel."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class FockResponse:
         self.channels = list(channels)
         self.kernel = kernel
         self.occupation = 2.0 if len(self.channels) == 1 else 1.0
-        self._two_electron = two_electron
+        self.two_electron = two_electron
 
     @property
     def gaps(self) -> Array:
@@ -112,7 +112,7 @@ class FockResponse:
             potentials = self.kernel.potentials(self.first_order_orbitals(parts))
         plus, minus, blocks = [], [], [np.empty((count, 0))]
         for s, (channel, (coulomb, forward, backward)) in enumerate(
-            zip(self.channels, self._two_electron.occupied_virtual(parts), strict=True)
+            zip(self.channels, self.two_electron.occupied_virtual(parts), strict=True)
         ):
             diagonal = channel.gaps * parts[s]
             plus_s, minus_s = diagonal + 2.0 * coulomb, diagonal
@@ -134,7 +134,7 @@ class FockResponse:
         """(A - B) t of trials (k, N)."""
         parts = self.split(trials)
         products = []
-        for s, (_, forward, backward) in enumerate(self._two_electron.occupied_virtual(parts)):
+        for s, (_, forward, backward) in enumerate(self.two_electron.occupied_virtual(parts)):
             product = self.channels[s].gaps * parts[s]
             if forward is not None and backward is not None:
                 product += backward - forward
@@ -153,13 +153,13 @@ class FockResponse:
         x, y = self.split(0.5 * (plus + minus)), self.split(0.5 * (plus - minus))
         result, start = [], 0
         for s, (channel, (occupied, virtual)) in enumerate(
-            zip(self.channels, self._two_electron.diagonal_blocks(x, y), strict=True)
+            zip(self.channels, self.two_electron.diagonal_blocks(x, y), strict=True)
         ):
             fock = [
                 occupied + channel.occupied.T @ operators @ channel.occupied,
                 virtual + channel.virtual.T @ operators @ channel.virtual,
             ]
-            if self.kernel is not None:
+            if carried.shape[1]:  # none without a kernel, or where P is zero: no trial was made
                 for index, matrices in enumerate(fock):
                     size = matrices[0].size
                     blocks = carried[:, start : start + size].reshape(matrices.shape)

@@ -152,8 +152,18 @@ class Kernel:
         block = block.where(keep)
         occupied = [psi[:, keep] for psi in occupied]
         density = density[:, :, keep]
-        first, second = self._functional(variables_of(density))
+        first, second = self._derivatives(density)
         return Point(block, occupied, density, block.weights * first, block.weights * second)
+
+    def _derivatives(self, *densities: Array) -> list[Array]:
+        """f_z and f_zz' at some densities of the same points, one pair after the other.
+
+        Zero for all of them at points where one has no derivative: such a point carries nothing.
+        """
+        found = [part for density in densities for part in self._functional(variables_of(density))]
+        finite = np.all([np.isfinite(part).all(axis=tuple(range(part.ndim - 1)))
+                         for part in found], axis=0)  # fmt: skip
+        return [np.where(finite, part, 0.0) for part in found]
 
     def _first_order_densities(
         self, point: Point, columns: Sequence[Array], count: int, values: Array
@@ -188,11 +198,8 @@ class Kernel:
         step = _STEP * total / np.maximum(size, total * 1e-6)
         forward = density + step * direction
         backward = density - step * direction
-        return (
-            (forward, *self._functional(variables_of(forward))),
-            (backward, *self._functional(variables_of(backward))),
-            step,
-        )
+        forward_1, forward_2, backward_1, backward_2 = self._derivatives(forward, backward)
+        return (forward, forward_1, forward_2), (backward, backward_1, backward_2), step
 
 
 def _columns(first_order: Sequence[Array]) -> list[Array]:

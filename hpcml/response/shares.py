@@ -108,7 +108,10 @@ def atomic_responses(
     What the quadrature of the moments misses (parts in 1e5) goes to the atoms in proportion to
     the induced density that they hold.
     """
-    weights = moments.spread / moments.spread.sum(axis=1, keepdims=True)
+    held = moments.spread.sum(axis=1, keepdims=True)
+    # where no density is induced there is nothing to share, and every atom has as much of it
+    even = np.full_like(moments.spread, 1.0 / len(positions))
+    weights = np.divide(moments.spread, held, out=even, where=held > 0.0)
     charges = moments.charges - weights * moments.charges.sum(axis=1, keepdims=True)
     shares = moments.dipoles + np.array(
         [

@@ -1,4 +1,4 @@
-"""Commands in a terminal stopped as people stop them: Ctrl-C, a window closed, kill, a dead pipe."""
+"""Commands in a terminal, stopped as people do it: Ctrl-C, window closed, kill, a dead pipe."""
 
 import os
 import pty

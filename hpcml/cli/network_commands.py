@@ -20,12 +20,10 @@ def add_commands(add: Add) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from hpcml.predict_file import predict_file
+    from hpcml.relevance import ExplainSettings
 
-    table, failed = predict_file(options.model, options.molecules, explain=options.explain)
-    if options.csv is None:
-        sys.stdout.write(table)
-    else:
-        options.csv.write_text(table, encoding="utf-8")
+    explain = ExplainSettings() if options.explain else None
+    failed = predict_file(options.model, options.molecules, options.csv, explain=explain)
     for line in failed:
         print(f"failed (input): {line}", file=sys.stderr)
     return FAILED if failed else DONE

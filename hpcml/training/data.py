@@ -51,9 +51,10 @@ class Candidates:
         """A number for each row: the same for the same atoms, bonds, charge and multiplicity."""
         rows = self.rows
         states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
-        return constitutions(
+        found: list[int] = constitutions(
             rows.column("numbers"), rows.column("positions"), rows.atom_offsets, states
         ).tolist()
+        return found
 
 
 @dataclass(frozen=True)

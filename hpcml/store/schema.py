@@ -59,8 +59,8 @@ _IDENTITY = (
 
 _RESPONSE = (
     Column("energy", "Eh", "total electronic energy with nuclear repulsion"),
-    Column("dipole", "e a0", "about the origin; for an ion about the centre of nuclear charge",
-           axes=("xyz",)),
+    Column("dipole", "e a0", "about the origin; for an ion about the centre of nuclear charge "
+           "(of what effective cores leave of it)", axes=("xyz",)),
     Column("polarizability", _ALPHA, f"alpha_ij(-w; w), {_TAYLOR}, in the frame of the positions",
            axes=("frequency", "xyz", "xyz")),
     Column("alpha_iso", _ALPHA, "(alpha_xx + alpha_yy + alpha_zz) / 3", axes=("frequency",)),

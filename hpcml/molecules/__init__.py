@@ -2,6 +2,7 @@
 
 from hpcml.molecules.bonds import perceive
 from hpcml.molecules.conformers import molecule_from_smiles
+from hpcml.molecules.constitution import constitutions
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES, Graph, graph
 from hpcml.molecules.molecule import (
     Molecule,
@@ -22,6 +23,7 @@ __all__ = [
     "Graph",
     "Molecule",
     "atomic_number",
+    "constitutions",
     "graph",
     "isotope_mass",
     "molecule_from_smiles",

@@ -11,13 +11,14 @@ from hpcml.molecules.molecule import (
     molecule_keys,
     symbol,
 )
-from hpcml.molecules.readers import read
+from hpcml.molecules.readers import SUFFIXES, read
 from hpcml.molecules.records import Defect, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
     "ATOM_FEATURES",
     "PAIR_FEATURES",
+    "SUFFIXES",
     "Defect",
     "Graph",
     "Molecule",

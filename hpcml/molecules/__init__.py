@@ -11,13 +11,14 @@ from hpcml.molecules.molecule import (
     molecule_keys,
     symbol,
 )
-from hpcml.molecules.readers import read, read_records
+from hpcml.molecules.readers import SUFFIXES, read, read_records
 from hpcml.molecules.records import Defect, Record, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
     "ATOM_FEATURES",
     "PAIR_FEATURES",
+    "SUFFIXES",
     "Defect",
     "Graph",
     "Molecule",

@@ -25,6 +25,9 @@ _READERS: dict[str, Callable[[Path], Iterator[Record | Defect]]] = {
     ".tsv": read_csv,
 }
 
+SUFFIXES: tuple[str, ...] = tuple(_READERS)
+"""Endings of the files that can be read."""
+
 
 def read(path: Path | str) -> Iterator[Molecule | Defect]:
     """The molecules of a file, in its order; a record that gives none comes as its Defect.

@@ -14,6 +14,7 @@ from hpcml import config
 from hpcml.analysis.comparison import faithfulness as compare_rules
 from hpcml.cluster import RunFolder, Site, scripts
 from hpcml.cluster import submit as submit_jobs
+from hpcml.cluster.stop_signals import interruptible
 from hpcml.config import Campaign
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
@@ -29,7 +30,7 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
     Molecules that failed do not stop the rest: they are named at the end, and the code is 1.
     """
     run_folder = run_folder_of(campaign, folder)
-    with run_folder.lock():
+    with interruptible(), run_folder.lock():
         _settle(campaign, run_folder)
         for stage in stages:
             if not stage.wanted(campaign):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -50,6 +50,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
         last = total is not None and done >= total
         if last or state["shown"] < 0 or now - state["at"] > _SECONDS_BETWEEN_LINES:
             state.update(at=now, shown=done)
-            print(f"{description}: {done}{of} {note}".rstrip(), file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads it any more: the work goes on, or is told so
+                print(f"{description}: {done}{of} {note}".rstrip(), file=sys.stderr, flush=True)
 
     yield say

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hpcml: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("hpcml: stopped by the keyboard; the same command goes on from here", file=sys.stderr)
+        print("hpcml: stopped; the same command goes on from here", file=sys.stderr)
         return WORK_LEFT
     except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

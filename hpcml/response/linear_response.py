@@ -84,13 +84,29 @@ def solve(
 ) -> Solution:
     """Solve the response equations for every direction at every frequency in one subspace.
 
-    gaps           (N,): virtual minus occupied orbital energies, hartree
-    gradients      (D, N): h, the perturbations' occupied-virtual elements
-    frequencies    (F,): hartree, not negative
-    precondition   better than orbital energies alone, if there is something better
+    Parameters
+    ----------
+    gaps : (N,) array
+        Virtual minus occupied orbital energies, hartree.
+    gradients : (D, N) array
+        h, the perturbations' occupied-virtual elements.
+    frequencies : (F,) array
+        In hartree, not negative.
+    plus_product, minus_product : callable
+        The matrices, see ``PlusProduct`` and ``MinusProduct``.
+    convergence : float
+        Norm of both equations' residuals over that of 2 h at which an equation is solved.
+    max_iterations : int
+        Rounds of products.
+    precondition : Preconditioner, optional
+        Better than orbital energies alone, if there is something better.
 
-    Raises ConvergenceError, with the residual, if an equation does not get below
-    ``convergence``, and InputError if a frequency lies on an excitation energy.
+    Raises
+    ------
+    ConvergenceError
+        With the residual, if an equation does not get below ``convergence``.
+    InputError
+        If a frequency lies on an excitation energy.
     """
     # one equation after the other: index = direction * F + frequency
     right = np.repeat(-2.0 * gradients, len(frequencies), axis=0)

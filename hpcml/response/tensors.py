@@ -89,7 +89,23 @@ def tensors(
 ) -> Tensors:
     """Every alpha and beta of a request, from one solve for all frequencies together.
 
-    With a communicator, every rank makes this call and gets the result.
+    Parameters
+    ----------
+    reference : GroundState
+    level : Level
+    request : Request
+    communicator : Communicator, optional
+        Every rank makes this call and gets the result.
+
+    Raises
+    ------
+    ConvergenceError
+        If the response equations, or an SCF in a finite field, do not converge.
+    InputError
+        If a frequency lies on an excitation energy, and for an SCF that is no minimum where the
+        level refuses those.
+    SettingsError
+        For what the functional has no response for.
     """
     wanted = _Wanted.of(request)
     if not wanted.frequencies:

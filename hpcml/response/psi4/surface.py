@@ -34,9 +34,22 @@ class Psi4Surface:
         self._exact = level.exact
 
     def point(self, positions: Array) -> Point:
-        """Energy, gradient (n, 3) and dipole (3,) there; positions (n, 3) in bohr.
+        """Energy, gradient and dipole at a geometry.
 
-        The dipole of an ion is about the origin of the frame.
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        Point
+            The dipole of an ion is about the origin of the frame.
+
+        Raises
+        ------
+        ConvergenceError
+            If the SCF does not converge there.
         """
         gradient, wavefunction = self._gradient(positions)
         molecule = self._molecule

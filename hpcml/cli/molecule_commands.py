@@ -5,41 +5,59 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
-from hpcml.cli.command_words import Add, numbers, some_of
+from hpcml.cli.command_words import Command, at_least, numbers, some_of
+from hpcml.cli.output_files import check_output, write_output
 from hpcml.errors import InputError
 from hpcml.exits import DONE
 
 
-def add_commands(add: Add) -> None:
-    sub = add("compute", _compute, "response properties of one molecule")
-    sub.add_argument("molecule", type=Path, metavar="MOL.xyz")
-    sub.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
-    sub.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
-    sub.add_argument("--charge", type=int, help="instead of what the file says (0 unless it does)")
-    sub.add_argument("--multiplicity", type=int, help="2S + 1, likewise")
-    sub.add_argument(
+def commands() -> list[Command]:
+    """The commands of this file."""
+    return [
+        Command(
+            name="compute",
+            help="response properties of one molecule",
+            words=_compute_words,
+            run=_compute,
+        )
+    ]
+
+
+def _compute_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.response.level import Process, Property
+
+    properties, processes = get_args(Property), get_args(Process)
+    parser.add_argument("molecule", type=Path, metavar="MOL.xyz")
+    parser.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
+    parser.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
+    parser.add_argument(
+        "--charge", type=int, help="instead of what the file says (0 unless it does)"
+    )
+    parser.add_argument("--multiplicity", type=at_least(1), help="2S + 1, likewise")
+    parser.add_argument(
         "--property",
-        type=some_of("dipole", "alpha", "beta", "zpve", "shares"),
+        type=some_of(properties),
         default=("dipole", "alpha", "beta"),
         metavar="P,P",
-        help="of dipole, alpha, beta, zpve, shares (dipole,alpha,beta unless given)",
+        help=f"of {', '.join(properties)} (dipole,alpha,beta unless given)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--process",
-        type=some_of("static", "shg", "eope", "or"),
+        type=some_of(processes),
         default=("static",),
         metavar="P,P",
-        help="of beta: static, shg, eope, or (static unless given)",
+        help=f"of beta: {', '.join(processes)} (static unless given)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--frequency", type=numbers, default=(), metavar="W,W", help="in hartree, e.g. 0.0656"
     )
-    sub.add_argument("--exact", action="store_true", help="no density fitting")
-    sub.add_argument("--optimize", action="store_true", help="the geometry first")
-    sub.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    sub.add_argument("--memory", type=int, default=2000, metavar="MB")
-    sub.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--exact", action="store_true", help="no density fitting")
+    parser.add_argument("--optimize", action="store_true", help="the geometry first")
+    parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--memory", type=at_least(1), default=2000, metavar="MB")
+    parser.add_argument("--json", type=Path, metavar="FILE")
 
 
 def _compute(options: argparse.Namespace) -> int:
@@ -49,6 +67,8 @@ def _compute(options: argparse.Namespace) -> int:
     from hpcml.molecules import Defect, read
     from hpcml.response import Level, Request, compute
 
+    if options.json is not None:
+        check_output(options.json)
     records = list(read(options.molecule))
     if len(records) != 1:
         raise InputError(
@@ -74,5 +94,6 @@ def _compute(options: argparse.Namespace) -> int:
     )
     print(properties.table(molecule.symbols))
     if options.json is not None:
-        options.json.write_text(json.dumps(properties.to_json(), indent=1, allow_nan=False) + "\n")
+        document = json.dumps(properties.to_json(), indent=1, allow_nan=False)
+        write_output(options.json, document + "\n")
     return DONE

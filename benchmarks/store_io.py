@@ -28,7 +28,7 @@ import numpy as np
 
 from hpcml.molecules import Molecule
 from hpcml.molecules.molecule import molecule_keys
-from hpcml.store import Dataset, Row, Schema, ShardWriter, import_qm9
+from hpcml.store import Dataset, Row, Schema, ShardWriter, import_qm9, recover, verify
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.lines import manifest_file, write_manifest
 from hpcml.store.rows import offsets_of, pack_texts
@@ -58,6 +58,7 @@ def main() -> None:
     random_molecules(table, work / "qm9", work)
     training(table, work / "qm9")
     writing(table, work / "written")
+    recovering(table, work / "killed")
     many_rows(table, work / "many", arguments.rows)
     table.save(work / "store_io.json")
 
@@ -119,9 +120,32 @@ def importing(table: Table, wheel: Path, folder: Path) -> None:
     table.add("  of which processor time", time.process_time() - processor, "s")
 
 
+def recovering(table: Table, folder: Path) -> None:
+    """Writers killed with a row in the journal, brought home: linear in their number."""
+    schema = Schema(columns=("energy",))
+    hydrogen = Molecule([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]])
+    for count in (250, 500, 1000):
+        shutil.rmtree(folder, ignore_errors=True)
+        for number in range(count):
+            child = os.fork()
+            if child == 0:
+                writer = ShardWriter(folder, schema, f"rank{number}")
+                writer.append(Row(f"{number:032x}", hydrogen, {"energy": np.array(-1.1)}))
+                os._exit(0)
+            os.waitpid(child, 0)
+        begin = time.process_time()
+        recover(folder)
+        table.add(f"recover {count} killed writers", time.process_time() - begin, "s")
+
+
 def opening(table: Table, folder: Path) -> None:
     table.add("open QM9, warm", 1e3 * best(lambda: Dataset.open(folder))[0], "ms", "< 50 ms")
     forget(folder)
+    Dataset.open(folder, verified=True)
+    table.add(
+        "  bytes verified before", 1e3 * best(lambda: Dataset.open(folder, verified=True))[0], "ms"
+    )
+    table.add("  bytes verified now", seconds(lambda: verify(folder)), "s")
     table.add("open QM9, cold", 1e3 * seconds(lambda: Dataset.open(folder)), "ms", "< 50 ms")
 
 

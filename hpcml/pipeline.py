@@ -15,6 +15,7 @@ from hpcml.analysis.comparison import faithfulness as compare_rules
 from hpcml.check import Finding, examine
 from hpcml.cluster import RunFolder, scripts
 from hpcml.cluster import submit as submit_jobs
+from hpcml.cluster.stop_signals import interruptible
 from hpcml.config import Campaign
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
@@ -32,7 +33,7 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
     Molecules that failed do not stop the rest: they are named at the end, and the code is 1.
     """
     run_folder = run_folder_of(campaign, folder)
-    with run_folder.lock():
+    with interruptible(), run_folder.lock():
         _settle(campaign, run_folder)
         for stage in stages:
             if not stage.wanted(campaign):
@@ -122,7 +123,7 @@ def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
     """Hold relevance rules against each other on the run's network; the table that it writes."""
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
-        dataset = Dataset.open(dataset_path(campaign, run_folder))
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
         return compare_rules(dataset, run_folder.model, run_folder.analysis)
 
 

@@ -27,7 +27,7 @@ def molecules(campaign: Campaign) -> list[Molecule | Defect]:
         raise SettingsError(f"campaign {campaign.name}: has a data set and no [molecules]")
     source = Path(campaign.molecules.source)
     records: Iterable[Molecule | Defect]
-    records = Dataset.open(source).molecules if source.is_dir() else read(source)
+    records = Dataset.open(source, verified=True).molecules if source.is_dir() else read(source)
     return list(islice(records, campaign.molecules.limit or None))
 
 

@@ -161,7 +161,7 @@ def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     from hpcml.training.settings_check import check
 
     assert campaign.train is not None
-    check(campaign.train, Dataset.open(dataset_path(campaign, run_folder)).schema)
+    check(campaign.train, Dataset.open(dataset_path(campaign, run_folder), verified=True).schema)
     curve = ModelFolder(run_folder.model).curve
 
     def so_far() -> tuple[int, str]:
@@ -208,7 +208,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         settings=campaign.explain,
         ranks=campaign.explain.ranks,
         writes=run_folder.relevance,
-        total=len(Dataset.open(dataset_path(campaign, run_folder))),
+        total=len(Dataset.open(dataset_path(campaign, run_folder), verified=True)),
         so_far=so_far,
         arguments=("--relevance", str(run_folder.relevance)),
     )
@@ -222,7 +222,7 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     from hpcml.store import Dataset
 
     analyze(
-        Dataset.open(dataset_path(campaign, run_folder)),
+        Dataset.open(dataset_path(campaign, run_folder), verified=True),
         run_folder.relevance,
         run_folder.model,
         run_folder.analysis,

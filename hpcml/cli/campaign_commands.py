@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcml import stages
-from hpcml.cli.command_words import Command
+from hpcml.cli.command_words import Command, check_run
 from hpcml.errors import InputError, SettingsError
 from hpcml.exits import DONE, FAILED, WRONG
 
@@ -197,25 +197,13 @@ def _retry_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cause", required=True, help="as it stands in failures.jsonl")
 
 
-def _check_run(folder: Path) -> None:
-    """InputError where a folder is no run's."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of a run")
-    if not (folder / "campaign.toml").is_file():
-        runs = sorted(each.parent.name for each in folder.glob("*/campaign.toml"))
-        raise InputError(
-            f"{folder}: is no run's folder, which has a campaign.toml (runs/NAME after `hpcml run`)"
-            + (f"; in it are {', '.join(runs[:5])}" if runs else "")
-        )
-
-
 def _status(options: argparse.Namespace) -> int:
     from rich.live import Live
 
     from hpcml.cluster import RunFolder
     from hpcml.generation import status
 
-    _check_run(options.run)
+    check_run(options.run)
     run_folder = RunFolder(options.run)
     now = status(run_folder)
     if options.json:
@@ -236,7 +224,7 @@ def _retry(options: argparse.Namespace) -> int:
     from hpcml.cluster import RunFolder
     from hpcml.generation import failures
 
-    _check_run(options.run)
+    check_run(options.run)
     run_folder = RunFolder(options.run)
     with run_folder.lock():
         forgotten = failures.forget(run_folder.failures, [options.cause])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from hpcml.errors import InputError
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A word behind ``hpcml``.
@@ -82,6 +84,18 @@ def inside(name: str) -> Callable[[str], Path]:
         return path / name if (path / "campaign.toml").is_file() else path
 
     return convert
+
+
+def check_run(folder: Path) -> None:
+    """InputError where a folder is no run's."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of a run")
+    if not (folder / "campaign.toml").is_file():
+        runs = sorted(each.parent.name for each in folder.glob("*/campaign.toml"))
+        raise InputError(
+            f"{folder}: is no run's folder, which has a campaign.toml (runs/NAME after `hpcml run`)"
+            + (f"; in it are {', '.join(runs[:5])}" if runs else "")
+        )
 
 
 def _words(text: str) -> tuple[str, ...]:

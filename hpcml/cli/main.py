@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import NoReturn
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import hpcml
 from hpcml.cli.command_words import Command, did_you_mean
-from hpcml.errors import HpcmlError
+from hpcml.cluster.stop_signals import STOP_SIGNALS, drop_dead_streams, interruptible
+from hpcml.errors import HpcmlError, InputWarning
 from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
 from hpcml.files import storage_error
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments   the words behind ``hpcml``; None: those of this process, which then ends next
     """
+    warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of molecules may be anything
-    with _interrupted_by_signals():
+    with interruptible():
         code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
     if arguments is None:
-        for number in (signal.SIGINT, *_STOP_SIGNALS):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what is left is the interpreter's end
     return code
 
@@ -52,11 +50,10 @@ def _guarded(arguments: list[str]) -> int:
         except SystemExit as ended:  # argparse's: --help, --version, wrong usage
             code = ended.code if isinstance(ended.code, int) else WRONG
         sys.stdout.flush()  # here, where a full disk or a reader that has left can be told
-    except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to say
-        _silence()
-        code = WORK_LEFT
-    except KeyboardInterrupt as stopped:
-        _say(f"stopped by {str(stopped) or 'the keyboard'}; the same command goes on from here")
+    except (KeyboardInterrupt, BrokenPipeError) as stopped:
+        drop_dead_streams()  # where the reader of our output (head, less) has left
+        if not isinstance(stopped, BrokenPipeError) and "SIGPIPE" not in stopped.args:
+            _say("stopped; the same command goes on from here")
         code = WORK_LEFT
     except Exception as error:
         code = _tell(error)
@@ -88,33 +85,20 @@ def _say(words: str) -> None:
         print("hpcml:", " ".join(words.split("\n")), file=sys.stderr, flush=True)
 
 
-def _silence() -> None:
-    """Let output go nowhere, so that nothing is left to be written at the interpreter's end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Let signals that ask to stop end the command like Ctrl-C; those ignored stay ignored."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _show_warning(  # noqa: PLR0917 - the signature is Python's
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours as one line; those of libraries as Python prints them."""
+    if issubclass(category, InputWarning):
+        _say(str(message))
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 # --- the words -------------------------------------------------------------------------------

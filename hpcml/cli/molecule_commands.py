@@ -62,14 +62,18 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
 
 def _compute(options: argparse.Namespace) -> int:
     import json
-    from dataclasses import replace
+    import warnings
 
-    from hpcml.molecules import Defect, read
+    from hpcml.errors import InputWarning
+    from hpcml.molecules import Defect, read, restated
     from hpcml.response import Level, Request, compute
 
     if options.json is not None:
         check_output(options.json)
-    records = list(read(options.molecule))
+    with warnings.catch_warnings():
+        if options.charge is not None:  # what the file leaves open is said here
+            warnings.simplefilter("ignore", InputWarning)
+        records = list(read(options.molecule))
     if len(records) != 1:
         raise InputError(
             f"{options.molecule}: holds {len(records)} molecules, compute takes one "
@@ -78,10 +82,10 @@ def _compute(options: argparse.Namespace) -> int:
     molecule = records[0]
     if isinstance(molecule, Defect):
         raise InputError(str(molecule))
-    if options.charge is not None:
-        molecule = replace(molecule, charge=options.charge)
-    if options.multiplicity is not None:
-        molecule = replace(molecule, multiplicity=options.multiplicity)
+    try:
+        molecule = restated(molecule, options.charge, options.multiplicity)
+    except InputError as error:
+        raise InputError(f"{molecule.name}: {error}") from None
     level = Level(method=options.method, basis=options.basis, exact=options.exact)
     request = Request(
         properties=options.property,

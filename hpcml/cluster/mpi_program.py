@@ -1,4 +1,9 @@
-"""One rank of an MPI program of ours: the memory it keeps, how it is asked to stop, how it ends."""
+"""The other end of ``launch``: what every rank of an MPI program does to its own process.
+
+A program's ``main`` calls ``stop_asked`` and looks at it between steps, and is run by ``end_by``,
+which ends the process by an exit code of ``hpcml.exits`` and, for an error, by the one line that
+``launch.run_mpi`` looks for in the log.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.errors import HpcmlError, SettingsError
 from hpcml.exits import complaint, exit_code
 
@@ -32,9 +38,9 @@ def keep_freed_memory() -> None:
 
 
 def stop_asked() -> Callable[[], bool]:
-    """From now on SIGTERM and SIGUSR1 are only noted; the function tells whether one came."""
+    """From now on stop signals are only noted; the function tells whether one came."""
     asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda number, _: asked.append(number))
     return lambda: bool(asked)
 

@@ -7,12 +7,9 @@ import os
 import secrets
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from types import FrameType
 
 import msgspec
 
@@ -20,9 +17,11 @@ from hpcml.cluster.launch import last_line
 from hpcml.cluster.processes import process_start
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
+from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
 from hpcml.files import write_whole
 from hpcml.generation import failures
+from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
 from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
 from hpcml.generation.plan.sharing import share_out
 from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFolder, task_folders
@@ -34,7 +33,9 @@ from hpcml.store import recover, repair
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_HEARTBEATS = 5.0
 _SECONDS_FOR_ORPHANS = 60.0
+_SECONDS_TO_STOP = 20.0  # after the time that was left to calculations
 _STARTS_WITHOUT_PROGRESS = 3
+_DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def generate(
     """Compute what is missing in the run's data set; the same call again goes on where it ended.
 
     A molecule that fails, and a record that is no molecule, become a line in failures.jsonl and
-    never an exception.  SIGTERM, SIGINT and SIGUSR1 end the campaign in order, with work left.
+    never an exception.  Stop signals end the campaign in order, with work left.
 
     Raises PlatformError if another process works in the folder, or if MPI programs end again and
     again without a result; SettingsError, ResourceError and PlatformError from calculations that
@@ -87,7 +88,8 @@ def generate(
     began = time.monotonic()
     everything = list(molecules)
     site = site.here(os.environ)
-    with run_folder.lock(), _Stop(run_folder, site) as stop:
+    with run_folder.lock():
+        stop = _Stop(run_folder, site)
         campaign = _Campaign(
             run_folder=run_folder,
             molecules=everything,
@@ -100,7 +102,7 @@ def generate(
         campaign.clear()
         before = campaign.plan()
         if before.entries:
-            with progress("generate", before.total) as advance:
+            with progress("generate", before.total) as advance, stop:
                 advance(before.total - len(before.entries))
                 campaign.run(before, advance)
         after = campaign.plan() if before.entries else before
@@ -142,10 +144,14 @@ class _Campaign:
 
     def clear(self) -> None:
         """Wait until ranks of an earlier, killed launcher have ended; bring home what they left."""
-        with self.run_folder.ranks_lock.open("r+b") as lock:
-            _wait_for(lock.fileno(), self.run_folder)
+        self.wait_for_ranks()
         repair(self.run_folder.dataset)  # or rows whose manifest line was lost are computed again
         self.collect()
+
+    def wait_for_ranks(self) -> None:
+        """Wait until every rank has ended: one outlives its mpiexec while it commits its rows."""
+        with self.run_folder.ranks_lock.open("r+b") as lock:
+            _wait_for(lock.fileno(), self.run_folder)
 
     def collect(self) -> None:
         """Bring rows and failures of ended MPI programs into the run's own files."""
@@ -188,16 +194,15 @@ class _Campaign:
 
     def run(self, current: Plan, advance: Advance) -> None:
         """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
-        from hpcml.generation.executor import Blocks  # Parsl takes a second to import
-
         fruitless = 0
-        with Blocks(self.site, self.run_folder) as blocks:
-            while current.entries and not self.stop.asked:
+        with self._blocks() as blocks:
+            while current.entries and not self.stop.asked():
                 started = {}
                 for place, entries in share_out(current.entries, self.site):
                     task = self._write_task(entries, place)
                     started[task] = blocks.start(task, self.calculator, place)
-                self._watch(started, current, advance)
+                self._watch(blocks, started, current, advance)
+                self.wait_for_ranks()
                 self.collect()
                 self._account(started)
                 left = len(current.entries)
@@ -206,9 +211,16 @@ class _Campaign:
                 reason = _reason(started)
                 # A full disk stays full; for anything else it is worth to try again.
                 if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
-                    if self.stop.asked:
+                    if self.stop.asked():
                         return
                     raise reason or PlatformError("MPI programs end without doing anything")
+
+    def _blocks(self) -> Blocks:
+        if self.site.kind != "slurm":
+            return OneBlock()
+        from hpcml.generation.pilot_jobs import PilotJobs  # Parsl takes a second to import
+
+        return PilotJobs(self.site, self.run_folder)
 
     def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
@@ -246,36 +258,43 @@ class _Campaign:
         return folder
 
     def _watch(
-        self, started: dict[TaskFolder, Future[int]], current: Plan, advance: Advance
+        self,
+        blocks: Blocks,
+        started: dict[TaskFolder, ProgramRun],
+        current: Plan,
+        advance: Advance,
     ) -> None:
         """Show progress until every task has ended."""
-        ended = current.total - len(current.entries)
-        beaten = 0.0
+        ended_before = current.total - len(current.entries)
+        last_heartbeat = 0.0
         while True:
-            over = all(future.done() for future in started.values())
-            if time.monotonic() - beaten > _SECONDS_BETWEEN_HEARTBEATS:
+            over = all(run.ended() for run in started.values())
+            if time.monotonic() - last_heartbeat > _SECONDS_BETWEEN_HEARTBEATS:
                 self.run_folder.heartbeat.touch(mode=0o600)
-                beaten = time.monotonic()
+                last_heartbeat = time.monotonic()
+            if self.stop.overdue():
+                blocks.end()
             states = [task.read_progress() for task in started]
             done = sum(state.done for state in states)
             failed = sum(state.failed for state in states)
-            advance(ended + done + failed, _note(states))
+            advance(ended_before + done + failed, _note(states))
             if over:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _account(self, started: dict[TaskFolder, Future[int]]) -> None:
+    def _account(self, started: dict[TaskFolder, ProgramRun]) -> None:
         """Learn from how the tasks ended; raises what would befall every molecule alike."""
-        for task, future in started.items():
+        for task, run in started.items():
             state = task.read_progress()
             self.busy += state.busy
             # The time of this machine, or of the allocation that this process runs in, is over;
             # a pilot job's end is not the campaign's: another pilot goes on.
-            self.stop.asked |= state.state == "stopped" and self.site.kind != "slurm"
+            if state.state == "stopped" and self.site.kind != "slurm":
+                self.stop.time_is_over = True
             if state.fatal:
                 cause, _, message = state.fatal.partition(": ")
                 raise {"settings": SettingsError, "environment": PlatformError}[cause](message)
-            if future.exception() is not None and not self.stop.asked:
+            if run.error() and not self.stop.asked():
                 for key in task.in_flight():
                     self.suspects[key] = self.suspects.get(key, 0) + 1
         condemned = [key for key, deaths in self.suspects.items() if deaths >= _DEATHS]
@@ -297,36 +316,38 @@ class _Campaign:
         failures.write(self.run_folder.failures, known.values())
 
 
-_DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
-
-
 class _Stop:
-    """Signals that ask for an orderly end, and the file that carries the word to the ranks."""
+    """Whether the campaign is to end in order, and the file that carries the word to the ranks."""
 
     def __init__(self, run_folder: RunFolder, site: Site) -> None:
         self.file = run_folder.stop_file
         self.margin = site.margin
-        self.asked = False
         self.began = time.time()
-        self._before: dict[int, object] = {}
+        self.time_is_over = False
+        self._signals = StopSignals()
+        self._end = 0.0  # epoch seconds by which ranks were told to end; 0: they were not
 
     def __enter__(self) -> _Stop:
         self.file.unlink(missing_ok=True)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-                self._before[number] = signal.signal(number, self._ask)
+        self._signals.__enter__()
         return self
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        # USR1 is the scheduler's warning: current molecules may take half of what is left.
-        grace = 0.5 * self.margin if number == signal.SIGUSR1 else 0.0
-        self.asked = True
-        write_whole(self.file, str(time.time() + grace).encode())
-
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._signals.__exit__()
         self.file.unlink(missing_ok=True)
+
+    def asked(self) -> bool:
+        """Whether nothing more is to be started; the first time, ranks are told so."""
+        if self._signals.asked and not self._end:
+            # USR1 is the scheduler's warning: current molecules may take half of what is left.
+            warned = self._signals.received[0] == signal.SIGUSR1
+            self._end = time.time() + (0.5 * self.margin if warned else 0.0)
+            write_whole(self.file, str(self._end).encode())
+        return self._signals.asked or self.time_is_over
+
+    def overdue(self) -> bool:
+        """Whether ranks that were told to end have had the time to."""
+        return self.asked() and 0.0 < self._end < time.time() - _SECONDS_TO_STOP
 
 
 def _note(states: list[Progress]) -> str:
@@ -334,13 +355,13 @@ def _note(states: list[Progress]) -> str:
     return f"computing {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
 
 
-def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError | None:
-    """Why an MPI program failed: what it printed, or what Parsl says; None if none has."""
-    for task, future in started.items():
-        error = future.exception()
-        if error is None:
+def _reason(started: dict[TaskFolder, ProgramRun]) -> HpcmlError | None:
+    """Why an MPI program failed: what it printed, or how it ended; None if none has."""
+    for task, run in started.items():
+        error = run.error()
+        if not error:
             continue
-        words = last_line(task.output) or " ".join(str(error).split())
+        words = last_line(task.output) or error
         _, resource, message = words.partition("ResourceError: ")
         if resource:
             return ResourceError(message)

@@ -11,7 +11,7 @@ from hpcml.molecules.molecule import (
     symbol,
 )
 from hpcml.molecules.readers import read
-from hpcml.molecules.records import Defect
+from hpcml.molecules.records import Defect, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "molecule_keys",
     "perceive",
     "read",
+    "restated",
     "symbol",
     "write_extended_xyz",
 ]

@@ -16,15 +16,21 @@ _READERS: dict[str, Callable[[Path], Iterator[Molecule | Defect]]] = {
     ".xyz": read_xyz,
     ".extxyz": read_xyz,
     ".sdf": read_sdf,
+    ".sd": read_sdf,
+    ".mol": read_sdf,
     ".smi": read_smi,
+    ".smiles": read_smi,
     ".csv": read_csv,
+    ".tsv": read_csv,
 }
 
 
 def read(path: Path | str) -> Iterator[Molecule | Defect]:
     """The molecules of a file, in its order; a record that gives none comes as its Defect.
 
-    The suffix tells the format: .xyz and .extxyz (one frame or many), .sdf, .smi, .csv.
+    The suffix tells the format: .xyz and .extxyz (one frame or many), .sdf and .mol, .smi,
+    .csv and .tsv.  UTF-8 and UTF-16 are read.  An ``InputWarning`` tells where a record may be
+    meant in more than one way, such as an odd number of electrons without a charge.
     InputError at once if the file is not there, is of another kind or is empty, and at the
     end if it held no record.
     """

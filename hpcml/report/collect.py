@@ -40,7 +40,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
 
     InputError where there is no data set, or where a file is not as hpcml writes it.
     """
-    data = Dataset.open(dataset)
+    data = Dataset.open(dataset, verified=True)
     shared = _shared(data)
     campaign = read_toml(run.campaign_toml)
     model = ModelFolder(run.model)

@@ -74,7 +74,7 @@ class FockResponse:
         self.channels = list(channels)
         self.kernel = kernel
         self.occupation = 2.0 if len(self.channels) == 1 else 1.0
-        self._two_electron = two_electron
+        self.two_electron = two_electron
 
     @property
     def gaps(self) -> Array:
@@ -82,7 +82,18 @@ class FockResponse:
         return np.concatenate([channel.gaps.ravel() for channel in self.channels])
 
     def gradients(self, operators: Array) -> Array:
-        """(D, N): occupied-virtual elements of operators (D, n, n), flat over channels."""
+        """Occupied-virtual elements of operators.
+
+        Parameters
+        ----------
+        operators : (D, n, n) array
+            In basis functions.
+
+        Returns
+        -------
+        (D, N) array
+            Flat over channels.
+        """
         return np.hstack(
             [
                 (channel.occupied.T @ operators @ channel.virtual).reshape(
@@ -101,9 +112,18 @@ class FockResponse:
         ]
 
     def plus_product(self, trials: Array) -> tuple[Array, Array, Array]:
-        """(A + B) t and (A - B) t of trials (k, N), and the blocks of V_xc as (k, M).
+        """(A + B) t and (A - B) t, and the blocks of V_xc.
 
-        M holds, channel by channel, the (o, o) and the (v, v) block; it is 0 without a kernel.
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        plus, minus : (k, N) arrays
+            In hartree.
+        blocks : (k, M) array
+            Channel by channel the (o, o) and the (v, v) block; M is 0 without a kernel.
         """
         parts = self.split(trials)
         count = len(trials)
@@ -112,7 +132,7 @@ class FockResponse:
             potentials = self.kernel.potentials(self.first_order_orbitals(parts))
         plus, minus, blocks = [], [], [np.empty((count, 0))]
         for s, (channel, (coulomb, forward, backward)) in enumerate(
-            zip(self.channels, self._two_electron.occupied_virtual(parts), strict=True)
+            zip(self.channels, self.two_electron.occupied_virtual(parts), strict=True)
         ):
             diagonal = channel.gaps * parts[s]
             plus_s, minus_s = diagonal + 2.0 * coulomb, diagonal
@@ -131,10 +151,20 @@ class FockResponse:
         return np.hstack(plus), np.hstack(minus), np.hstack(blocks)
 
     def minus_product(self, trials: Array) -> Array:
-        """(A - B) t of trials (k, N)."""
+        """(A - B) t.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        (k, N) array
+            In hartree.
+        """
         parts = self.split(trials)
         products = []
-        for s, (_, forward, backward) in enumerate(self._two_electron.occupied_virtual(parts)):
+        for s, (_, forward, backward) in enumerate(self.two_electron.occupied_virtual(parts)):
             product = self.channels[s].gaps * parts[s]
             if forward is not None and backward is not None:
                 product += backward - forward
@@ -144,22 +174,31 @@ class FockResponse:
     def first_order(
         self, operators: Array, plus: Array, minus: Array, carried: Array
     ) -> list[list[FirstOrder]]:
-        """Parameters and Fock blocks of m perturbations: [channel][perturbation].
+        """Parameters and Fock blocks of m perturbations.
 
-        operators     (m, n, n): each perturbation's own operator
-        plus, minus   (m, N): P = X + Y and M = X - Y
-        carried       (m, M): blocks of V_xc as ``plus_product`` gives them, of P
+        Parameters
+        ----------
+        operators : (m, n, n) array
+            Each perturbation's own operator.
+        plus, minus : (m, N) arrays
+            P = X + Y and M = X - Y.
+        carried : (m, M) array
+            Blocks of V_xc of P, as ``plus_product`` gives them.
+
+        Returns
+        -------
+        [channel][perturbation] of FirstOrder
         """
         x, y = self.split(0.5 * (plus + minus)), self.split(0.5 * (plus - minus))
         result, start = [], 0
         for s, (channel, (occupied, virtual)) in enumerate(
-            zip(self.channels, self._two_electron.diagonal_blocks(x, y), strict=True)
+            zip(self.channels, self.two_electron.diagonal_blocks(x, y), strict=True)
         ):
             fock = [
                 occupied + channel.occupied.T @ operators @ channel.occupied,
                 virtual + channel.virtual.T @ operators @ channel.virtual,
             ]
-            if self.kernel is not None:
+            if carried.shape[1]:  # none without a kernel, or where P is zero: no trial was made
                 for index, matrices in enumerate(fock):
                     size = matrices[0].size
                     blocks = carried[:, start : start + size].reshape(matrices.shape)

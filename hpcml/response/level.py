@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from hpcml.errors import InputError, SettingsError
 
@@ -18,6 +21,15 @@ LEBEDEV = (
     *(1202, 1454, 1730, 2030, 2354, 2702, 3074, 3470, 3890, 4334, 4802, 5294, 5810),
 )
 """Numbers of points for which a Lebedev sphere exists."""
+
+
+def _check_words(kind: str, words: Sequence[str], known: Sequence[str]) -> None:
+    """SettingsError, with the nearest word, for a word that is none of the known ones."""
+    for word in words:
+        if word not in known:
+            near = difflib.get_close_matches(str(word), known, n=1)
+            advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise SettingsError(f"request: no {kind} {word!r}: {advice}")
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +45,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                            6-31+G(d)) to 2e-3 (aug-cc-pVDZ) of its largest component
     scf_convergence        root mean square of the orbital gradient [F, D] at which the SCF ends
     response_convergence   norm of a response equation's residual over that of its right side
+    instability            "refuse" an SCF that is no minimum; unset (the same as "warn"): its
+                           result carries a warning
     """
 
     method: str
@@ -42,8 +56,15 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kernel_grid: Grid = (75, 302)
     scf_convergence: float = 1e-7
     response_convergence: float = 5e-5
+    # Unset rather than "warn", and so absent where a level is written: results of levels without
+    # this field keep their keys.
+    instability: Literal["warn", "refuse"] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
+        if self.instability == "warn":
+            msgspec.structs.force_setattr(self, "instability", UNSET)
+        elif self.instability not in (UNSET, "refuse"):
+            raise SettingsError('level: instability must be "warn" or "refuse"')
         for name in ("method", "basis"):
             if not getattr(self, name).strip():
                 raise SettingsError(f"level: {name} is empty")
@@ -65,6 +86,18 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def label(self) -> str:
         """Method and basis as chemists write them: ``B3LYP/6-31+G(d)``."""
         return f"{self.method}/{self.basis}"
+
+    def tight(self) -> Level:
+        """The same level with an SCF and response equations converged for the last digit.
+
+        Functionals stop at 1e-8: the noise of an open shell's quadrature lies just below.
+        """
+        scf = 1e-9 if self.is_hartree_fock else 1e-8
+        return msgspec.structs.replace(
+            self,
+            scf_convergence=min(self.scf_convergence, scf),
+            response_convergence=min(self.response_convergence, 1e-7),
+        )
 
     @property
     def is_hartree_fock(self) -> bool:
@@ -91,6 +124,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not self.properties:
             raise SettingsError("request: names no property")
+        _check_words("property", self.properties, get_args(Property))
+        _check_words("process", self.processes, get_args(Process))
+        for pair in self.pairs:
+            if not all(abs(frequency) < float("inf") for frequency in pair):
+                raise InputError(f"request: pair {pair} holds what is no finite number of hartree")
         for frequency in self.frequencies:
             if not 0.0 <= frequency < float("inf"):
                 raise InputError(

@@ -22,7 +22,7 @@ Pure numpy: the matrices are known by their products only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +84,29 @@ def solve(
 ) -> Solution:
     """Solve the response equations for every direction at every frequency in one subspace.
 
-    gaps           (N,): virtual minus occupied orbital energies, hartree
-    gradients      (D, N): h, the perturbations' occupied-virtual elements
-    frequencies    (F,): hartree, not negative
-    precondition   better than orbital energies alone, if there is something better
+    Parameters
+    ----------
+    gaps : (N,) array
+        Virtual minus occupied orbital energies, hartree.
+    gradients : (D, N) array
+        h, the perturbations' occupied-virtual elements.
+    frequencies : (F,) array
+        In hartree, not negative.
+    plus_product, minus_product : callable
+        The matrices, see ``PlusProduct`` and ``MinusProduct``.
+    convergence : float
+        Norm of both equations' residuals over that of 2 h at which an equation is solved.
+    max_iterations : int
+        Rounds of products.
+    precondition : Preconditioner, optional
+        Better than orbital energies alone, if there is something better.
 
-    Raises ConvergenceError, with the residual, if an equation does not get below
-    ``convergence``, and InputError if a frequency lies on an excitation energy.
+    Raises
+    ------
+    ConvergenceError
+        With the residual, if an equation does not get below ``convergence``.
+    InputError
+        If a frequency lies on an excitation energy.
     """
     # one equation after the other: index = direction * F + frequency
     right = np.repeat(-2.0 * gradients, len(frequencies), axis=0)
@@ -175,16 +191,32 @@ class Equations:
     minus: Array
     omega: Array
 
+    @property
+    def norms(self) -> Array:
+        """(n,): norms of the right sides, 1 where they are zero."""
+        norms: Array = np.sqrt(np.sum(self.plus**2 + self.minus**2, axis=1))
+        norms[norms == 0.0] = 1.0
+        return norms
+
 
 @dataclass(frozen=True)
 class Found:
-    """Solutions of ``Equations``: P, M (n, N) and what they carry (n, M), residuals (n,)."""
+    """Solutions of n ``Equations`` in a subspace.
+
+    plus, minus     (n, N): P and M
+    carried         (n, M): what P carries
+    plus_residual, minus_residual   (n, N): right sides less left sides
+    residuals       (n,): norm of both together over the norm of the right side
+    iterations      rounds of products that it took
+    """
 
     plus: Array
     minus: Array
     carried: Array
+    plus_residual: Array
+    minus_residual: Array
     residuals: Array
-    iterations: int
+    iterations: int = 0
 
 
 class _Space:
@@ -246,33 +278,30 @@ class Subspace:
 
         Ends without complaint where iterations or new trials run out.
         """
-        scale = np.sqrt(np.sum(equations.plus**2 + equations.minus**2, axis=1))
-        scale[scale == 0.0] = 1.0
         omega = equations.omega
-        plus_residual, minus_residual = equations.plus, equations.minus
-        residuals = np.full(omega.shape, np.inf)
         active = np.full(omega.shape, True)
+        plus_residual, minus_residual = equations.plus, equations.minus
         if len(self._plus.basis):
-            _, _, _, plus_residual, minus_residual = self._galerkin(equations)
+            known = self._galerkin(equations)
+            plus_residual, minus_residual = known.plus_residual, known.minus_residual
         iteration = 0
-        while iteration < max_iterations:
+        while True:
             iteration += 1
             grown = self._extend(
                 *precondition(plus_residual[active], minus_residual[active], omega[active]),
                 dynamic=bool(np.any(omega > 0.0)),
             )
-            plus, minus, carried, plus_residual, minus_residual = self._galerkin(equations)
-            residuals = np.sqrt(np.sum(plus_residual**2 + minus_residual**2, axis=1)) / scale
-            active = residuals > convergence
-            if not grown or not active.any():
-                break
-        return Found(plus, minus, carried, residuals, iteration)
+            found = self._galerkin(equations)
+            plus_residual, minus_residual = found.plus_residual, found.minus_residual
+            active = found.residuals > convergence
+            if not grown or not active.any() or iteration == max_iterations:
+                return replace(found, iterations=iteration)
 
     @property
     def stable(self) -> bool:
         """Whether A + B has no negative eigenvalue in the space."""
         reduced, _ = self._reduced()
-        return bool(np.linalg.eigvalsh(reduced)[0] > 0.0)
+        return bool(np.all(np.linalg.eigvalsh(reduced) > 0.0))
 
     def excitations(self) -> Array:
         """Excitation energies in the spaces, hartree, ascending; none without minus space.
@@ -315,8 +344,8 @@ class Subspace:
                 grown = True
         return grown
 
-    def _galerkin(self, equations: Equations) -> tuple[Array, Array, Array, Array, Array]:
-        """P and M whose residuals are orthogonal to the spaces, what P carries, the residuals."""
+    def _galerkin(self, equations: Equations) -> Found:
+        """P and M whose residuals are orthogonal to the spaces."""
         plus, minus, omega = self._plus, self._minus, equations.omega
         size = plus.basis.shape[1]
         reduced_plus, reduced_minus = self._reduced()
@@ -341,12 +370,16 @@ class Subspace:
         w = omega[:, None]
         plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
         images: Array = p @ plus.images
-        return (
-            plus_solution,
-            minus_solution,
-            images[:, size:],
-            np.asarray(equations.plus - images[:, :size] + w * minus_solution),
-            np.asarray(equations.minus - m @ minus.images + w * plus_solution),
+        plus_residual: Array = np.asarray(equations.plus - images[:, :size] + w * minus_solution)
+        minus_residual: Array = np.asarray(equations.minus - m @ minus.images + w * plus_solution)
+        squares = np.sum(plus_residual**2 + minus_residual**2, axis=1)
+        return Found(
+            plus=plus_solution,
+            minus=minus_solution,
+            carried=images[:, size:],
+            plus_residual=plus_residual,
+            minus_residual=minus_residual,
+            residuals=np.sqrt(squares) / equations.norms,
         )
 
 

@@ -1,9 +1,14 @@
 """Work of one molecule, spread over the ranks of a group.
 
-One rank leads: it solves the equations and hands every batch of trial vectors out; the others
-serve.  Decisions are taken in one place only, so that no rounding difference between hosts can
-part the ranks, and a batch comes back in its own order, whatever the number of ranks.  What fails
-on one rank is raised on all.
+Every rank of the group makes every call of this file, in the same order, and every rank gets the
+result, or the exception of the rank on which it failed:
+
+    lead        rank 0 runs ``work``; all ranks compute shares of the products that it asks for
+    on_root     rank 0 runs ``work``; the others wait
+    together    every rank runs ``work`` and keeps its own result
+
+Decisions are taken on rank 0 only, so that no rounding difference between hosts can part the
+ranks, and a batch of trials comes back in its own order, whatever the number of ranks.
 """
 
 from __future__ import annotations
@@ -40,9 +45,16 @@ def lead(
     communicator: Communicator | None,
     work: Callable[[Mapping[str, Product]], Result],
 ) -> Result:
-    """``work(products)``, done by rank 0, with the products computed by all ranks.
+    """``work(products)`` of rank 0, with the products computed by all ranks.
 
-    All ranks call this with the same products; all get the result, or the exception.
+    Parameters
+    ----------
+    products : mapping of name to Product
+        The same on every rank; each computes its rows of a batch with its own.
+    communicator : Communicator or None
+        None: this process does everything.
+    work : callable
+        Is called on rank 0 only, with products of the same names that deal every batch out.
     """
     if communicator is None or communicator.size == 1:
         return work(products)
@@ -65,7 +77,7 @@ def on_root(communicator: Communicator | None, work: Callable[[], Result]) -> Re
 
 
 def together(communicator: Communicator | None, work: Callable[[], Result]) -> Result:
-    """``work()`` on every rank; if it fails on one, that exception on every rank."""
+    """Each rank's own ``work()``; if it fails on one, that exception on every rank."""
     if communicator is None or communicator.size == 1:
         return work()
     outcome = _outcome(work)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.errors import SettingsError
+from hpcml.errors import InputError, SettingsError
 from hpcml.response import finite_field, quadratic
 from hpcml.response import linear_response as linear
 from hpcml.response.engine import GroundState
@@ -18,15 +18,22 @@ from hpcml.response.kernels import Kernel
 from hpcml.response.level import Grid, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
 from hpcml.response.quadratic import FirstOrder
+from hpcml.response.stability import Stability, lowest_eigenvalue, restricted_product
 from hpcml.response.team import Communicator, Product, lead, on_root, together
 
 Array = NDArray[np.float64]
+
+_NEAR_POLE = 4e-3  # hartree
+_EXCITATIONS = 10  # the lowest estimates; higher ones mean little
 
 ROUGH_GRID: Grid = (20, 50)
 """Grid of the kernel that preconditions the one on the level's own grid."""
 
 Process = tuple[str, tuple[float, float, float]]
 """A name and (-w_sigma, w_1, w_2)."""
+
+Perturbation = tuple[int, float]
+"""Axis of the field and |frequency| in hartree."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,23 @@ def tensors(
 ) -> Tensors:
     """Every alpha and beta of a request, from one solve for all frequencies together.
 
-    With a communicator, every rank makes this call and gets the result.
+    Parameters
+    ----------
+    reference : GroundState
+    level : Level
+    request : Request
+    communicator : Communicator, optional
+        Every rank makes this call and gets the result.
+
+    Raises
+    ------
+    ConvergenceError
+        If the response equations, or an SCF in a finite field, do not converge.
+    InputError
+        If a frequency lies on an excitation energy, and for an SCF that is no minimum where the
+        level refuses those.
+    SettingsError
+        For what the functional has no response for.
     """
     wanted = _Wanted.of(request)
     if not wanted.frequencies:
@@ -99,19 +122,49 @@ def tensors(
         return fine, rough
 
     fock, rough = together(communicator, equations)
-    products: dict[str, Product] = {
-        "plus": fock.plus_product,
-        "minus": lambda trials: (fock.minus_product(trials),),
-        "rough plus": rough.plus_product,
-    }
     # a field F couples through -mu F
     operators = -reference.dipole_integrals
 
-    def solve(shared: Mapping[str, Product]) -> linear.Solution:
+    def solve(products: Mapping[str, Product]) -> linear.Solution:
+        shared = SharedProducts(products)
         return _solve(fock, operators, np.array(wanted.frequencies), level, shared)
 
-    solution = lead(products, communicator, solve)
-    return together(communicator, lambda: _assemble(fock, operators, solution, wanted))
+    stable = on_root(communicator, lambda: _stability(reference, fock, rough))
+    if stable.unstable and level.instability == "refuse":
+        raise InputError(f"{level.label}: {stable.warnings[0]}; give another multiplicity")
+    solution = lead(SharedProducts.of(fock, rough), communicator, solve)
+    return together(communicator, lambda: _assemble(fock, operators, solution, stable, wanted))
+
+
+class SharedProducts:
+    """The products of the response equations as the leading rank asks for them.
+
+    ``plus`` and ``rough_plus`` (with the kernel on the rough grid) are a ``PlusProduct``, ``minus``
+    is a ``MinusProduct`` of ``linear_response``.
+    """
+
+    def __init__(self, products: Mapping[str, Product]) -> None:
+        self._products = products
+
+    @staticmethod
+    def of(fock: FockResponse, rough: FockResponse) -> dict[str, Product]:
+        """What every rank can be asked for (see ``team.lead``)."""
+        return {
+            "plus": fock.plus_product,
+            "minus": lambda trials: (fock.minus_product(trials),),
+            "rough plus": rough.plus_product,
+        }
+
+    def plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        images, minus_images, carried = self._products["plus"](trials)
+        return images, minus_images, carried
+
+    def minus(self, trials: Array) -> Array:
+        return self._products["minus"](trials)[0]
+
+    def rough_plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        images, minus_images, carried = self._products["rough plus"](trials)
+        return images, minus_images, carried
 
 
 def _kernel(reference: GroundState, grid: Grid) -> Kernel | None:
@@ -123,33 +176,40 @@ def _kernel(reference: GroundState, grid: Grid) -> Kernel | None:
     return Kernel(blocks, functional, [channel.occupied for channel in reference.channels])
 
 
+def _stability(reference: GroundState, fock: FockResponse, rough: FockResponse) -> Stability:
+    """Whether the ground state is a minimum; the kernel on the rough grid will do."""
+    if len(fock.channels) > 1:
+        return Stability(
+            lowest_eigenvalue(fock.gaps, lambda trials: rough.plus_product(trials)[0]),
+            restricted=False,
+        )
+    (channel,) = fock.channels
+    kernel = None
+    blocks = reference.blocks(ROUGH_GRID)
+    if blocks is not None:
+        kernel = Kernel(blocks, reference.functional(False), [channel.occupied] * 2)
+    product = restricted_product(channel, rough.two_electron, kernel)
+    return Stability(lowest_eigenvalue(fock.gaps, product), restricted=True)
+
+
 def _solve(
     fock: FockResponse,
     operators: Array,
     frequencies: Array,
     level: Level,
-    products: Mapping[str, Product],
+    shared: SharedProducts,
 ) -> linear.Solution:
-    def plus(name: str) -> linear.PlusProduct:
-        def product(trials: Array) -> tuple[Array, Array, Array]:
-            images, minus_images, carried = products[name](trials)
-            return images, minus_images, carried
-
-        return product
-
-    def minus(trials: Array) -> Array:
-        return products["minus"](trials)[0]
-
+    precondition = None
+    if fock.kernel is not None:
+        precondition = linear.nested(fock.gaps, shared.rough_plus, shared.minus)
     return linear.solve(
         fock.gaps,
         fock.gradients(operators),
         frequencies,
-        plus("plus"),
-        minus,
+        shared.plus,
+        shared.minus,
         convergence=level.response_convergence,
-        precondition=(
-            None if fock.kernel is None else linear.nested(fock.gaps, plus("rough plus"), minus)
-        ),
+        precondition=precondition,
     )
 
 
@@ -157,14 +217,19 @@ def _assemble(
     fock: FockResponse,
     operators: Array,
     solution: linear.Solution,
+    stable: Stability,
     wanted: _Wanted,
 ) -> Tensors:
-    """The tensors from the solutions of the response equations."""
-    column = {w: index for index, w in enumerate(wanted.frequencies)}
+    """The tensors from the solutions of the response equations.
+
+    A perturbation is (axis, |w|): the field along an axis at a frequency, whose sign only
+    exchanges X and Y.
+    """
+    of_frequency = {w: index for index, w in enumerate(wanted.frequencies)}
     gradients = fock.gradients(operators)
-    perturbations = [(axis, w) for w in wanted.first_order for axis in range(3)]
+    perturbations: list[Perturbation] = [(axis, w) for w in wanted.first_order for axis in range(3)]
     plus, minus, carried = (
-        np.array([values[axis, column[w]] for axis, w in perturbations])
+        np.array([values[axis, of_frequency[w]] for axis, w in perturbations])
         for values in (solution.plus, solution.minus, solution.carried)
     )
     first_order: list[list[FirstOrder]] = []
@@ -172,12 +237,14 @@ def _assemble(
     if perturbations:
         own = operators[[axis for axis, _ in perturbations]]
         first_order = fock.first_order(own, plus, minus, carried)
-        index = {label: m for m, label in enumerate(perturbations)}
-        hyperpolarizability = _hyperpolarizabilities(fock, first_order, plus, index, wanted)
+        number = {perturbation: m for m, perturbation in enumerate(perturbations)}
+        hyperpolarizability = _hyperpolarizabilities(
+            fock, first_order, plus, number, wanted.processes
+        )
     return Tensors(
         polarizability=[
             Polarizability(
-                w, _symmetric(-fock.occupation * gradients @ solution.plus[:, column[w]].T)
+                w, _symmetric(-fock.occupation * gradients @ solution.plus[:, of_frequency[w]].T)
             )
             for w in wanted.alphas
         ],
@@ -189,7 +256,11 @@ def _assemble(
             "response_iterations": solution.iterations,
             "response_products": list(solution.products),
             "response_residual": float(solution.residuals.max()),
-            "warnings": _warnings(solution, wanted.frequencies),
+            "orbital_hessian": None if np.isinf(stable.eigenvalue) else stable.eigenvalue,
+            "first_excitation": float(solution.excitations[0])
+            if len(solution.excitations)
+            else None,
+            "warnings": _warnings(solution, stable, wanted.frequencies),
         },
     )
 
@@ -198,50 +269,64 @@ def _hyperpolarizabilities(
     fock: FockResponse,
     first_order: list[list[FirstOrder]],
     plus: Array,
-    index: Mapping[tuple[int, float], int],
-    request: _Wanted,
+    number: Mapping[Perturbation, int],
+    processes: Sequence[Process],
 ) -> list[Hyperpolarizability]:
-    """beta of each process; ``index`` finds (axis, |frequency|) among the perturbations."""
-    wanted = [
+    """beta of each process.
+
+    first_order   [channel][perturbation]
+    plus          (m, N): P of the perturbations
+    number        of a perturbation among them
+    """
+    components = [
         (triple, component)
-        for triple in dict.fromkeys(triple for _, triple in request.processes)
+        for triple in dict.fromkeys(triple for _, triple in processes)
         for component in quadratic.unique_components(triple)
     ]
-    values = np.zeros(len(wanted))
-    for n, (triple, component) in enumerate(wanted):
+    values = np.zeros(len(components))
+    for n, (triple, component) in enumerate(components):
         for channel in first_order:
             signed = [
-                channel[index[axis, abs(w)]]
+                channel[number[axis, abs(w)]]
                 if w >= 0.0
-                else channel[index[axis, abs(w)]].at_negative_frequency()
+                else channel[number[axis, abs(w)]].at_negative_frequency()
                 for axis, w in zip(component, triple, strict=True)
             ]
             values[n] -= fock.occupation * quadratic.fock_terms(*signed)
     if fock.kernel is not None:
         # symmetric densities: the sign of a frequency does not matter
         triples = [
-            (index[i, abs(sigma)], index[j, abs(first)], index[k, abs(second)])
-            for (sigma, first, second), (i, j, k) in wanted
+            (number[i, abs(sigma)], number[j, abs(first)], number[k, abs(second)])
+            for (sigma, first, second), (i, j, k) in components
         ]
         values -= fock.kernel.third_order(fock.first_order_orbitals(fock.split(plus)), triples)
-    found = dict(zip(wanted, values, strict=True))
+    found = dict(zip(components, values, strict=True))
     return [
         Hyperpolarizability(
             process,
             triple,
             quadratic.fill({c: value for (t, c), value in found.items() if t == triple}, triple),
         )
-        for process, triple in request.processes
+        for process, triple in processes
     ]
 
 
-def _warnings(solution: linear.Solution, frequencies: Sequence[float]) -> list[str]:
-    warnings = []
-    if not solution.stable:
+def _warnings(
+    solution: linear.Solution, stable: Stability, frequencies: Sequence[float]
+) -> list[str]:
+    warnings = list(stable.warnings)
+    if not solution.stable and not stable.unstable:
         warnings.append(
             "the SCF solution is not a minimum (A + B has a negative eigenvalue): its response "
             "may mean nothing"
         )
+    warnings += [
+        f"frequency {frequency:.6f} hartree lies near a pole of the response, an excitation energy "
+        f"about {excitation:.4f} hartree: values there depend strongly on the level"
+        for frequency in frequencies
+        for excitation in solution.excitations[:_EXCITATIONS]
+        if abs(excitation - frequency) < _NEAR_POLE
+    ]
     if len(solution.excitations) and frequencies[-1] > solution.excitations[0]:
         warnings.append(
             f"frequency {frequencies[-1]:.6f} hartree lies above the first excitation energy, "
@@ -251,7 +336,9 @@ def _warnings(solution: linear.Solution, frequencies: Sequence[float]) -> list[s
 
 
 def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> Tensors:
-    if any(wanted.frequencies):
+    static = [(process, triple) for process, triple in wanted.processes if not any(triple)]
+    dynamic = any(wanted.frequencies)
+    if dynamic and not static and 0.0 not in wanted.alphas:
         raise SettingsError(
             f"{level.label}: only static properties are possible here, because "
             f"{reference.why_not_analytic}; leave the frequencies out or choose another functional"
@@ -265,14 +352,19 @@ def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> T
     alpha = np.einsum("imn,mnj->ij", reference.dipole_integrals, first)
     beta = np.einsum("imn,mnjk->ijk", reference.dipole_integrals, second)
     return Tensors(
-        polarizability=[Polarizability(0.0, _symmetric(alpha)) for _ in wanted.alphas],
+        polarizability=[Polarizability(w, _symmetric(alpha)) for w in wanted.alphas if w == 0.0],
         hyperpolarizability=[
-            Hyperpolarizability(process, triple, beta) for process, triple in wanted.processes
+            Hyperpolarizability(process, triple, beta) for process, triple in static
         ],
         densities=(np.moveaxis(first, -1, 0), np.moveaxis(second, (-2, -1), (0, 1))),
         provenance={
             "response": f"finite field, because {reference.why_not_analytic}",
             "finite_field_step": finite_field.STEP,
+            "warnings": [
+                f"static properties alone, because {reference.why_not_analytic}: what was asked "
+                "for at frequencies is not given"
+            ]
+            * dynamic,
         },
     )
 

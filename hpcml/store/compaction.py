@@ -108,7 +108,9 @@ def _rewrite(
                 rows = np.arange(start, min(start + rows_per_shard, len(dataset)))
                 name = f"{_PREFIX}{token}-{len(entries):05d}"
                 columns = flat_columns(dataset.subset(rows))
-                entries.append(put_file(folder, name, columns, attributes))
+                entries.append(
+                    put_file(folder, name, columns, attributes, units=datasets[0].schema.own_units)
+                )
                 done += len(rows)
                 advance(done)
     return entries
@@ -120,13 +122,13 @@ def flat_columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
     for cuts in offset_columns(dataset.schema):
         name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")
         columns[cuts] = dataset.offsets(name)
-    return {name: columns[name] for name in sorted(columns, key=_catalogue_order)}
+    order = [*CATALOGUE, *dataset.schema.own_units]
 
+    def place(name: str) -> tuple[int, str]:
+        base = "numbers" if name == "atom_offsets" else name.removesuffix("_offsets")
+        return order.index(base), name
 
-def _catalogue_order(name: str) -> tuple[int, str]:
-    order = list(CATALOGUE)
-    base = "numbers" if name == "atom_offsets" else name.removesuffix("_offsets")
-    return order.index(base), name
+    return {name: columns[name] for name in sorted(columns, key=place)}
 
 
 def _remove_replaced(folder: Path) -> None:

@@ -17,7 +17,7 @@ from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_keys
 from hpcml.store.lines import Entry
 from hpcml.store.rows import Row
-from hpcml.store.schema import CATALOGUE, IDENTITY, Schema
+from hpcml.store.schema import IDENTITY, Schema
 from hpcml.store.shards import Shard
 
 
@@ -26,7 +26,7 @@ def check_entry(entry: Entry, schema: Schema) -> None:
     atoms = entry.columns["numbers"].shape[0] if "numbers" in entry.columns else 0
     optional = ("isotopes",) if "isotopes" in entry.columns else ()
     for name in (*IDENTITY, *optional, *schema.columns):
-        column = CATALOGUE[name]
+        column = schema.column(name)
         extent = entry.columns.get(name)
         if extent is None:
             raise InputError(f"shard {entry.name}: has no column {name!r}")
@@ -43,16 +43,16 @@ def check_entry(entry: Entry, schema: Schema) -> None:
             raise InputError(f"shard {entry.name}: {name!r} is not a column of offsets")
 
 
-def offsets_name(name: str) -> str:
+def offsets_name(schema: Schema, name: str) -> str:
     """The column that cuts this ragged one."""
-    return "atom_offsets" if CATALOGUE[name].per == "atom" else f"{name}_offsets"
+    return "atom_offsets" if schema.column(name).per == "atom" else f"{name}_offsets"
 
 
 def offset_columns(schema: Schema) -> list[str]:
     """Every column of offsets that a data set of this schema has."""
     names = (*IDENTITY, *schema.columns)
-    ragged = (name for name in names if CATALOGUE[name].per != "molecule")
-    return list(dict.fromkeys(offsets_name(name) for name in ragged))
+    ragged = (name for name in names if schema.column(name).per != "molecule")
+    return list(dict.fromkeys(offsets_name(schema, name) for name in ragged))
 
 
 class ShardReader:
@@ -75,7 +75,7 @@ class ShardReader:
 
     def offsets(self, name: str) -> NDArray[np.int64]:
         """Cuts of a ragged column, (rows + 1,), checked."""
-        cuts = offsets_name(name)
+        cuts = offsets_name(self.schema, name)
         if cuts not in self._offsets:
             column = "numbers" if cuts == "atom_offsets" else name
             self._offsets[cuts] = self.shard.offsets(cuts, self.shard.extent(column).shape[0])
@@ -117,7 +117,7 @@ class ShardReader:
 
     def value(self, name: str, row: int) -> NDArray[Any]:
         """One row's value of a column, a copy."""
-        if CATALOGUE[name].per == "molecule":
+        if self.schema.column(name).per == "molecule":
             return np.array(self.view(name)[row])
         cuts = self.offsets(name)
         return np.array(self.view(name)[cuts[row] : cuts[row + 1]])

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
-from hpcml.store.schema import CATALOGUE, Schema
+from hpcml.store.schema import Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Row:
 
 def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
     """No value: NaN in the column's shape, or an empty list."""
-    length = {"molecule": (), "atom": (atoms,), "list": (0,)}[CATALOGUE[name].per]
+    length = {"molecule": (), "atom": (atoms,), "list": (0,)}[schema.column(name).per]
     return np.full((*length, *schema.shape(name)), np.nan)
 
 
@@ -105,7 +105,7 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 
 @lru_cache(maxsize=8)
 def _shapes(schema: Schema) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: (CATALOGUE[name].per, schema.shape(name)) for name in schema.columns}
+    return {name: (schema.column(name).per, schema.shape(name)) for name in schema.columns}
 
 
 def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
@@ -138,11 +138,11 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
             else empty_value(name, schema, n)
             for row, n in zip(rows, atoms, strict=True)
         ]
-        if CATALOGUE[name].per == "molecule":
+        if schema.column(name).per == "molecule":
             columns[name] = np.stack(values)
         else:
             columns[name] = np.concatenate(values)
-        if CATALOGUE[name].per == "list":
+        if schema.column(name).per == "list":
             columns[f"{name}_offsets"] = offsets_of([len(value) for value in values])
     return columns
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -127,25 +128,61 @@ _SHARE_OF_PROPERTY = {
 }
 
 
+_OWN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
+_TAKEN = {"atoms", "lattice", "pbc", "pos", "properties", "species", "z"}
+"""Names that stand for something else in a form that data sets are exported to."""
+
+
+def own_column(
+    name: str, unit: str, description: str, per: Literal["molecule", "atom"] = "molecule"
+) -> Column:
+    """A column of a user's own, one number for each molecule or atom.
+
+    Raises InputError for a name that cannot be one, or that means something already.
+    """
+    if not _OWN_NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a column: use up to 60 letters, digits and _, a letter first"
+        )
+    if name in CATALOGUE:
+        raise InputError(
+            f"{name!r} is a column of hpcml's own ({CATALOGUE[name].description}): "
+            "give another name"
+        )
+    if name.lower() in _TAKEN or name.endswith("_offsets"):
+        raise InputError(f"{name!r} means something else in a data set: give another name")
+    if not unit.isprintable() or len(unit) > 60:
+        raise InputError(f"{name}: {unit[:60]!r} is no unit, expected up to 60 characters")
+    return Column(name, unit, description, per)
+
+
 class Schema(msgspec.Struct, frozen=True):
     """The property columns of a data set and the meaning of their axes.
 
-    columns      names out of the catalogue
+    columns      names out of the catalogue, and of ``own``
     frequencies  F axis: w of alpha(-w; w) in Eh
     processes    P axis: (process, w_1, w_2) of beta(-w_1-w_2; w_1, w_2) in Eh, process one of
                  static, shg, eope, or, pair
+    own          columns that the data set's user has named (``own_column``)
     """
 
     columns: tuple[str, ...]
     frequencies: tuple[float, ...] = ()
     processes: tuple[tuple[str, float, float], ...] = ()
+    own: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = [c for c in self.columns if c not in _PROPERTIES]
+        for column in self.own:
+            if column != own_column(column.name, column.unit, column.description, _per(column)):
+                raise InputError(f"schema: {column.name!r} is not one number a molecule or atom")
+        known = (*_PROPERTIES, *(column.name for column in self.own))
+        unknown = [c for c in self.columns if c not in known]
         if unknown:
             raise InputError(
-                f"schema: no such column {unknown[0]!r}; there are " + ", ".join(_PROPERTIES)
+                f"schema: no such column {unknown[0]!r}; there are " + ", ".join(known)
             )
+        if len(set(self.columns)) < len(self.columns):
+            raise InputError(f"schema: a column stands twice in {', '.join(self.columns)}")
 
     @classmethod
     def for_request(cls, request: Request) -> Schema:
@@ -168,10 +205,19 @@ class Schema(msgspec.Struct, frozen=True):
             processes=tuple((name, w1, w2) for name, (_, w1, w2) in request.hyperpolarizabilities),
         )
 
+    def column(self, name: str) -> Column:
+        """What a column holds: one of the catalogue, or of the user's own."""
+        return CATALOGUE.get(name) or next(c for c in self.own if c.name == name)
+
+    @property
+    def own_units(self) -> dict[str, str]:
+        """The units of the user's own columns."""
+        return {column.name: column.unit for column in self.own}
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one value of a column (behind the row, atom or list axis)."""
         lengths = {"frequency": len(self.frequencies), "process": len(self.processes)}
-        return tuple((_AXIS_LENGTH | lengths)[axis] for axis in CATALOGUE[name].axes)
+        return tuple((_AXIS_LENGTH | lengths)[axis] for axis in self.column(name).axes)
 
     def frequency_index(self, frequency: float) -> int:
         """Where ``frequency`` (Eh) lies on the F axis; InputError if it does not."""
@@ -201,7 +247,7 @@ class Schema(msgspec.Struct, frozen=True):
         """
         if name not in (*IDENTITY, *self.columns):
             raise InputError(f"no column {name!r} here; there are {', '.join(self.columns)}")
-        column = CATALOGUE[name]
+        column = self.column(name)
         if "xyz" in column.axes or column.per != "molecule":
             raise InputError(f"column {name!r} has more than one number a row")
         if column.axes == ("process",):
@@ -213,7 +259,11 @@ class Schema(msgspec.Struct, frozen=True):
         return self.frequency_index(frequency)
 
     def to_json(self) -> str:
-        return msgspec.json.encode(self).decode()
+        """The schema as a text that shards are compared by."""
+        fields = msgspec.structs.asdict(self)
+        if not self.own:
+            del fields["own"]  # as data sets of version 0.1.0 have it
+        return msgspec.json.encode(fields).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Schema:
@@ -222,6 +272,10 @@ class Schema(msgspec.Struct, frozen=True):
             return msgspec.json.decode(text, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InputError(f"not a schema: {error}") from error
+
+
+def _per(column: Column) -> Literal["molecule", "atom"]:
+    return "atom" if column.per == "atom" else "molecule"
 
 
 def result_key(molecule: Molecule, level: Level, request: Request) -> str:
@@ -291,6 +345,8 @@ _LAYOUT = (
     "| `manifest.jsonl`, `manifest.WRITER.jsonl` | one JSON line a shard; a shard without a line "
     "does not exist |",
     "| `journal/WRITER.journal` | rows committed and in no shard yet, overwritten in place |",
+    "| `verified.json` | which files were compared with their checksums; may be deleted |",
+    "| `aside/` | what repair or a compaction took out of use |",
     "| `dataset.h5` | all shards as one HDF5 virtual data set, for other programs |",
     "",
     "A line of a manifest has the shard's `name`, `rows`, `bytes`, `checksum` (sha256 of the whole",
@@ -299,8 +355,7 @@ _LAYOUT = (
     "`numpy.memmap(file, dtype, 'r', offset, shape)`, or by any HDF5 program under its name. Its",
     "`digest` tells whether the line itself is as it was written (version 0.1.0 wrote none).",
     "A shard bears its rows and a digest of its columns in the root attributes `hpcml_rows` and",
-    "`hpcml_digest`, so that `hpcml repair` can give a shard whose line was lost a new one; what",
-    "it or a compaction takes out of use is in `aside/`.",
+    "`hpcml_digest`, so that `hpcml repair` can give a shard whose line was lost a new one.",
     "",
     'A line `{"type": "replaces", "names": [...]}` is left by a compaction that was stopped:',
     "those shards are in others now. A row's key comes from the molecule, the level of theory, the",

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpcml.errors import HpcmlError, InputError
+from hpcml.errors import HpcmlError
 from hpcml.files import TEMPORARY_SUFFIX
 from hpcml.progress import progress
 from hpcml.store import journal
 from hpcml.store.distinct import distinct_rows
-from hpcml.store.layout import layout
 from hpcml.store.manifest import Manifest, Problem
-from hpcml.store.reader import check_rows
 from hpcml.store.shards import FOLDER, Shard
 from hpcml.store.unlisted import lost_rows, read_manifest
+from hpcml.store.verified import check_shard
 
 
 @dataclass
@@ -91,24 +90,6 @@ def verify(path: Path | str) -> Report:
             report.notes.append(str(found))
     report.notes += _left_behind(folder, manifest)
     return report
-
-
-def check_shard(shard: Shard) -> None:
-    """InputError unless a shard holds, to the last byte, what was written."""
-    name = shard.entry.name
-    if shard.checksum() != shard.entry.checksum:
-        raise InputError(f"shard {name}: its bytes are not those written")
-    columns = layout(shard.path).columns
-    if columns.keys() != shard.entry.columns.keys():
-        raise InputError(f"shard {name}: the file's columns are not those of the manifest")
-    for column, extent in shard.entry.columns.items():
-        if columns[column] != extent:
-            raise InputError(
-                f"shard {name}: {column!r} is {columns[column]} in the file, {extent} in the "
-                "manifest"
-            )
-    if "schema" in shard.entry.attributes:
-        check_rows(shard)
 
 
 def _left_behind(folder: Path, manifest: Manifest) -> list[str]:

@@ -20,7 +20,7 @@ from hpcml.errors import InputError, ResourceError
 from hpcml.files import write_whole
 from hpcml.store.dataset import Dataset
 from hpcml.store.reader import offset_columns
-from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
+from hpcml.store.schema import SCHEMA_VERSION
 from hpcml.store.shards import FOLDER, Shard
 
 MOST_SHARDS = 400
@@ -69,7 +69,7 @@ def _image(dataset: Dataset) -> bytes:
                 continue
             extents = [shard.extent(name) for shard in shards]
             total = sum(extent.shape[0] for extent in extents)
-            dtype = np.dtype(CATALOGUE[name].dtype)
+            dtype = np.dtype(dataset.schema.column(name).dtype)
             tail = extents[0].shape[1:] if extents else ()
             layout = h5py.VirtualLayout((total, *tail), dtype)
             start = 0
@@ -80,8 +80,8 @@ def _image(dataset: Dataset) -> bytes:
                     layout[start:stop] = h5py.VirtualSource(source, name, extent.shape, dtype)
                     start = stop
             made = file.create_virtual_dataset(name, layout, fillvalue=_fill(dtype))
-            made.attrs["unit"] = CATALOGUE[name].unit
-            made.attrs["description"] = CATALOGUE[name].description
+            made.attrs["unit"] = dataset.schema.column(name).unit
+            made.attrs["description"] = dataset.schema.column(name).description
         for cuts in offset_columns(dataset.schema):
             name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")
             file[cuts] = dataset.offsets(name)

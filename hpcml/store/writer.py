@@ -152,4 +152,11 @@ def _write_pending(
 
 
 def _write_shard(folder: Path, name: str, schema: Schema, rows: list[Row], writer: str) -> None:
-    shards.write(folder, name, pack(rows, schema), {"schema": schema.to_json()}, writer=writer)
+    shards.write(
+        folder,
+        name,
+        pack(rows, schema),
+        {"schema": schema.to_json()},
+        units=schema.own_units,
+        writer=writer,
+    )

@@ -16,16 +16,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
 from hpcml.files import write_whole
-from hpcml.models import Network
+from hpcml.models import Batch, Network, Scaling
+from hpcml.models.neurochem import read_neurochem
 from hpcml.molecules import Molecule
 from hpcml.training.metrics import errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.model_folder import ModelFolder
 from hpcml.training.prediction import predict
+from hpcml.training.targets import Target
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
 """Confidence levels at which the coverage is told."""
@@ -121,16 +124,26 @@ class Ensemble:
 
         Raises InputError for a molecule that the networks' features cannot be made for.
         """
-        predicted = np.stack([predict(model, molecules) for model in self.models])
+        return self._joined([predict(model, molecules) for model in self.models])
+
+    def of_batch(self, batch: Batch) -> tuple[Array, Array | None]:
+        """The same for a batch of M molecules that was made for these networks."""
+        with torch.no_grad():
+            return self._joined([model(batch).double().cpu().numpy() for model in self.models])
+
+    def _joined(self, predictions: list[Array]) -> tuple[Array, Array | None]:
+        predicted = np.stack(predictions)
         uncertainty = None if self.factors is None else spread(predicted) * self.factors
         return predicted.mean(axis=0), uncertainty
 
 
 def load_ensemble(folder: Path | str) -> Ensemble:
-    """The finished ensemble of a model folder, or its only network.
+    """The finished ensemble of a model folder, or its only network, or a published ANI's.
 
-    Raises InputError where there is neither.
+    Raises InputError where there is none of them.
     """
+    if any(Path(folder).glob("*.params")):
+        return _published_ani(folder)
     files = ModelFolder(folder)
     if not files.ensemble.exists():
         model, info = load_model(folder)
@@ -140,6 +153,23 @@ def load_ensemble(folder: Path | str) -> Ensemble:
     info = loaded[0][1]
     factors = np.array([found["factor"][label] for label in info.labels])
     return Ensemble([model for model, _ in loaded], factors, info)
+
+
+def _published_ani(folder: Path | str) -> Ensemble:
+    """An ANI network from NeuroChem's files; they say nothing of the molecules it was trained on,
+    which were neutral and closed-shell."""
+    model = read_neurochem(folder)
+    info = ModelInfo(
+        model="ani",
+        hyperparameters={},
+        targets=(Target(name="energy"),),
+        units=("Eh",),
+        scaling=Scaling(),
+        elements=tuple(sorted(model.elements.tolist())),
+        charges=(0,),
+        multiplicities=(1,),
+    )
+    return Ensemble([model], None, info)
 
 
 def predict_ensemble(

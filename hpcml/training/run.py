@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from hpcml.models import Network, Scaling, build, fit_references, fit_scaling
 from hpcml.progress import progress
+from hpcml.training.applicability import describe_training
 from hpcml.training.checkpoint import Progress, read_progress, save_progress
 from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
 from hpcml.training.metrics import CurveFile, errors_of, write_metrics, write_predictions
-from hpcml.training.model_file import ModelInfo, describe_training, save_model
+from hpcml.training.model_file import ModelInfo, save_model
 from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.splits import Split, check_disjoint, rows_of
 from hpcml.training.train_settings import TrainSettings

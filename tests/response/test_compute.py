@@ -117,3 +117,38 @@ def test_the_number_of_ranks_changes_nothing(tmp_path, exact) -> None:
         results[ranks] = [np.array(rank["betas"]) for rank in found]
     for betas in results[3]:
         np.testing.assert_allclose(betas, results[1][0], atol=1e-8 * np.abs(betas).max())
+
+
+ATOM = [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("molecule", "method", "basis"),
+    [
+        (Molecule([2], ATOM), "HF", "STO-3G"),
+        (Molecule([2], ATOM), "B3LYP", "6-31G"),
+        (Molecule([10], ATOM), "HF", "STO-3G"),
+        (Molecule([1], ATOM, multiplicity=2), "HF", "STO-3G"),
+    ],
+    ids=["He, no virtual orbital", "He, s functions alone", "Ne", "H"],
+)
+def test_where_a_field_excites_nothing_the_response_is_zero(molecule, method, basis) -> None:
+    level = Level(method=method, basis=basis, grid=(35, 110), kernel_grid=(35, 110))
+    found = compute(molecule, level, Request(properties=("alpha", "beta", "shares")))
+    assert not found.polarizability[0].tensor.any()
+    assert not found.hyperpolarizability[0].tensor.any()
+    assert found.shares["alpha_iso"].tolist() == [0.0]
+
+
+def test_hydrogen_atom_and_molecular_ion_respond_by_their_one_channel() -> None:
+    """4.5 bohr^3 is the atom's exact value; H2+ (R = 2 bohr) has 5.08 along and 1.76 across
+    (Bishop and Cheung, J. Phys. B 11, 3133 (1978))."""
+    large = Level(method="HF", basis="aug-cc-pVTZ")
+    atom = compute(Molecule([1], ATOM, multiplicity=2), large, Request(properties=("alpha",)))
+    np.testing.assert_allclose(atom.polarizability[0].tensor, 4.5 * np.eye(3), atol=0.03)
+    ion = Molecule([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.05835442]], charge=1, multiplicity=2)
+    across, _, along = np.diag(
+        compute(ion, large, Request(properties=("alpha",))).polarizability[0].tensor
+    )
+    assert along == pytest.approx(5.08, abs=0.05)
+    assert across == pytest.approx(1.76, abs=0.05)

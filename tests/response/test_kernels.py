@@ -191,6 +191,39 @@ def test_basis_functions_are_evaluated_once_a_product(functional, channels, grad
         assert len(asked) == 1
 
 
+def test_a_point_without_derivatives_carries_no_kernel() -> None:
+    """As if the point were not there, also where only a displaced density has none."""
+    model = Model(gradient_corrected, 1, True)
+    lost = 7
+    values = np.delete(model.values, lost, axis=1)
+    everything = np.arange(FUNCTIONS)
+    without = Kernel(
+        [Block(np.delete(model.weights, lost), everything, Stored(values))],
+        gradient_corrected,
+        model.orbitals,
+    )
+    calls = []
+
+    def broken(variables):
+        first, second = gradient_corrected(variables)
+        calls.append(variables.shape)
+        second[0, 0, lost] = np.nan
+        return first, second
+
+    block = Block(model.weights, everything, Stored(model.values))
+    with_it = Kernel([block], broken, model.orbitals)
+    triples = [(0, 1, 2), (3, 3, 3)]
+    np.testing.assert_allclose(
+        with_it.third_order(model.changes, triples),
+        without.third_order(model.changes, triples),
+        rtol=1e-9,
+    )
+    np.testing.assert_allclose(
+        with_it.potentials(model.changes)[0], without.potentials(model.changes)[0], atol=1e-12
+    )
+    assert len(calls) > 2
+
+
 def test_electrons_are_counted_with_the_weights() -> None:
     model = Model(local, 2, False)
     (alpha, beta) = model.density(0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from hpcml.errors import InputError, SettingsError
@@ -25,6 +26,41 @@ def test_label() -> None:
 def test_impossible_levels_are_named(settings, message) -> None:
     with pytest.raises(SettingsError, match=message):
         Level(**{"method": "HF", "basis": "STO-3G", **settings})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"properties": ("alpa",)}, "no property 'alpa': did you mean alpha"),
+        ({"properties": ("ZZ",)}, "there are dipole, alpha, beta, zpve, shares"),
+        ({"processes": ("SHG2",)}, "no process 'SHG2': there are static, shg, eope, or"),
+    ],
+)
+def test_unknown_words_of_a_request_are_named(words, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Request(**words)
+
+
+def test_a_pair_without_a_number_is_named() -> None:
+    with pytest.raises(InputError, match="no finite number"):
+        Request(pairs=((0.1, float("nan")),))
+
+
+def test_what_is_unset_is_not_written_so_that_keys_stay() -> None:
+    plain = Level(method="HF", basis="STO-3G")
+    assert plain == Level(method="HF", basis="STO-3G", instability="warn")
+    fields = ["method", "basis", "exact", "grid", "kernel_grid"]
+    assert list(msgspec.to_builtins(plain)) == [*fields, "scf_convergence", "response_convergence"]
+    refusing = Level(method="HF", basis="STO-3G", instability="refuse")
+    assert msgspec.json.decode(msgspec.json.encode(refusing), type=Level) == refusing
+    with pytest.raises(SettingsError, match="instability"):
+        Level(method="HF", basis="STO-3G", instability="follow")
+
+
+def test_tight_loosens_nothing() -> None:
+    level = Level(method="HF", basis="STO-3G", scf_convergence=1e-11).tight()
+    assert (level.scf_convergence, level.response_convergence) == (1e-11, 1e-7)
+    assert Level(method="PBE", basis="STO-3G").tight().scf_convergence == 1e-8
 
 
 def test_negative_frequency_is_named() -> None:

@@ -152,8 +152,15 @@ TPSS_FLUORIDE = [4.25964, 0.71368, 19.5600, 1.25676]  # alpha zz, xx; beta zzz, 
 def test_a_meta_functional_is_done_in_finite_fields_and_says_so() -> None:
     """Against PySCF 2.14 in fields of its own (RKS, conv_tol_grad 1e-8, (75, 302) grid)."""
     which = level("TPSS", grid=(50, 194), scf_convergence=1e-7, exact=True)
-    result = compute(FLUORIDE, which, Request(properties=("alpha", "beta", "shares")))
+    request = Request(
+        properties=("alpha", "beta", "shares"), processes=("static", "shg"), frequencies=(0.1,)
+    )
+    result = compute(FLUORIDE, which, request)
     assert "finite field" in result.provenance["response"]
+    # the dynamic ones have no way here: told, and the static ones given all the same
+    assert [a.frequency for a in result.polarizability] == [0.0]
+    assert [b.process for b in result.hyperpolarizability] == ["static"]
+    assert any("asked for at frequencies is not given" in w for w in result.provenance["warnings"])
     alpha, beta = result.polarizability[0].tensor, result.hyperpolarizability[0].tensor
     found = [alpha[2, 2], alpha[0, 0], beta[2, 2, 2], beta[2, 0, 0]]
     np.testing.assert_allclose(found, TPSS_FLUORIDE, rtol=1e-3)
@@ -164,8 +171,9 @@ def test_a_meta_functional_is_done_in_finite_fields_and_says_so() -> None:
 
 def test_what_a_meta_functional_has_not_is_refused() -> None:
     which = level("TPSS", basis="STO-3G", grid=(20, 50))
+    only_dynamic = Request(properties=("beta",), processes=("shg",), frequencies=(0.1,))
     with pytest.raises(SettingsError, match="only static"):
-        found(FLUORIDE, which, Request(frequencies=(0.1,)))
+        found(FLUORIDE, which, only_dynamic)
     hydroxyl = Molecule([8, 1], FLUORIDE.positions, multiplicity=2)
     loose = level("TPSS", basis="STO-3G", grid=(20, 50), scf_convergence=1e-5)
     with pytest.raises(SettingsError, match="open shell"):

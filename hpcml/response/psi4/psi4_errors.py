@@ -74,6 +74,7 @@ def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Hpcm
     where = f"{molecule.name or molecule.formula} at {level.label}"
     text = " ".join(str(error).split())
     if isinstance(error, psi4.driver.p4util.exceptions.SCFConvergenceError):
+        error.wfn.finalize()  # Psi4 aborts at its exit where an SCF has not been closed
         residual = float(getattr(error, "d_conv", float("nan")))
         return ConvergenceError(
             f"{where}: the SCF did not converge in {getattr(error, 'iteration', '?')} iterations "

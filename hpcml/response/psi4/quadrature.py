@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.response.density_variables import Block, Functional, Stored
+from hpcml.response.psi4 import versions
 
 Array = NDArray[np.float64]
 
@@ -37,7 +38,14 @@ def grid(core: Any, points: tuple[int, int], block_points: int | None = None) ->
 def blocks(
     psi4: Any, functions: Any, method: str, points_an_atom: tuple[int, int], memory: float
 ) -> Iterator[Block]:
-    """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
+    """Quadrature of the kernel with the basis functions on it.
+
+    Parameters
+    ----------
+    points_an_atom : (radial, spherical)
+    memory : float
+        Bytes up to which values of basis functions are stored.
+    """
     core = psi4.core
     # only asked whether it needs gradients: that of a closed shell does for an open one too
     functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
@@ -67,7 +75,10 @@ def blocks(
 
 
 def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functional:
-    """First and second derivatives of a functional at points: a ``Functional``."""
+    """First and second derivatives of a functional at points: a ``Functional``.
+
+    NaN where Psi4 has none.
+    """
     evaluator = psi4.driver.dft.build_superfunctional(name.lower(), closed_shell)[0]
     evaluator.set_max_points(_FUNCTIONAL_POINTS)
     evaluator.set_deriv(2)
@@ -76,24 +87,40 @@ def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functi
     if is_gga:
         names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
 
+    rows = [f"V_{row}" for row in names]
+    pairs = [(i, j) for i in range(len(names)) for j in range(i, len(names))]
+
+    def derivatives(variables: Array) -> tuple[Array, Array]:
+        size, count = variables.shape
+        try:
+            values = evaluator.compute_functional(
+                {
+                    name: psi4.core.Vector.from_array(np.ascontiguousarray(row))
+                    for name, row in zip(names, variables, strict=True)
+                },
+                count,
+            )
+        except RuntimeError as error:
+            if not versions.is_undefined_functional(error):
+                raise
+            if count == 1:
+                return np.full((size, 1), np.nan), np.full((size, size, 1), np.nan)
+            halves = [derivatives(part) for part in np.array_split(variables, 2, axis=1)]
+            first, second = (np.concatenate(b, axis=-1) for b in zip(*halves, strict=True))
+            return first, second
+        first, second = np.empty((size, count)), np.empty((size, size, count))
+        for i, row in enumerate(rows):
+            first[i] = np.asarray(values[row])[:count]
+        for i, j in pairs:
+            second[i, j] = second[j, i] = np.asarray(values[f"{rows[i]}_{names[j]}"])[:count]
+        return first, second
+
     def evaluate(variables: Array) -> tuple[Array, Array]:
         size, points = variables.shape
         first, second = np.empty((size, points)), np.empty((size, size, points))
         for start in range(0, points, _FUNCTIONAL_POINTS):
             part = slice(start, min(start + _FUNCTIONAL_POINTS, points))
-            count = part.stop - part.start
-            values = evaluator.compute_functional(
-                {
-                    variable: psi4.core.Vector.from_array(np.ascontiguousarray(row[part]))
-                    for variable, row in zip(names, variables, strict=True)
-                },
-                count,
-            )
-            for i, row in enumerate(names):
-                first[i, part] = np.asarray(values[f"V_{row}"])[:count]
-                for j, column in enumerate(names[i:], start=i):
-                    second[i, j, part] = np.asarray(values[f"V_{row}_{column}"])[:count]
-                    second[j, i, part] = second[i, j, part]
+            first[:, part], second[:, :, part] = derivatives(variables[:, part])
         return first, second
 
     return evaluate

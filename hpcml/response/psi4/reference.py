@@ -209,6 +209,7 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
                 "scf_seconds": round(time.perf_counter() - started, 3),
                 "scf_iterations": int(wavefunction.iteration_),
                 "dipole_origin": origin.tolist(),
+                **_orbital_facts(channels, wavefunction),
                 "warnings": _warnings(psi4.__version__, wavefunction, basis),
                 **versions.accelerator(psi4.core),
             },
@@ -219,10 +220,32 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
         )
 
 
+def _orbital_facts(channels: Sequence[Orbitals], wavefunction: Any) -> dict[str, float]:
+    """Frontier orbital energies in hartree, over both spins, and <S^2> of an open shell."""
+    facts = {}
+    filled = [channel.occupied_energies for channel in channels if channel.shape[0]]
+    empty = [channel.virtual_energies for channel in channels if channel.shape[1]]
+    facts["homo"] = float(max(energies.max() for energies in filled))
+    if empty:
+        facts["lumo"] = float(min(energies.min() for energies in empty))
+    if len(channels) > 1:
+        alpha, beta = (channel.occupied for channel in channels)
+        spin = 0.5 * (alpha.shape[1] - beta.shape[1])
+        overlap = alpha.T @ np.array(wavefunction.S()) @ beta
+        facts["spin_squared"] = float(spin * (spin + 1) + beta.shape[1] - np.sum(overlap**2))
+    return facts
+
+
 def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:
     warnings = list(basis.warnings)
     potentials = {name: atomic_number(name) for name in basis.ecp}
     warnings += versions.core_potential_warnings(version, potentials)
+    functional = wavefunction.functional()
+    if functional.is_x_lrc() and functional.x_beta() < 0.0:
+        warnings.append(
+            "short-range exchange, as in HSE: LibXC's derivatives of its semilocal part are not "
+            "exact, and beta is off by up to 3e-3 of its largest component (alpha by 1e-5)"
+        )
     if wavefunction.nmo() < wavefunction.nso():
         warnings.append(
             f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "

@@ -75,11 +75,7 @@ def converge(psi4: Any, molecule: Any, level: Level, attempt: int) -> tuple[floa
     """
     if attempt == 0 and _corrects(psi4, level):
         return _corrected(psi4, molecule, level)
-    try:
-        energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
-    except psi4.driver.p4util.exceptions.SCFConvergenceError as error:
-        error.wfn.finalize()  # Psi4 aborts at its exit where an SCF has not been closed
-        raise
+    energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
     return float(energy), wavefunction
 
 

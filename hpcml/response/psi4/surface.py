@@ -22,7 +22,6 @@ Array = NDArray[np.float64]
 # SCF convergence, below the level's own: differences of gradients need it.  Functionals of open
 # shells can stall at 2e-8, the noise of their quadrature.
 _TIGHT_HARTREE_FOCK, _TIGHT_FUNCTIONAL = 1e-8, 5e-8
-_FIELD = 2e-3  # hartree / (e bohr), for dipole derivatives
 
 
 class Psi4Surface:
@@ -35,9 +34,22 @@ class Psi4Surface:
         self._exact = level.exact
 
     def point(self, positions: Array) -> Point:
-        """Energy, gradient (n, 3) and dipole (3,) there; positions (n, 3) in bohr.
+        """Energy, gradient and dipole at a geometry.
 
-        The dipole of an ion is about the origin of the frame.
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        Point
+            The dipole of an ion is about the origin of the frame.
+
+        Raises
+        ------
+        ConvergenceError
+            If the SCF does not converge there.
         """
         gradient, wavefunction = self._gradient(positions)
         molecule = self._molecule
@@ -51,36 +63,17 @@ class Psi4Surface:
         """Hessian (3n, 3n) and dipole derivatives (3n, 3) of RHF; None for every other method.
 
         None with density fitting too: Psi4 1.3.2 takes 16 s for the fitted Hessian of methanol in
-        6-31G, 8 s for the differences of its gradients, 1.5 s for the exact Hessian.  The dipole
-        derivatives are the gradient's derivatives with respect to a field.
+        6-31G, 8 s for the differences of its gradients, 1.5 s for the exact Hessian.
         """
         closed_shell = self._molecule.multiplicity() == 1
         if self._name != "hf" or not closed_shell or not self._exact:
             return None
         self._move(positions)
-        hessian = np.array(self._psi4.hessian("scf", molecule=self._molecule))
-        derivatives = np.empty((positions.size, 3))
-        for axis in range(3):
-            # Psi4 adds + strength * mu to the Hamiltonian.
-            plus, minus = (
-                self._gradient(positions, (axis, strength))[0] for strength in (_FIELD, -_FIELD)
-            )
-            derivatives[:, axis] = (plus - minus).ravel() / (2.0 * _FIELD)
-        return hessian, derivatives
+        hessian, wavefunction = self._psi4.hessian("scf", molecule=self._molecule, return_wfn=True)
+        return np.array(hessian), np.array(wavefunction.variable("SCF DIPOLE GRADIENT"))
 
-    def _gradient(
-        self, positions: Array, field: tuple[int, float] | None = None
-    ) -> tuple[Array, Any]:
+    def _gradient(self, positions: Array) -> tuple[Array, Any]:
         self._move(positions)
-        perturbation: dict[str, Any] = {"perturb_h": False}
-        if field is not None:
-            strengths = [field[1] if axis == field[0] else 0.0 for axis in range(3)]
-            perturbation = {
-                "perturb_h": True,
-                "perturb_with": "dipole",
-                "perturb_dipole": strengths,
-            }
-        self._psi4.set_options(perturbation)
         gradient, wavefunction = self._psi4.gradient(
             self._name, molecule=self._molecule, return_wfn=True
         )

@@ -1,10 +1,11 @@
 """Where versions of Psi4 differ, each difference in one function (1.3.2 to 1.10).
 
-Run with 1.3.2 (Debian).  What later versions do was read in their sources: docs/psi4_versions.md.
+Run with 1.3.2 (Debian).  What later versions do was read in their sources: docs/response.md.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hpcml.response.psi4.memory import JK_OVER_ESTIMATE
@@ -55,6 +56,11 @@ def fitted_integrals_held(jk: Any, *, long_range: bool) -> float:
     if not hasattr(jk, "dfh"):
         return 0.0
     return 8.0 * float(jk.dfh().get_AO_size()) * (3.0 if long_range else 1.0)
+
+
+def is_undefined_functional(error: RuntimeError) -> bool:
+    """Whether LibXC has no derivative at a point: later versions raise, 1.3.2 gives NaN."""
+    return re.search(r"\bnan\b", str(error), re.IGNORECASE) is not None
 
 
 def core_potential_warnings(version: str, elements: dict[str, int]) -> list[str]:

@@ -45,6 +45,6 @@ def export(dataset: Dataset | Path | str, form: str, destination: Path | str) ->
     """
     if form not in FORMATS:
         raise SettingsError(f"cannot export to {form!r}; there are {', '.join(FORMATS)}")
-    opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset, verified=True)
     FORMATS[form].write(opened, Path(destination))
     return len(opened)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcml.molecules import symbol
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, ragged, whole_file
-from hpcml.store.schema import CATALOGUE
+from hpcml.store.schema import Schema
 
 
 def write_extxyz(dataset: Dataset, destination: Path) -> None:
@@ -21,11 +21,11 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
     Tensors are flat in C order, with their frequency or process axis first.  Per-atom columns
     stand behind the positions.  A value that is NaN throughout is left out.
     """
-    per_atom = [n for n in ragged(dataset.schema) if CATALOGUE[n].per == "atom"]
+    per_atom = [n for n in ragged(dataset.schema) if dataset.schema.column(n).per == "atom"]
     others = [name for name in dataset.schema.columns if name not in per_atom]
     isotopes = "isotopes" in dataset.columns
     properties = ":".join(
-        ["species:S:1:pos:R:3", *(f"{label(n)}:R:1" for n in per_atom)]
+        ["species:S:1:pos:R:3", *(f"{label(dataset.schema, n)}:R:1" for n in per_atom)]
         + (["isotopes:I:1"] if isotopes else [])
     )
     with whole_file(destination) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -46,9 +46,9 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
                 )
 
 
-def label(name: str) -> str:
+def label(schema: Schema, name: str) -> str:
     """The column's name, with ``_au`` if its unit is made of Eh, e and a0."""
-    words = set(CATALOGUE[name].unit.replace("(", " ").replace(")", " ").split())
+    words = set(schema.column(name).unit.replace("(", " ").replace(")", " ").split())
     return f"{name}_au" if words & {"Eh", "a0", "a0^2", "a0^3", "Eh^-2"} else name
 
 
@@ -60,7 +60,10 @@ class _Frames:
         self.numbers = {name: block.column(name) for name in ("charge", "multiplicity")}
         self.keys = block.keys.tolist()
         self.columns = {name: block.column(name) for name in columns}
-        self.cuts = {name: block.offsets(name) for name in columns if CATALOGUE[name].per == "list"}
+        schema = block.schema
+        self.labels = {name: label(schema, name) for name in columns}
+        lists = [name for name in columns if schema.column(name).per == "list"]
+        self.cuts = {name: block.offsets(name) for name in lists}
 
     def comment(self, i: int) -> str:
         pairs = [f"{name}={_quoted(texts[i])}" for name, texts in self.texts.items() if texts[i]]
@@ -71,7 +74,7 @@ class _Frames:
             cuts = self.cuts.get(name)
             value = values[i] if cuts is None else values[cuts[i] : cuts[i + 1]]
             if value.size and not np.isnan(value).all():
-                pairs.append(f"{label(name)}={_numbers(value)}")
+                pairs.append(f"{self.labels[name]}={_numbers(value)}")
         return " ".join(pairs)
 
 

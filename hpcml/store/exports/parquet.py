@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, library, number, ragged, scalars, whole_file
-from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
+from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column
 
 
 def write_parquet(dataset: Dataset, destination: Path) -> None:
@@ -19,13 +19,14 @@ def write_parquet(dataset: Dataset, destination: Path) -> None:
     fields = [
         *(arrow.field(name, arrow.string()) for name in ("key", "name", "smiles", "provenance")),
         *(arrow.field(name, arrow.int32()) for name in ("charge", "multiplicity")),
-        _field(arrow, "numbers", arrow.list_(arrow.uint8())),
-        _field(arrow, "positions", arrow.list_(arrow.float64())),
+        _field(arrow, CATALOGUE["numbers"], arrow.list_(arrow.uint8())),
+        _field(arrow, CATALOGUE["positions"], arrow.list_(arrow.float64())),
     ]
     numbers = scalars(dataset.schema)
-    fields += [_field(arrow, s.column, arrow.float64(), s.label) for s in numbers]
+    column = dataset.schema.column
+    fields += [_field(arrow, column(s.column), arrow.float64(), s.label) for s in numbers]
     lists = ragged(dataset.schema)
-    fields += [_field(arrow, name, arrow.list_(arrow.float64())) for name in lists]
+    fields += [_field(arrow, column(name), arrow.list_(arrow.float64())) for name in lists]
     metadata = {"hpcml_schema_version": str(SCHEMA_VERSION), "schema": dataset.schema.to_json()}
     schema = arrow.schema(fields, metadata=metadata)
     with (
@@ -48,10 +49,9 @@ def write_parquet(dataset: Dataset, destination: Path) -> None:
             writer.write_batch(arrow.record_batch(columns, schema=schema))
 
 
-def _field(arrow: Any, column: str, kind: Any, label: str = "") -> Any:
-    documented = CATALOGUE[column]
-    metadata = {"unit": documented.unit, "description": documented.description}
-    return arrow.field(label or column, kind, metadata=metadata)
+def _field(arrow: Any, column: Column, kind: Any, label: str = "") -> Any:
+    metadata = {"unit": column.unit, "description": column.description}
+    return arrow.field(label or column.name, kind, metadata=metadata)
 
 
 def _lists(arrow: Any, cuts: Any, values: Any) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, library, whole_file
-from hpcml.store.schema import CATALOGUE
 
 
 def to_pyg(dataset: Dataset) -> list[Any]:
@@ -50,7 +49,7 @@ def _records(dataset: Dataset) -> list[dict[str, Any]]:
                 "key": row.key,
             }
             for name, value in row.values.items():
-                per_molecule = CATALOGUE[name].per == "molecule"
+                per_molecule = dataset.schema.column(name).per == "molecule"
                 record[name] = torch.tensor(value[None] if per_molecule else value)
             records.append(record)
     return records

@@ -14,7 +14,6 @@ from hpcml.response import units
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, whole_file
 from hpcml.store.rows import Row
-from hpcml.store.schema import CATALOGUE
 
 
 def write_qcschema(dataset: Dataset, destination: Path) -> None:
@@ -72,7 +71,7 @@ def atomic_result(row: Row, dataset: Dataset) -> dict[str, Any]:
         },
         "extras": {
             "provenance": _plain(provenance),
-            "units": {name: CATALOGUE[name].unit for name in row.values},
+            "units": {name: dataset.schema.column(name).unit for name in row.values},
             "frequencies": list(dataset.schema.frequencies),
             "processes": [list(process) for process in dataset.schema.processes],
         },

@@ -17,7 +17,7 @@ from hpcml.errors import PlatformError
 from hpcml.files import TEMPORARY_SUFFIX, make_folder, storage_error
 from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
-from hpcml.store.schema import CATALOGUE, Schema
+from hpcml.store.schema import Schema
 
 _ROWS_PER_BLOCK = 4096
 _XYZ = "xyz"
@@ -37,7 +37,7 @@ def scalars(schema: Schema) -> list[Scalar]:
     """Every number that every row has, labelled by the points on its axes."""
     found = []
     for name in schema.columns:
-        column = CATALOGUE[name]
+        column = schema.column(name)
         if column.per != "molecule":
             continue
         for index in np.ndindex(*schema.shape(name)):
@@ -53,7 +53,7 @@ def number(values: NDArray[Any], scalar: Scalar) -> NDArray[Any]:
 
 def ragged(schema: Schema) -> list[str]:
     """The property columns with a number of values that differs by row."""
-    return [name for name in schema.columns if CATALOGUE[name].per != "molecule"]
+    return [name for name in schema.columns if schema.column(name).per != "molecule"]
 
 
 def _points(schema: Schema, axes: tuple[str, ...], index: tuple[int, ...]) -> Iterator[str]:

@@ -26,6 +26,7 @@ HF = Level(method="HF", basis="STO-3G")
 
 class SCFConvergenceError(Exception):
     iteration, d_conv = 7, 0.25
+    wfn = SimpleNamespace(finalize=lambda: None)
 
 
 @pytest.fixture

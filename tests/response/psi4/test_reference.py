@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import msgspec
 import numpy as np
 import pytest
 
+from hpcml.cluster.site import Site
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules import Defect, read
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute
 from hpcml.response.engine import Resources
-from hpcml.response.psi4 import attempts, self_consistent, session
+from hpcml.response.psi4 import attempts, memory, self_consistent, session
 from hpcml.response.psi4.reference import ground_state
 
 WATER = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
@@ -82,6 +84,66 @@ def test_a_ghost_atom_is_no_atom(label, tmp_path) -> None:
     assert isinstance(defect, Defect)
     assert "is not an element symbol" in str(defect)
     assert label in str(defect)
+
+
+@pytest.mark.parametrize(
+    ("method", "charge", "multiplicity"), [("RHF", 1, 2), ("rhf", 0, 3), ("UHF", 0, 1)]
+)
+def test_a_reference_that_the_multiplicity_does_not_have_is_refused(
+    method, charge, multiplicity
+) -> None:
+    molecule = Molecule(WATER.numbers, WATER.positions, charge, multiplicity)
+    with pytest.raises(InputError, match=rf"H2O: {method.upper()} of multiplicity {multiplicity}"):
+        refused(molecule, Level(method=method, basis="STO-3G"))
+
+
+def test_the_reference_that_the_multiplicity_has_may_be_said() -> None:
+    plain, said = (refused(level=Level(method=m, basis="STO-3G")) for m in ("HF", "RHF"))
+    assert said.energy == pytest.approx(plain.energy, abs=1e-9)
+
+
+def test_what_is_known_to_be_inexact_is_warned_of() -> None:
+    """Deep cores in Psi4 1.3.2: PySCF's energy of HgH2 lies 1.06e-3 hartree away."""
+    mercury = Molecule([80, 1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.65], [0.0, 0.0, -1.65]])
+    deep = refused(mercury, Level(method="HF", basis="def2-SVP")).provenance
+    known_wrong = deep["program_version"].startswith("1.3")
+    assert any("deep effective core potentials (Hg)" in w for w in deep["warnings"]) == known_wrong
+    screened = refused(level=Level(method="HSE06", basis="STO-3G", grid=(20, 50)))
+    assert any("short-range exchange" in text for text in screened.provenance["warnings"])
+
+
+UNCONVERGED = """
+from hpcml.errors import ConvergenceError
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, compute
+from hpcml.response.psi4 import self_consistent
+
+self_consistent.RECIPES = ({"maxiter": 2},)
+water = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
+for method in ("HF", "B3LYP"):
+    try:
+        compute(water, Level(method=method, basis="STO-3G"), Request(properties=("zpve",)))
+    except ConvergenceError as error:
+        print(error)
+"""
+
+
+def test_an_scf_that_failed_does_not_abort_the_process_at_its_end(tmp_path) -> None:
+    """Psi4 ended in C++'s terminate (exit code 134) while Python went down."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", UNCONVERGED],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("did not converge in") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_least_of_a_rank_is_enough_for_psi4() -> None:
+    """``cluster.site`` knows nothing of Psi4, and keeps a number of its own."""
+    assert memory.calculation_mb(500) >= memory.LEAST_MB
+    with pytest.raises(SettingsError, match="at least 500"):
+        Site(memory_mb=499)
 
 
 def test_dispersion_without_its_program() -> None:

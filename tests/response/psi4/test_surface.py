@@ -11,6 +11,7 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response import units
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
+from hpcml.response.psi4 import attempts
 from hpcml.response.psi4.surface import open_surface
 
 FLUORIDE = Molecule([9, 1], [[0.0, 0.1, 0.0], [0.2, 0.0, 0.93]])
@@ -56,3 +57,12 @@ def test_dipole_is_the_slope_in_a_field(tmp_path: Path) -> None:
         there = surface.point(positions + np.array([0.0, 0.0, 1.5])).dipole
     np.testing.assert_allclose(there - here, [0.0, 0.0, 1.5], atol=1e-6)
     assert here[2] < -0.3  # hydrogens, which lie below oxygen, are the positive end
+
+
+def test_the_last_recipe_reads_orbitals_from_point_to_point(tmp_path: Path) -> None:
+    """Its smaller basis serves the first point only: Psi4 refuses it beside orbitals read."""
+    resources = Resources(scratch=tmp_path, attempt=attempts - 1)
+    positions = FLUORIDE.positions / units.ANGSTROM
+    with open_surface(FLUORIDE, Level(method="HF", basis="6-31G"), resources) as surface:
+        first, second = surface.point(positions), surface.point(positions)
+    assert second.energy == pytest.approx(first.energy, abs=1e-8)

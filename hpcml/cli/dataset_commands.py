@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hpcml.cli.command_words import Command, inside, some_of
 from hpcml.cli.output_files import check_output
+from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
 from hpcml.files import make_folder
 
@@ -16,7 +17,7 @@ def commands() -> list[Command]:
     return [
         Command(
             name="import",
-            help="bring a published data set into hpcml's form",
+            help="bring a published data set, or one's own labels, into hpcml's form",
             words=_import_words,
             run=_import,
         ),
@@ -60,17 +61,53 @@ def _one_data_set(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["qm9"])
+    parser.add_argument("kind", choices=["qm9", "table"])
     parser.add_argument(
-        "source", type=Path, help="tar of xyz files, qm9pack wheel, or SDF beside CSV"
+        "source",
+        type=Path,
+        help="qm9: tar of xyz files, qm9pack wheel, or SDF beside CSV; "
+        "table: .csv or .tsv with SMILES, SDF with properties, extended xyz",
     )
-    parser.add_argument("--to", type=Path, default=Path("qm9"), metavar="DATASET")
+    parser.add_argument(
+        "--to", type=Path, default=None, metavar="DATASET", help="the kind's name unless given"
+    )
+    labels = parser.add_argument_group("of a table")
+    for option, words in (
+        ("--target", "what is to be learned, and where it stands in the file"),
+        ("--atom-target", "what each atom contributes to a target of that name"),
+    ):
+        labels.add_argument(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="NAME[=FIELD][:UNIT]",
+            help=words,
+        )
+    labels.add_argument("--smiles-column", default="", metavar="NAME")
 
 
 def _import(options: argparse.Namespace) -> int:
     from hpcml import store
 
-    print(store.import_qm9(options.source, options.to))
+    destination = options.to or Path(options.kind)
+    if options.kind == "table":
+        labels = [
+            list(map(store.OwnLabel.said, words)) for words in (options.target, options.atom_target)
+        ]
+        print(
+            store.import_table(
+                options.source,
+                destination,
+                targets=labels[0],
+                atom_targets=labels[1],
+                smiles_column=options.smiles_column,
+            )
+        )
+        return DONE
+    if options.target or options.atom_target or options.smiles_column:
+        raise SettingsError("import qm9: its columns are known; targets are those of a table")
+    print(store.import_qm9(options.source, destination))
     return DONE
 
 

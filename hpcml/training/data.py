@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
+from hpcml.molecules import constitutions
 from hpcml.progress import progress
 from hpcml.store import Dataset
 from hpcml.training.examples import PackedExamples, examples_without_features, make_examples
@@ -44,6 +45,16 @@ class Candidates:
     def molecule_keys(self) -> list[str]:
         """The rows' molecules' keys: the same for the same geometry."""
         return list(map(str, self.rows.molecule_keys))
+
+    @cached_property
+    def constitutions(self) -> list[int]:
+        """A number for each row: the same for the same atoms, bonds, charge and multiplicity."""
+        rows = self.rows
+        states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
+        found: list[int] = constitutions(
+            rows.column("numbers"), rows.column("positions"), rows.atom_offsets, states
+        ).tolist()
+        return found
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ from hpcml.training.splits import (
     check_size,
     make_split,
     rows_of,
+    told_of_copies,
     without,
     write_split,
 )
@@ -184,6 +186,8 @@ class _Runs:
         if self._world.rank == 0 and self._saved_split is None:
             make_folder(self._folder.path)
             write_split(self._folder.split, split)
+            if told := told_of_copies(split, candidates):
+                print(f"train: {told}", file=sys.stderr)
         return split, data
 
     @cached_property

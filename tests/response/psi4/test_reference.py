@@ -184,6 +184,10 @@ def test_every_rung_of_the_ladder_reaches_the_same_minimum(attempt, multiplicity
     assert found.provenance["scf_attempt"] == attempt
 
 
+def test_a_campaign_tries_every_recipe_once() -> None:
+    assert Site().tries == attempts
+
+
 def test_linearly_dependent_functions_are_left_out_and_told(tmp_path) -> None:
     path = tmp_path / "twins.gbs"
     shells = "".join(

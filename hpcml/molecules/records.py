@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,21 @@ class Defect:
     def __str__(self) -> str:
         label = f" ({self.name})" if self.name else ""
         return f"{self.source}, {self.where}{label}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A molecule of a file, and what the file says of it besides.
+
+    where        the place in the file, as of a Defect
+    fields       name -> text: columns of a table, properties of an SDF, keys of a comment line
+    atom_fields  name -> a text for each atom: columns of an extended xyz
+    """
+
+    molecule: Molecule
+    where: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    atom_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def printable(text: str) -> str:

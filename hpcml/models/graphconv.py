@@ -136,6 +136,10 @@ class GraphConv(Network):
         self.head = Linear(2 * settings.dense, scaling.targets)
         self.readout = MoleculeReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """The features of atoms."""
+        return {"atom_input": list(ATOM_FEATURES)}
+
     def _final(self, batch: Batch) -> tuple[Tensor, Neighbours]:
         """The atoms' final features, by falling number of bonds, and which atom stands where.
 

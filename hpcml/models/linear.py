@@ -20,6 +20,7 @@ from hpcml.models.hyperparameters import Elements
 from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
+from hpcml.molecules.molecule import symbol
 
 
 class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +52,12 @@ class LinearRegression(Network):
         width = len(settings.elements) if counted else len(ATOM_FEATURES)
         self.neuron = layers.Linear(width, scaling.targets)
         self.readout = AtomicReadout(scaling)
+
+    def column_names(self) -> dict[str, list[str]]:
+        """The elements, or the features of atoms."""
+        if self.inputs:
+            return {"input": list(ATOM_FEATURES)}
+        return {"input": [symbol(z) for z in self.elements.tolist()]}
 
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' features, (A, F): one-hot elements or graph features.

@@ -63,5 +63,13 @@ class Network(nn.Module, ABC):
         """
         raise InputError(f"{type(self).__name__} has no atomic terms: it is no sum over atoms")
 
+    def column_names(self) -> dict[str, list[str]]:
+        """Say what each column of each input layer is, by the layer's name.
+
+        Columns of one name belong together.  Learned vectors of elements have no names, and
+        their layers do not stand here.
+        """
+        return {}
+
     def constrain(self) -> None:
         """Bring the weights back to where they may lie; called after each step of training."""

@@ -170,6 +170,10 @@ class Weave(Network):
         self.head = nn.Sequential(*layers, Linear(width, scaling.targets))
         self.molecule_readout = MoleculeReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """The features of atoms and of pairs."""
+        return {"atom_input": list(ATOM_FEATURES), "pair_input": list(PAIR_FEATURES)}
+
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' final features, (A, representation)."""
         atoms = self.atom_input(batch.atom_features)

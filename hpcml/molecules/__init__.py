@@ -11,16 +11,18 @@ from hpcml.molecules.molecule import (
     molecule_keys,
     symbol,
 )
-from hpcml.molecules.readers import read
-from hpcml.molecules.records import Defect, restated
+from hpcml.molecules.readers import SUFFIXES, read, read_records
+from hpcml.molecules.records import Defect, Record, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
     "ATOM_FEATURES",
     "PAIR_FEATURES",
+    "SUFFIXES",
     "Defect",
     "Graph",
     "Molecule",
+    "Record",
     "atomic_number",
     "constitutions",
     "graph",
@@ -29,6 +31,7 @@ __all__ = [
     "molecule_keys",
     "perceive",
     "read",
+    "read_records",
     "restated",
     "symbol",
     "write_extended_xyz",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.relevance.ledger import LEDGER
+from hpcml.relevance.ledger import LEDGER, cancellation
 from hpcml.store import Dataset, Manifest, Shard
 from hpcml.store.dataset import ranges
 from hpcml.training.targets import Target
@@ -145,6 +145,15 @@ class RelevanceRows:
             whole = self._atom_ledger_of(read, 0, int(cuts[-1]))
             values[ranges(self.offsets, mine)] = whole[ranges(cuts, row[mine])]
         return values
+
+    @cached_property
+    def cancellation(self) -> NDArray[np.float64]:
+        """(N,) sum of |parts| over |sum| of each molecule's explanation (``ledger.cancellation``).
+
+        A column for tables by molecule; those at ``ledger.MOSTLY_CANCELLATION`` and beyond are to
+        be warned of.
+        """
+        return cancellation(self.atoms, self.ledger, self.offsets)
 
     @property
     def booked(self) -> NDArray[np.float64]:

@@ -35,7 +35,9 @@ class Owner:
 
     def pick(self, rows: Tensor) -> Owner:
         """The owner of these rows (K,), in this order."""
-        return Owner(self.molecule.index_select(0, rows), self.atoms[:, rows], self.nobody)
+        return Owner(
+            self.molecule.index_select(0, rows), self.atoms.index_select(1, rows), self.nobody
+        )
 
     @classmethod
     def of_molecules(cls, molecule: Tensor, nobody: int) -> Owner:

@@ -244,7 +244,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
 
 
 def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.analysis import analyze
+    from hpcml.analysis import analyze, summary
     from hpcml.store import Dataset
 
     analyze(
@@ -253,6 +253,8 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.model,
         run_folder.analysis,
     )
+    for line in summary(run_folder.analysis):
+        print(f"analyze: {line}", file=sys.stderr)
     return Outcome.WORKED
 
 

@@ -11,8 +11,8 @@ from hpcml.molecules.molecule import (
     molecule_keys,
     symbol,
 )
-from hpcml.molecules.readers import SUFFIXES, read
-from hpcml.molecules.records import Defect, restated
+from hpcml.molecules.readers import SUFFIXES, read, read_records
+from hpcml.molecules.records import Defect, Record, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Defect",
     "Graph",
     "Molecule",
+    "Record",
     "atomic_number",
     "constitutions",
     "graph",
@@ -30,6 +31,7 @@ __all__ = [
     "molecule_keys",
     "perceive",
     "read",
+    "read_records",
     "restated",
     "symbol",
     "write_extended_xyz",

@@ -212,14 +212,17 @@ def _describe_explain(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 
 
 def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
+    from hpcml.relevance.explain_settings import AUTO
+    from hpcml.relevance.rule_choice import read_calibration, told
     from hpcml.store import Dataset, Manifest
+    from hpcml.training.model_folder import ModelFolder
 
     assert campaign.explain is not None
 
     def so_far() -> tuple[int, str]:
         return sum(entry.rows for entry in Manifest(run_folder.relevance).entries.values()), ""
 
-    return _run_program(
+    outcome = _run_program(
         "explain",
         "hpcml.relevance.explain_program",
         campaign,
@@ -231,13 +234,17 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         so_far=so_far,
         arguments=("--relevance", str(run_folder.relevance)),
     )
+    chosen = read_calibration(ModelFolder(run_folder.model))
+    if campaign.explain.rule == AUTO and chosen is not None:
+        print(f"explain: {told(chosen)}", file=sys.stderr)
+    return outcome
 
 
 # --- analyze, report -------------------------------------------------------------------------
 
 
 def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.analysis import analyze
+    from hpcml.analysis import analyze, summary
     from hpcml.store import Dataset
 
     analyze(
@@ -246,6 +253,8 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.model,
         run_folder.analysis,
     )
+    for line in summary(run_folder.analysis):
+        print(f"analyze: {line}", file=sys.stderr)
     return Outcome.WORKED
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hpcml.cli.command_words import Add, some_of
+from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
 
 _ENDINGS = {
@@ -18,10 +19,7 @@ _ENDINGS = {
 
 
 def add_commands(add: Add) -> None:
-    sub = add("import", _import, "bring a published data set into hpcml's form")
-    sub.add_argument("kind", choices=["qm9"])
-    sub.add_argument("source", type=Path, help="tar of xyz files, qm9pack wheel, or SDF beside CSV")
-    sub.add_argument("--to", type=Path, default=Path("qm9"), metavar="DATASET")
+    _add_import(add)
 
     sub = add("export", _export, "write a data set in other programs' forms")
     sub.add_argument("dataset", type=Path, metavar="DATASET")
@@ -50,10 +48,57 @@ def add_commands(add: Add) -> None:
     sub.add_argument("--to", type=Path, required=True, metavar="DATASET")
 
 
+def _add_import(add: Add) -> None:
+    sub = add(
+        "import", _import, "bring a published data set, or one's own labels, into hpcml's form"
+    )
+    sub.add_argument("kind", choices=["qm9", "table"])
+    sub.add_argument(
+        "source",
+        type=Path,
+        help="qm9: tar of xyz files, qm9pack wheel, or SDF beside CSV; "
+        "table: .csv or .tsv with SMILES, SDF with properties, extended xyz",
+    )
+    sub.add_argument(
+        "--to", type=Path, default=None, metavar="DATASET", help="the kind's name unless given"
+    )
+    labels = sub.add_argument_group("of a table")
+    for option, words in (
+        ("--target", "what is to be learned, and where it stands in the file"),
+        ("--atom-target", "what each atom contributes to a target of that name"),
+    ):
+        labels.add_argument(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="NAME[=FIELD][:UNIT]",
+            help=words,
+        )
+    labels.add_argument("--smiles-column", default="", metavar="NAME")
+
+
 def _import(options: argparse.Namespace) -> int:
     from hpcml import store
 
-    print(store.import_qm9(options.source, options.to))
+    destination = options.to or Path(options.kind)
+    if options.kind == "table":
+        labels = [
+            list(map(store.OwnLabel.said, words)) for words in (options.target, options.atom_target)
+        ]
+        print(
+            store.import_table(
+                options.source,
+                destination,
+                targets=labels[0],
+                atom_targets=labels[1],
+                smiles_column=options.smiles_column,
+            )
+        )
+        return DONE
+    if options.target or options.atom_target or options.smiles_column:
+        raise SettingsError("import qm9: its columns are known; targets are those of a table")
+    print(store.import_qm9(options.source, destination))
     return DONE
 
 

@@ -19,10 +19,12 @@ from hpcml.cli.command_words import Command
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT, WRONG
 
+_MOST_WARNINGS = 10  # lines; a library of radicals has millions
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _WarningLines()
     parser = _parser()
     options = parser.parse_args(arguments)
     command: Command = options.command
@@ -42,20 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _show_warning(  # noqa: PLR0917 - the signature is Python's
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A warning of ours as one line; those of libraries as Python prints them."""
-    if issubclass(category, InputWarning):
-        print(f"hpcml: {message}", file=sys.stderr)
-    else:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-        print(text, end="", file=file or sys.stderr)
+class _WarningLines:
+    """Warnings of ours, one line each and not without end; those of others as Python has them."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(  # noqa: PLR0917 - the signature of warnings.showwarning
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, InputWarning):
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            print(text, end="", file=file or sys.stderr)
+            return
+        self.seen += 1
+        if self.seen <= _MOST_WARNINGS:
+            print(f"hpcml: {message}", file=sys.stderr)
+        elif self.seen == _MOST_WARNINGS + 1:
+            print("hpcml: further molecules are read like these", file=sys.stderr)
 
 
 def _doctor(_options: argparse.Namespace) -> int:

@@ -12,25 +12,27 @@ from rdkit import Chem, rdBase
 from hpcml.errors import InputError
 from hpcml.molecules.conformers import embed
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.molecules.records import Defect, label, sound_molecule, warn_of_unsaid_charge
+from hpcml.molecules.records import Defect, Record, label, sound_molecule, warn_of_unsaid_charge
 from hpcml.molecules.text_files import open_text
 
 _COMMA = re.compile(r"(\d),(\d)")
+_PROPERTY = re.compile(r"^>[^<\n]*<([^>\n]+)>[^\n]*\n((?:[^\n]*\S[^\n]*\n?)*)", re.MULTILINE)
 
 
-def read_sdf(path: Path) -> Iterator[Molecule | Defect]:
+def read_sdf(path: Path) -> Iterator[Record | Defect]:
     """Every record of an SDF.  A flat drawing gets a geometry as a SMILES does."""
     for record, (line, block) in enumerate(_blocks(path), start=1):
         name = label(block.split("\n", 1)[0]) or f"{path.stem}-{record}"
+        where = f"record {record}, line {line}"
         try:
             molecule = _molecule(block, name)
         except InputError as error:
-            yield Defect(str(path), f"record {record}, line {line}", name, str(error))
+            yield Defect(str(path), where, name, str(error))
         else:
             stated = molecule.charge or "CHG" in block or "RAD" in block
             if molecule.electrons % 2 and not stated:
                 warn_of_unsaid_charge(path, line, molecule)
-            yield molecule
+            yield Record(molecule, where, dict(_PROPERTY.findall(block)))
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:

@@ -52,6 +52,7 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
     of_atoms = np.concatenate([row.atom_ledger for row in rows])
     np.testing.assert_array_equal(rows.atom_ledger, of_atoms)
     np.testing.assert_array_equal(rows.booked, np.concatenate([row.booked for row in rows]))
+    assert rows.cancellation.min() >= 1.0
     assert [entry.name for entry in Manifest(destination)] == [s.name for s in dataset.shards]
     for entry in Manifest(destination):
         np.testing.assert_array_equal(

@@ -3,7 +3,8 @@
 It is itself a process of its own, started by the rank *before* MPI, because starting a process
 after MPI_Init is unsafe on some networks.  It knows nothing of MPI or of Psi4.
 
-    from the rank   {"key", "molecule": bytes, "limit": seconds, "group": [member, size, attempt]}
+    from the rank   {"key", "molecule": bytes, "limit": seconds, "group": [member, size, attempt],
+                    "whole": whether the answer shall hold "properties", as ``to_json`` has them}
     to the rank     {"key", "tries", "start", "end", "busy", "values", "provenance"}
                     {"key", "tries", "start", "end", "busy", "cause", "message"}
 
@@ -53,7 +54,7 @@ class Worker:
         self.log = log
         # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
         self.scratch = Path(
-            tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-", dir=scratch)
+            tempfile.mkdtemp(prefix=f"{scratch_prefix()}{os.getpid()}-", dir=scratch)
         )
         threads = str(orders.threads)
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.process"]
@@ -71,6 +72,7 @@ class Worker:
                     "OMP_NUM_THREADS": threads,
                     "MKL_NUM_THREADS": threads,
                     "PSI_SCRATCH": str(self.scratch),
+                    "TMPDIR": str(self.scratch),  # a killed process leaves what it made there
                 },
             )
         self.questions, answers = wire.ends(self.process)
@@ -108,13 +110,14 @@ class Worker:
         return status
 
 
-def _scratch_prefix() -> str:
+def scratch_prefix() -> str:
+    """How scratch folders of this host begin; the process id of their owner follows."""
     return f"hpcml-{socket.gethostname()}-"
 
 
 def sweep(scratch: Path) -> None:
     """Remove scratch folders of this host whose keepers were killed."""
-    prefix = _scratch_prefix()
+    prefix = scratch_prefix()
     for folder in scratch.glob(f"{prefix}*"):
         keeper = folder.name.removeprefix(prefix).partition("-")[0]
         if keeper.isdigit() and not Path(f"/proc/{keeper}").exists():
@@ -198,6 +201,7 @@ class Keeper:
         first = time.time()
         group = question.get("group")
         asked = {"molecule": question["molecule"]} | ({"group": group[:2]} if group else {})
+        asked["whole"] = question.get("whole", False)
         for attempt in [group[2]] if group else range(self.orders.tries):
             worker = self._ready_worker()
             start = time.time()

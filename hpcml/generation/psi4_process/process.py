@@ -3,7 +3,7 @@
 Started by the keeper; speaks ``wire`` messages on standard input and output.  Whatever Psi4
 prints goes to standard error, which the keeper points at a log file.
 
-    in   {"molecule": bytes, "attempt": int, "group": [member, size]}
+    in   {"molecule": bytes, "attempt": int, "group": [member, size], "whole": bool}
     out  {"values": {column: array}, "provenance": {...}, "start": s, "end": s}
          {"cause": word, "message": line, "start": s, "end": s}
 
@@ -45,6 +45,8 @@ def answer(
         end = time.time()
         row = Row.from_result("", molecule, properties, schema)
         reply = {"values": row.values, "provenance": row.provenance}
+        if question["whole"]:
+            reply["properties"] = properties.to_json()
     except HpcmlError as error:
         end = time.time()
         reply = {"cause": error.cause, "message": _one_line(error)}

@@ -24,13 +24,15 @@ from hpcml.errors import HpcmlError, InputWarning
 from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
 from hpcml.files import storage_error
 
+_MOST_WARNINGS = 10  # lines; a library of radicals has millions
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code.
 
     arguments   the words behind ``hpcml``; None: those of this process, which then ends next
     """
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _WarningLines()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of molecules may be anything
@@ -85,20 +87,30 @@ def _say(words: str) -> None:
         print("hpcml:", " ".join(words.split("\n")), file=sys.stderr, flush=True)
 
 
-def _show_warning(  # noqa: PLR0917 - the signature is Python's
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A warning of ours as one line; those of libraries as Python prints them."""
-    if issubclass(category, InputWarning):
-        _say(str(message))
-    else:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-        print(text, end="", file=file or sys.stderr)
+class _WarningLines:
+    """Warnings of ours, one line each and not without end; those of others as Python has them."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(  # noqa: PLR0917 - the signature of warnings.showwarning
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, InputWarning):
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            print(text, end="", file=file or sys.stderr)
+            return
+        self.seen += 1
+        if self.seen <= _MOST_WARNINGS:
+            _say(str(message))
+        elif self.seen == _MOST_WARNINGS + 1:
+            _say("further molecules are read like these")
 
 
 # --- the words -------------------------------------------------------------------------------

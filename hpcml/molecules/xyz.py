@@ -214,8 +214,8 @@ class _Frame:
             charge, doubt = labelled, f"no charge said: {labelled:+d} read from the atoms' labels"
         elif comment.doubtful:
             doubt = f"charge {charge} and multiplicity read from two bare numbers"
-        elif comment.ion:
-            doubt = f"no charge said, but {shown(comment.ion)}: read as neutral"
+        elif comment.doubts:
+            doubt = "; ".join(comment.doubts)
         electrons = int(numbers.sum()) - (charge or 0)
         molecule = sound_molecule(
             numbers,

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
-from hpcml.molecules import Defect, Molecule, read
+from hpcml.molecules import Defect, Molecule, molecule_from_smiles, read
 
 Read = Callable[[str, str], list[Molecule | Defect]]
 
@@ -130,3 +130,14 @@ def test_what_is_no_molecule_is_one_line_each(
         assert word in message
         assert "\n" not in message
     assert capfd.readouterr() == ("", "")
+
+
+def test_names_that_are_formulas_for_a_spreadsheet_stay_names(read_text: Read) -> None:
+    (methane,) = read_text("a.csv", "smiles,name\nC,=cmd|' /C calc'!A0\n")
+    assert isinstance(methane, Molecule)
+    assert methane.name == "=cmd|' /C calc'!A0"
+
+
+def test_a_smiles_that_is_no_text() -> None:
+    with pytest.raises(InputError, match="does not parse"):
+        molecule_from_smiles("C\udcff")

@@ -293,6 +293,7 @@ def test_a_charge_in_the_comment(read_text: Read, comment: str, name: str, charg
         ("hydroxyl", "O 0 0 0\nH 0 0 0.96", "9 electrons and no charge said: read as neutral"),
         ("multiplicity=2", "O 0 0 0\nH 0 0 0.96", "9 electrons and no charge said"),
         ("superoxide anion", "O 0 0 0\nO 0 0 1.3", "no charge said, but 'anion'"),
+        ("in bohr, q=0", "H 0 0 0\nH 0 0 1.4", "says 'bohr': coordinates are read in angstrom"),
         ("2 1", "O 0 0 0\nO 0 0 1.3", "charge 2 and multiplicity read from two bare numbers"),
         ("salt", "Na+ 0 0 0\nHe 0 0 3", r"\+1 read from the atoms' labels"),
     ],

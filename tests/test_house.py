@@ -16,7 +16,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MOST_LINES = 440
 MOST_LINES_OF_A_FUNCTION = 70
-ROOMS_WITH_SHAPES = ("cli", "cluster", "generation", "models", "relevance")
+ROOMS_WITH_SHAPES = (
+    "analysis",
+    "cli",
+    "cluster",
+    "generation",
+    "models",
+    "molecules",
+    "relevance",
+    "report",
+    "training",
+)
 """Rooms in which every public function with arrays gives their shapes in numpydoc's form."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -80,7 +80,19 @@ def conservation(
     ledger: NDArray[np.float64],
     offsets: NDArray[np.int64],
 ) -> Table:
-    """Each term of prediction = atoms + ledger over the molecules that could be explained."""
+    """Each term of prediction = atoms + ledger over the molecules that could be explained.
+
+    Parameters
+    ----------
+    prediction : (M,) array
+        Target's unit; NaN where a molecule could not be explained.
+    atoms : (A,) array
+        Relevances, target's unit.
+    ledger : (M, terms) array
+        Target's unit.
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    """
     explained = np.bincount(molecule_of(offsets), atoms, len(prediction)).astype(np.float64)
     known = np.isfinite(prediction)
     terms = {"prediction": prediction, "atoms": explained}
@@ -104,7 +116,15 @@ def conservation(
 def element_averages(
     numbers: NDArray[np.uint8], relevance: NDArray[np.float64], share: NDArray[np.float64] | None
 ) -> Table:
-    """Mean and standard deviation of each element's atoms."""
+    """Mean and standard deviation of each element's atoms.
+
+    Parameters
+    ----------
+    numbers : (A,) integer array
+        Atomic numbers.
+    relevance, share : (A,) array
+        Target's unit; no share is None.
+    """
     return [
         {"element": symbol(int(z)), **_averages(relevance, share, numbers == z)}
         for z in np.unique(numbers)
@@ -117,7 +137,17 @@ def group_averages(
     relevance: NDArray[np.float64],
     share: NDArray[np.float64] | None,
 ) -> Table:
-    """Mean and standard deviation of the sums over each group's atoms; groups that occur."""
+    """Mean and standard deviation of the sums over each group's atoms; groups that occur.
+
+    Parameters
+    ----------
+    mols : M molecules
+        RDKit's view of each, None where bonds cannot be perceived.
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    relevance, share : (A,) array
+        Target's unit; no share is None.
+    """
     table: Table = []
     for name, smarts in GROUPS.items():
         found = [

@@ -83,6 +83,7 @@ def read_species(word: str) -> Species:
         if not 1 <= int(word[:4]) <= 118:
             raise InputError(f"{shown(word)} is not an element")
         return Species(int(word), 0, 0)
+    word = word.strip("\"'")
     label = _LABEL.match(word)
     if label is None or _GHOST.search(word):
         raise InputError(f"{shown(word)} is not an element symbol")

@@ -145,13 +145,7 @@ class Molecule:
 
     @property
     def masses(self) -> NDArray[np.float64]:
-        """Masses of the atoms.
-
-        Returns
-        -------
-        (N,) float64 array
-            Unified atomic mass units.
-        """
+        """Masses of the atoms, (N,) float64, unified atomic mass units."""
         pairs = zip(self.numbers.tolist(), self.isotopes.tolist(), strict=True)
         return np.array([isotope_mass(number, isotope) for number, isotope in pairs])
 

@@ -176,6 +176,18 @@ def epoch_batches(
     """The rows of one pass in a random order, in batches that differ by one row at most.
 
     A function of its arguments alone: the same at any number of ranks, and after a restart.
+
+    Parameters
+    ----------
+    rows : (N,) integer array
+    batch_size : int
+        Most rows of a batch.
+    seed, epoch : int
+
+    Returns
+    -------
+    list of (b,) integer array
+        The rows of each batch.
     """
     order = np.random.default_rng([seed, 0xE90C, epoch]).permutation(rows)
     return np.array_split(order, ceil(len(rows) / batch_size))
@@ -187,6 +199,20 @@ def share_of_rank(
     """The rows of a batch that one rank computes: as many, and as large, as the others'.
 
     Rows are dealt from the largest to the smallest, there and back again.
+
+    Parameters
+    ----------
+    batch : (b,) integer array
+        Rows.
+    atoms : (N,) integer array
+        Number of atoms of every row.
+    rank, size : int
+        Which of how many ranks.
+
+    Returns
+    -------
+    (k,) integer array
+        Rows, the largest first.
     """
     dealt = batch[np.argsort(-atoms[batch], kind="stable")]
     place = np.arange(len(dealt))

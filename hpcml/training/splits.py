@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -275,14 +276,19 @@ def check_same_data(split: Split, fingerprint: str, where: Path) -> None:
 
 
 def rows_of(split: Split, part: str, row_of_key: dict[str, int]) -> NDArray[np.int64]:
-    """Row numbers of one part, in the split's order."""
+    """Row numbers of one part, in the split's order.
+
+    Returns
+    -------
+    (n,) integer array
+    """
     return np.array([row_of_key[key] for key in split.part(part)], dtype=np.int64)
 
 
 def read_split(path: Path) -> Split:
     """A split from its JSON file; InputError where it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Split)
+        return msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=Split)
     except FileNotFoundError:
         raise InputError(f"{path}: no such split file") from None
     except msgspec.DecodeError as error:

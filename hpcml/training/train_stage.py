@@ -77,7 +77,7 @@ def train(
 
 
 class _Runs:
-    """The runs that one training consists of: they share the data and the split.
+    """The runs that one training consists of; it owns the data and the split that they share.
 
     worked    whether any of them was not finished before
     """

@@ -111,7 +111,7 @@ def test_all_done(run_folder, task):
 def test_warned_rows_are_counted(run_folder, task):
     task(0, state="finished", done=3)
     plan(run_folder, total=3, done=3, tasks=1)
-    assert "warned" not in status(run_folder).table()
+    assert "warned   " not in status(run_folder).table()
     with ShardWriter(run_folder.dataset, Schema(columns=("energy",)), "a") as writer:
         for number, warnings in enumerate(
             ([], ["an SCF that is no minimum", "a pole"], ["a pole"])

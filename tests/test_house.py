@@ -62,6 +62,13 @@ def test_tests_mirror_the_package() -> None:
         assert list((ROOT / "tests" / room).glob("test_*.py")), f"tests/{room} is empty"
 
 
+def test_the_table_of_rooms_names_every_room_and_file_at_the_top() -> None:
+    named = set(re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    told = {name.strip("`/") for cell in named for name in cell.split(", ")}
+    files = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    assert told == {*ROOMS, *files}
+
+
 def test_a_files_name_says_which_file_it_is() -> None:
     names = [path.name for path in MODULES if not path.name.startswith("__")]
     assert sorted(set(names)) == sorted(names), {name for name in names if names.count(name) > 1}

@@ -7,6 +7,7 @@ run's folder, and what ``save`` wrote ``load`` reads again.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
-        return tomllib.loads(text.replace("\r\n", "\n"))
+        tables = tomllib.loads(text.replace("\r\n", "\n"))
     except InputError as error:
         what = "no such file" if not path.exists() else str(error)
         raise SettingsError(f"{path}: {what} (expected a campaign or site in TOML)") from None
@@ -192,12 +193,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
                 f'[molecules] source = "{path.name}" (see jobs/quickstart.toml)'
             ) from None
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    if "\\u0000" in json.dumps(tables, default=str):
+        raise SettingsError(f"{path}: holds a zero byte in a text, which no path or name can have")
+    return tables
 
 
 def _absolute(table: object, key: str, folder: Path) -> None:
     if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
-        if "\0" in table[key]:
-            raise SettingsError(f"{key}: a path has no zero byte")
         table[key] = str(folder / table[key])
 
 

@@ -17,7 +17,15 @@ ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MOST_LINES = 440
 MOST_LINES_OF_A_FUNCTION = 70
 ROOMS_WITH_SHAPES = (
-    *("analysis", "cli", "cluster", "generation", "models", "relevance", "report", "training"),
+    "analysis",
+    "cli",
+    "cluster",
+    "generation",
+    "models",
+    "molecules",
+    "relevance",
+    "report",
+    "training",
 )
 """Rooms in which every public function with arrays gives their shapes in numpydoc's form."""
 
@@ -52,6 +60,13 @@ def test_tests_mirror_the_package() -> None:
     assert set(ROOMS) <= tested
     for room in ROOMS:
         assert list((ROOT / "tests" / room).glob("test_*.py")), f"tests/{room} is empty"
+
+
+def test_the_table_of_rooms_names_every_room_and_file_at_the_top() -> None:
+    named = set(re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    told = {name.strip("`/") for cell in named for name in cell.split(", ")}
+    files = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    assert told == {*ROOMS, *files}
 
 
 def test_a_files_name_says_which_file_it_is() -> None:

@@ -36,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of molecules may be anything
-    with interruptible():
-        code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        with interruptible():
+            code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # a signal that came while another end was being told
+        code = WORK_LEFT
     if arguments is None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what is left is the interpreter's end
@@ -126,13 +129,24 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(arguments: list[str]) -> int:
     parser, command, words = _parser(arguments)
+    if words is not None:
+        _check_options(arguments, words)
     options, unknown = parser.parse_known_args(arguments)
     assert command is not None and words is not None
     if unknown:
-        known = re.findall(r"--[a-z][a-z-]*", words.format_help())
-        word = unknown[0].split("=")[0]
-        words.error(f"unknown word {word!r}: {did_you_mean(word, known)}".rstrip(": "))
+        words.error(f"unknown word {unknown[0]!r}")
     return command.run(options)
+
+
+def _check_options(arguments: list[str], words: argparse.ArgumentParser) -> None:
+    """Wrong usage, with a suggestion, for an option that the command does not know."""
+    known = re.findall(r"--[a-z][a-z-]*", words.format_help())
+    for argument in arguments:
+        if argument == "--":
+            return
+        option = argument.split("=")[0]
+        if option.startswith("--") and not any(each.startswith(option) for each in known):
+            words.error(f"unknown option {option!r}: {did_you_mean(option, known)}".rstrip(": "))
 
 
 def _commands() -> list[Command]:

@@ -15,7 +15,7 @@ from hpcml.molecules.records import printable, shown
 
 _PAIR = re.compile(
     r"""([A-Za-z_][\w\-]*)["']?\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'"""
-    r"""|(\{[^}]*\}|[^\s"']+?(?=[,;]\s*[A-Za-z_][\w\-]*\s*[=:]|[,;]?(?:[\s"']|$))))[,;]?"""
+    r"""|(\{[^}]*\}|[^\s"']+?(?=[,;|]\s*[A-Za-z_][\w\-]*\s*[=:]|[,;|]?(?:[\s"']|$))))[,;|]?"""
 )
 _ESCAPED = re.compile(r"\\(.)")
 _SIGNED = r"[+-]?\d{1,9}(?:\.0*)?|\d{1,9}[+-]"
@@ -31,14 +31,14 @@ _SPIN_NAMES = ("spin",)
 _STATE_NAMES = {*_CHARGE_NAMES, *_MULTIPLICITY_NAMES, *_UNPAIRED_NAMES, *_SPIN_NAMES}
 _WORD = re.compile(
     r"""(?<![\w.=-])["']?(?:(?:total|net|molecular|formal|spin|number\ of)[\s_-]+)?"""
-    r"""(charge|chrg|chg|q(?=["']?\s*:)|multiplicity|mult|spinmult|spin(?=["']?\s*:)"""
+    r"""(charge|chrg|chg|q(?=["']?\s*:)|multiplicity|mult|spinmult|spin"""
     r"""|uhf|unpaired(?:[\s_]electrons)?)"""
-    rf"""(?![\w-])["']?(?:\s*:\s*["']?([^\s,;"'}})\]]+)["']?|\s+({_SIGNED})(?![\w.]))[,;]?""",
+    rf"""(?![\w-])["']?(?:\s*:\s*["']?([^\s,;"'}})\]]+)["']?|\s+({_SIGNED})(?![\w./]))[,;|]?""",
     re.IGNORECASE,
 )
 _TWO_NUMBERS = re.compile(r"\s*[(\[]?([+-]?\d{1,3}|\d[+-])[\s,;/]+(\d{1,2})[)\]]?\s*$", re.ASCII)
 _ONE_SIGNED = re.compile(r"\s*([+-]\d{1,3}|\d[+-])\s*$", re.ASCII)
-_NUMBERS_FIRST = re.compile(r"\s*([+-]\d{1,2}|0)\s+(\d{1,2})\s+([^\d\s].*)$", re.ASCII)
+_NUMBERS_FIRST = re.compile(r"\s*([+-]\d{1,2}|0)[\s,/]+(\d{1,2})[\s,:]+([^\d\s].*)$", re.ASCII)
 _NUMBERS_LAST = re.compile(r"(.*[^\d\s].*)\s([+-]\d{1,2})\s+(\d{1,2})\s*$", re.ASCII)
 _SPIN_WORDS = {"singlet": 1, "doublet": 2, "triplet": 3, "quartet": 4, "quintet": 5, "sextet": 6}
 _ION = re.compile(r"\b\w*(?:an|cat)ion\b", re.IGNORECASE)
@@ -133,7 +133,7 @@ def _cut(text: str, found: re.Match[str]) -> str:
 
 def _without_statements(text: str) -> str:
     left = re.sub(r"\(\s*\)|\[\s*\]", " ", _WORD.sub(" ", text))
-    return printable(left).strip(" ,;:|{}").removesuffix(" -")
+    return printable(left).strip(" ,;:|{}#").removesuffix(" -")
 
 
 def _bare_numbers(text: str) -> Comment | None:

@@ -79,6 +79,7 @@ def test_any_text_gives_molecules_or_defects(tmp_path: Path, suffix: str, text: 
         ("a.csv", '"Canonical_SMILES","compound_name"\n"CCO","x"\n'),
         ("a.csv", "mol_id,isomeric SMILES,canonical_smiles\nx,CCO,C\n"),
         ("a.csv", "id,ConnectivitySMILES\nx,CCO\n"),
+        ("a.csv", "cid,mw,canonicalsmiles,isosmiles\nx,1,C,CCO\n"),
         ("a.csv", "id,smi\r\nx,CCO\r\n"),
         ("a.smi", "canonical_smiles name\nCCO x\n"),
         ("a.smi", "CCO |c:1| x\n"),

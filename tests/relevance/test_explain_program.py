@@ -193,6 +193,10 @@ def test_relevance_of_pairs_is_kept(explained, dataset, model_folder):
         halves = np.bincount(i, 0.5 * pairs, len(molecule))
         halves += np.bincount(j, 0.5 * pairs, len(molecule))
         np.testing.assert_allclose(rows[index].atoms - found.own.numpy(), halves, atol=1e-3)
+        booked = rows[index].pair_ledger
+        np.testing.assert_allclose(booked, found.pair_ledger, rtol=1e-3, atol=1e-4)
+        assert booked.shape == (len(i), len(LEDGER))
+        assert np.abs(booked).max() > 1e-3
 
 
 def test_interactions_are_kept(explained, dataset, model_folder):

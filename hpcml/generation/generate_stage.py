@@ -278,11 +278,12 @@ class _Campaign:
         for task, run in started.items():
             state = task.read_progress()
             self.busy += state.busy
-            # The time of this machine, or of the allocation that this process runs in, is over;
-            # a pilot job's end is not the campaign's: another pilot goes on.
             for key in state.cut_off:
                 self.cut_off[key] = self.cut_off.get(key, 0) + 1
-            if state.state == "stopped" and not self.stop.asked() and self.site.kind != "slurm":
+            # The time of this machine, or of the allocation that this process runs in, is over;
+            # a pilot job's end is not the campaign's: another pilot goes on.
+            in_order = state.state == "stopped" and not run.error() and not self.stop.asked()
+            if in_order and self.site.kind != "slurm":
                 self.stop.walltime_is_over = True
             if state.fatal:
                 cause, _, message = state.fatal.partition(": ")

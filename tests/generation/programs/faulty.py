@@ -78,9 +78,10 @@ def shared(molecule, level, request, resources):
         turn += 1
         time.sleep(0.02)
         if fault and int(fault[1]) == group.rank and resources.attempt == 0 and turn == 3:
-            if fault[0] == "crash" and once(molecule, resources):
-                os.kill(os.getpid(), signal.SIGKILL)
             if fault[0] == "stubborn":
                 raise ConvergenceError("the SCF did not converge", 1e-3)
-            time.sleep(3600)
+            if fault[0] == "hang":
+                time.sleep(3600)
+            if once(molecule, resources):
+                os.kill(os.getpid(), signal.SIGKILL)
     return none(molecule, level, request, resources)

@@ -2,14 +2,17 @@
 
 import heapq
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcml.cluster import Site
-from hpcml.generation.protocol.messages import Committed, Error
+from hpcml.errors import PlatformError
+from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
 from hpcml.generation.protocol.task import Entry, Orders, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher, groups
+from hpcml.generation.ranks.server import Server
 from hpcml.response import Level, Request
 
 LARGE = 100
@@ -126,3 +129,19 @@ def test_no_rank_idles_while_small_molecules_are_left(tmp_path):
     assert done.clock - min(done.idle_since) <= 1.0 + 1e-9
     assert sum(done.busy) == 180.0
     assert done.clock <= 46.0
+
+
+def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp_path):
+    """Its molecule goes to another rank; with no rank left, the program fails with the reason."""
+    sent = []
+    made = desk(tmp_path / "task", [entry(0, 5.0)], 2, 1)
+    server = Server(made, 2, lambda message, rank: sent.append((rank, message)), None)
+    server.hear(0, Free())
+    server.hear(0, Leaving("no Psi4"))
+    server.hear(1, Free())
+    assert [(rank, message.assignment.entry.key) for rank, message in sent] == [(0, "0"), (1, "0")]
+    server.hear(1, Leaving("no Psi4"))
+    assert server.everyone_is_gone
+    with pytest.raises(PlatformError, match="no Psi4"):
+        server.close()
+    assert made.folder.read_progress().state == "unfinished"

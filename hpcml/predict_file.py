@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +20,11 @@ from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.progress import Advance, progress
 from hpcml.relevance import LEDGER, ExplainSettings, explain_by
+from hpcml.relevance.explain_settings import AUTO
+from hpcml.relevance.rule_choice import UNCALIBRATED, read_calibration
 from hpcml.store import Dataset
 from hpcml.training import Ensemble, applicability, levels, load_ensemble
+from hpcml.training.model_folder import ModelFolder
 
 _MOST_MOLECULES = 64
 _MOST_PAIRS = 100_000
@@ -52,14 +56,20 @@ def predict_file(
     Columns: name, key, one of each target headed by "label [unit]", for an ensemble (whose mean
     it is) also one of each headed by "uncertainty label [unit]" (one standard deviation,
     calibrated), the level of theory that was learned, and warnings (applicability).  With
-    ``explain`` also, for the first target and in its unit, what the ledger holds beside the
-    atoms, and the relevance of each atom as "C:1.25 H:0.31 ..." in the molecule's own order.
+    ``explain`` also the rule and, for the first target and in its unit, what the ledger holds
+    beside the atoms, and the relevance of each atom as "C:1.25 H:0.31 ..." in the molecule's own
+    order.  The rule "auto" is the one that was found for this network (``hpcml calibrate``), and
+    gamma where nobody has looked.
 
     model_folder    of a run, or of a published ANI in NeuroChem's files
     destination     a file, opened before anything is computed; None: the screen
 
     Returns one line for each molecule that has no prediction.
     """
+    if explain is not None and explain.rule == AUTO:
+        kept = read_calibration(ModelFolder(model_folder))
+        rule = UNCALIBRATED if kept is None else kept.rule
+        explain = msgspec.structs.replace(explain, rule=rule)
     ensemble = load_ensemble(model_folder)
     records, total = _records(source)
     predictor = _Predictor(ensemble, source, explain)
@@ -110,7 +120,8 @@ class _Predictor:
         return [
             *("name", "key", *targets),
             *(f"uncertainty {target}" for target in targets if calibrated),
-            *("level", "warnings", *([*LEDGER, "relevance"] if self._explain else [])),
+            *("level", *(["rule"] if self._explain else []), "warnings"),
+            *([*LEDGER, "relevance"] if self._explain else []),
         ]
 
     def without_defects(self, records: Iterable[_Record | Defect]) -> Iterator[_Record]:
@@ -142,6 +153,7 @@ class _Predictor:
                 ensemble.info, record.molecule, record.level, geometry_made=self._geometry_made
             )
             row = [record.name, record.molecule.key, *numbers, ensemble.info.level]
+            row += [self._explain.rule] if self._explain else []
             rows.append([*row, "; ".join(warnings), *reasons[place]])
         return rows
 

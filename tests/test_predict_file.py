@@ -14,8 +14,10 @@ from hpcml.cli.main import main
 from hpcml.molecules import Molecule, molecule_from_smiles, read
 from hpcml.predict_file import predict_file
 from hpcml.relevance import LEDGER, ExplainSettings
+from hpcml.relevance.rule_choice import Calibration, write_calibration
 from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training import Ensemble, TrainSettings, load_model, predict, predict_ensemble, train
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.world import Alone
 
 WATER = "3\nwater\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"
@@ -214,3 +216,29 @@ def test_published_ani_files(tmp_path) -> None:
         atoms = [float(word.split(":")[1]) for word in row["relevance"].split()]
         ledger = [float(row[term]) for term in LEDGER]
         assert sum(atoms) + sum(ledger) == pytest.approx(one["energy"], abs=1e-4)
+
+
+def test_explained_by_the_rule_that_was_found_or_is_named(ensemble, molecules, tmp_path) -> None:
+    """Of an uncalibrated network gamma; the column says which it was."""
+    write_dataset(tmp_path / "others", molecules[20:24], ["HF"])
+
+    def rules(settings: ExplainSettings) -> set[str]:
+        return {row["rule"] for row in table(predicted(ensemble, tmp_path / "others", settings)[0])}
+
+    assert rules(ExplainSettings()) == {"gamma"}
+    assert rules(ExplainSettings(rule="epsilon")) == {"epsilon"}
+    found = Calibration(rule="z_plus", reason="", learned={}, molecules=1, identity="")
+    folder = ModelFolder(ensemble)
+    write_calibration(folder, found)
+    try:
+        assert rules(ExplainSettings()) == {"z_plus"}
+    finally:
+        folder.calibration.unlink()
+
+
+def test_rule_that_does_not_exist_is_one_line(ensemble, tmp_path, capsys) -> None:
+    (tmp_path / "water.xyz").write_text(WATER)
+    code = main(["predict", str(ensemble), str(tmp_path / "water.xyz"), "--rule", "gama"])
+    assert code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "no rule 'gama'; there are auto, epsilon" in said[0]

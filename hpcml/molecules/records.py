@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,21 @@ class Defect:
     def __str__(self) -> str:
         label = f" ({self.name})" if self.name else ""
         return f"{self.source}, {self.where}{label}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A molecule of a file, and what the file says of it besides.
+
+    where        the place in the file, as of a Defect
+    fields       name -> text: columns of a table, properties of an SDF, keys of a comment line
+    atom_fields  name -> a text for each atom: columns of an extended xyz
+    """
+
+    molecule: Molecule
+    where: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    atom_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def printable(text: str) -> str:
@@ -102,9 +117,31 @@ def sound_molecule(
     smiles: str = "",
     isotopes: Sequence[int] = (),
 ) -> Molecule:
-    """A Molecule whose electrons and distances are possible; InputError says what is not.
+    """A Molecule whose electrons and distances are possible.
 
-    Without a multiplicity the lowest is taken: 1 for an even number of electrons, else 2.
+    Parameters
+    ----------
+    numbers : (N,) int64 array
+        Atomic numbers.
+    positions : (N, 3) float64 array
+        Angstrom.
+    charge : int
+        In units of e.
+    multiplicity : int, optional
+        2S + 1; unless given the lowest: 1 for an even number of electrons, else 2.
+    name, smiles : str
+        Labels; what cannot be printed is taken out.
+    isotopes : (N,) sequence of int
+        Mass numbers, 0 for the most abundant isotope; empty: all of them are.
+
+    Returns
+    -------
+    Molecule
+
+    Raises
+    ------
+    InputError
+        It says which of them is not possible.
     """
     if not -1000 < charge < 1000:
         raise InputError(f"a charge of {charge} is not possible")

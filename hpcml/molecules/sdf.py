@@ -12,25 +12,29 @@ from rdkit import Chem, rdBase
 from hpcml.errors import InputError
 from hpcml.molecules.conformers import embed
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.molecules.records import Defect, label, sound_molecule, warn_of_unsaid_charge
+from hpcml.molecules.records import Defect, Record, label, sound_molecule, warn_of_unsaid_charge
 from hpcml.molecules.text_files import open_text
 
+# RDKit would draw hydrogens on them: an atom of sodium is no sodium hydride.
+_METALS = frozenset({3, 4, 11, 12, 13, 19, 20, 37, 38, 55, 56})
 _COMMA = re.compile(r"(\d),(\d)")
+_PROPERTY = re.compile(r"^>[^<\n]*<([^>\n]+)>[^\n]*\n((?:[^\n]*\S[^\n]*\n?)*)", re.MULTILINE)
 
 
-def read_sdf(path: Path) -> Iterator[Molecule | Defect]:
+def read_sdf(path: Path) -> Iterator[Record | Defect]:
     """Every record of an SDF.  A flat drawing gets a geometry as a SMILES does."""
     for record, (line, block) in enumerate(_blocks(path), start=1):
         name = label(block.split("\n", 1)[0]) or f"{path.stem}-{record}"
+        where = f"record {record}, line {line}"
         try:
             molecule = _molecule(block, name)
         except InputError as error:
-            yield Defect(str(path), f"record {record}, line {line}", name, str(error))
+            yield Defect(str(path), where, name, str(error))
         else:
             stated = molecule.charge or "CHG" in block or "RAD" in block
             if molecule.electrons % 2 and not stated:
                 warn_of_unsaid_charge(path, line, molecule)
-            yield molecule
+            yield Record(molecule, where, dict(_PROPERTY.findall(block)))
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:
@@ -86,6 +90,9 @@ def _molecule(block: str, name: str) -> Molecule:
         mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False, strictParsing=True)
         if mol is None or mol.GetNumAtoms() == 0:
             raise InputError(_complaint(block))
+        for atom in mol.GetAtoms():
+            if atom.GetAtomicNum() in _METALS:
+                atom.SetNoImplicit(True)
         problems = Chem.DetectChemistryProblems(mol)
         if problems:
             raise InputError(f"is no molecule: {label(problems[0].Message())}")

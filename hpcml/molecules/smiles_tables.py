@@ -10,17 +10,17 @@ from pathlib import Path
 
 from hpcml.errors import InputError
 from hpcml.molecules.conformers import molecule_from_smiles
-from hpcml.molecules.molecule import Molecule
-from hpcml.molecules.records import Defect, label
+from hpcml.molecules.records import Defect, Record, label
 from hpcml.molecules.text_files import open_text
 
-_SMILES_COLUMNS = ("smiles", "isomeric_smiles", "canonical_smiles")  # the first that is there
+# The first of these that is there; PubChem writes isosmiles and canonicalsmiles.
+_SMILES_COLUMNS = ("smiles", "isomericsmiles", "isosmiles", "canonicalsmiles")
 _NAME_COLUMNS = ("name", "id", "identifier", "title")
 _DELIMITERS = ",;\t|"
 _CXSMILES = re.compile(r"(\S+(?:\s+\|[^|]*\|)?)(.*)", re.DOTALL)
 
 
-def read_smi(path: Path) -> Iterator[Molecule | Defect]:
+def read_smi(path: Path) -> Iterator[Record | Defect]:
     """A SMILES and, behind a blank, a name on each line; ``#`` begins a comment line."""
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
@@ -31,23 +31,26 @@ def read_smi(path: Path) -> Iterator[Molecule | Defect]:
             if number == 1 and "smiles" in smiles.lower():
                 continue  # a heading
             name = label(rest) or f"{path.stem}-{number}"
-            yield _molecule(path, f"line {number}", smiles, name)
+            yield _record(path, f"line {number}", smiles, name, {})
 
 
-def read_csv(path: Path) -> Iterator[Molecule | Defect]:
+def read_csv(path: Path, smiles_column: str = "") -> Iterator[Record | Defect]:
     """A table whose heading names a column of SMILES and maybe one of name, id or title.
 
     Columns are parted by commas, semicolons, tabs or bars, as the heading shows.
+
+    smiles_column    where the SMILES stand, if the heading does not say it
     """
     with open_text(path, newline="") as file:
         first, skipped = file.readline(), 0
         if first.lower().startswith("sep="):  # by which Excel is told the delimiter
             first, skipped = file.readline(), 1
-        delimiter = _delimiter(first)
+        delimiter = _delimiter(first, smiles_column)
         rows = csv.reader(chain([first], file), delimiter=delimiter)
         try:
-            heading = [_plain(word) for word in next(rows, [])]
-            at = _smiles_column(heading) if heading else 0
+            said = next(rows, [])
+            heading = [_plain(word) for word in said]
+            at = _smiles_column(heading, smiles_column) if heading else 0
         except (csv.Error, InputError) as error:
             where = f"{path}, line {1 + skipped}"
             if isinstance(error, InputError):
@@ -72,26 +75,33 @@ def read_csv(path: Path) -> Iterator[Molecule | Defect]:
             if not smiles:
                 yield Defect(str(path), f"line {number}", name, "expected a SMILES, found none")
                 continue
-            yield _molecule(path, f"line {number}", smiles, name)
+            fields = {k.strip(): v.strip() for k, v in zip(said, row, strict=False)}
+            yield _record(path, f"line {number}", smiles, name, fields)
 
 
 def _plain(heading: str) -> str:
     return re.sub(r"[\s_-]+", "_", heading.strip().strip("\ufeff\"'").lower())
 
 
-def _delimiter(heading: str) -> str:
+def _delimiter(heading: str, smiles_column: str) -> str:
     """What parts the columns: the sign by which the heading has one of SMILES."""
+    wanted = smiles_column.lower() or "smiles"
     for delimiter in _DELIMITERS:
         words = heading.lower().strip().split(delimiter)
-        if any("smiles" in word and not set(word) & set(_DELIMITERS) for word in words):
+        if any(wanted in word and not set(word) & set(_DELIMITERS) for word in words):
             return delimiter
     return ","
 
 
-def _smiles_column(heading: list[str]) -> int:
+def _smiles_column(heading: list[str], wanted: str) -> int:
+    if wanted:
+        if _plain(wanted) not in heading:
+            raise InputError(f"no column {wanted!r}; there are {label(', '.join(heading))}")
+        return heading.index(_plain(wanted))
+    plain = [word.replace("_", "") for word in heading]
     for name in _SMILES_COLUMNS:
-        if name in heading:
-            return heading.index(name)
+        if name in plain:
+            return plain.index(name)
     found = [at for at, word in enumerate(heading) if "smiles" in word] or [
         at for at, word in enumerate(heading) if word in ("smi", "structure")
     ]
@@ -122,8 +132,10 @@ def _with_whole_extension(row: list[str], at: int, delimiter: str) -> list[str]:
     return row
 
 
-def _molecule(path: Path, where: str, smiles: str, name: str) -> Molecule | Defect:
+def _record(
+    path: Path, where: str, smiles: str, name: str, fields: dict[str, str]
+) -> Record | Defect:
     try:
-        return molecule_from_smiles(smiles, name)
+        return Record(molecule_from_smiles(smiles, name), where, fields)
     except InputError as error:
         return Defect(str(path), where, label(name), str(error))

@@ -25,6 +25,7 @@ from hpcml.molecules.atom_lines import (
 from hpcml.molecules.molecule import Molecule
 from hpcml.molecules.records import (
     Defect,
+    Record,
     label,
     printable,
     shown,
@@ -71,7 +72,7 @@ class _BrokenFrameError(InputError):
         self.line = line
 
 
-def read_xyz(path: Path) -> Iterator[Molecule | Defect]:
+def read_xyz(path: Path) -> Iterator[Record | Defect]:
     """Every frame of an XYZ file as a molecule, or as the defect that keeps it from being one.
 
     After a broken frame reading goes on at the next line that can begin a frame.
@@ -93,14 +94,16 @@ def read_xyz(path: Path) -> Iterator[Molecule | Defect]:
                 yield Defect(str(path), where, reader.name, str(error))
                 _skip_broken_frame(lines)
             else:
-                yield molecule
+                where = f"line {lines.number}"
+                yield Record(molecule, where, reader.fields, reader.atom_fields)
                 lines.skip(reader.length)
 
 
 class _Frame:
     """The frame that begins at the current line.
 
-    length   its number of lines, once its molecule is read
+    length               its number of lines, once its molecule is read
+    fields, atom_fields  of a Record, keys in lower case; the same
     """
 
     def __init__(self, path: Path, lines: _Lines, name: str) -> None:
@@ -108,6 +111,8 @@ class _Frame:
         self.lines = lines
         self.name = name
         self.length = 0
+        self.fields: dict[str, str] = {}
+        self.atom_fields: dict[str, list[str]] = {}
 
     def molecule(self) -> Molecule:
         """What the frame holds; _BrokenFrameError if it holds no molecule."""
@@ -126,6 +131,13 @@ class _Frame:
             # Frequencies; SMILES and InChI, both of GDB-17 and of the relaxed geometry.
             comment.keys["smiles"] = (self.lines.peek(self.length + 1) or "").split()[0]
             self.length += 3
+        self.fields = comment.keys
+        words = [(self.lines.peek(start + row) or "").split() for row in range(count)]
+        self.atom_fields = {
+            name: [line[at] if at < len(line) else "" for line in words]
+            for name, at in columns.items()
+            if name not in ("species", "pos", "isotopes")
+        }
         try:
             return self._sound(atoms, comment)
         except InputError as error:
@@ -174,7 +186,21 @@ class _Frame:
                 atoms.append(read_atom(line, columns))
             except InputError as error:
                 raise _BrokenFrameError(start + row, str(error)) from None
+        self._refuse_numbered(start, count, columns)
         return atoms
+
+    def _refuse_numbered(self, start: int, count: int, columns: dict[str, int]) -> None:
+        """Atoms numbered behind their elements: the numbers are no x."""
+        rows = [(self.lines.peek(start + row) or "").split() for row in range(count)]
+        if columns is not PLAIN_COLUMNS or count == 1 or min(map(len, rows)) < 5:
+            return
+        for first in (0, 1):
+            if [row[1] for row in rows] == [str(first + at) for at in range(count)]:
+                raise _BrokenFrameError(
+                    start,
+                    f"expected an element and x y z, found numbers of atoms between them: "
+                    f"{shown(' '.join(rows[0]))}",
+                )
 
     def _check_end(self, count: int) -> None:
         """More atoms than were announced: which of them are the molecule, nobody knows."""
@@ -202,8 +228,8 @@ class _Frame:
             charge, doubt = labelled, f"no charge said: {labelled:+d} read from the atoms' labels"
         elif comment.doubtful:
             doubt = f"charge {charge} and multiplicity read from two bare numbers"
-        elif comment.ion:
-            doubt = f"no charge said, but {shown(comment.ion)}: read as neutral"
+        elif comment.doubts:
+            doubt = "; ".join(comment.doubts)
         electrons = int(numbers.sum()) - (charge or 0)
         molecule = sound_molecule(
             numbers,

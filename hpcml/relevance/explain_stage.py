@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,18 +17,20 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.models import Batch, Network, collate, example
 from hpcml.progress import Advance, progress
+from hpcml.relevance.calibration import calibrated
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.engine.composites import composite
-from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.explain_settings import AUTO, ExplainSettings, target_index
 from hpcml.relevance.interactions import interactions
 from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
 from hpcml.relevance.relevance_rows import RelevanceRow
+from hpcml.relevance.rule_choice import told
 from hpcml.store import Dataset, Manifest, shards
 from hpcml.training.data import share_of_rank
 from hpcml.training.model_file import load_model
 from hpcml.training.model_folder import ModelFolder
-from hpcml.training.targets import Target
+from hpcml.training.run import from_rank_0
 from hpcml.training.world import World
 
 VALUES = ("prediction", "ledger", "relevance", "atom_ledger", "pair_relevance")
@@ -51,6 +54,7 @@ def explain_dataset(
     take has NaN.  False where ``stop`` said so and work is left.
     """
     torch.set_num_threads(settings.threads)
+    settings = _settled(dataset, model_folder, settings, world)
     model, info = load_model(model_folder)
     target = target_index(info.targets, settings.target)
     checksum = hashlib.sha256(ModelFolder(model_folder).network.read_bytes()).hexdigest()
@@ -94,14 +98,19 @@ def explain_dataset(
     return True
 
 
-def target_index(targets: tuple[Target, ...], wanted: str) -> int:
-    """Which of the network's outputs has this label; SettingsError for one it has not."""
-    if not wanted:
-        return 0
-    labels = [target.label for target in targets]
-    if wanted not in labels:
-        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(labels)}")
-    return labels.index(wanted)
+def _settled(
+    dataset: Dataset, model_folder: Path, settings: ExplainSettings, world: World
+) -> ExplainSettings:
+    """The settings with the rule that "auto" stands for, on all ranks; rank 0 finds it."""
+    if settings.rule != AUTO:
+        return settings
+
+    def find() -> bytes:
+        chosen = calibrated(dataset, model_folder, settings)
+        print(f"explain: {told(chosen)}", file=sys.stderr)
+        return chosen.rule.encode()
+
+    return msgspec.structs.replace(settings, rule=from_rank_0(world, find).decode())
 
 
 def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
@@ -192,6 +201,11 @@ def explain_rows(
 
     Where the network cannot take a molecule (its bonds are not perceived, an element is not
     known), its values are NaN and the others' are as without it.
+
+    Parameters
+    ----------
+    rows : (K,) array of int64
+        Rows of the data set.
     """
     dtype = next(model.parameters()).dtype
     examples, kept = [], []

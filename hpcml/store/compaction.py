@@ -122,6 +122,8 @@ def flat_columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
     for cuts in offset_columns(dataset.schema):
         name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")
         columns[cuts] = dataset.offsets(name)
+    if "warnings" in columns:
+        columns["warnings_offsets"] = dataset.offsets("warnings")
     order = [*CATALOGUE, *dataset.schema.own_units]
 
     def place(name: str) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from hpcml.store.lines import Entry
 from hpcml.store.manifest import Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
 from hpcml.store.rows import Row, offsets_of, unpack_keys
-from hpcml.store.schema import IDENTITY, Schema
+from hpcml.store.schema import BY_THE_WAY, IDENTITY, OPTIONAL, Schema
 from hpcml.store.shards import Shard
 from hpcml.store.unlisted import lost_rows, read_manifest
 from hpcml.store.verified import check_once, check_shard
@@ -190,8 +190,26 @@ class Dataset:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column: those of the molecules, then the properties."""
-        isotopes = any("isotopes" in entry.columns for entry in self._entries)
-        return (*IDENTITY, *(("isotopes",) if isotopes else ()), *self.schema.columns)
+        optional = self.optional_columns
+        first = [name for name in optional if name not in BY_THE_WAY]
+        last = [name for name in optional if name in BY_THE_WAY]
+        return (*IDENTITY, *first, *self.schema.columns, *last)
+
+    @property
+    def optional_columns(self) -> tuple[str, ...]:
+        """Those of ``schema.OPTIONAL`` that some shard has and the schema does not name."""
+        there = set().union(*(entry.columns for entry in self._entries)) - set(self.schema.columns)
+        return tuple(name for name in OPTIONAL if name in there)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader of each row must know, a line each; "" for most."""
+        return self.texts("warnings")
+
+    @property
+    def warned(self) -> NDArray[np.bool_]:
+        """Which rows have a warning, (N,)."""
+        return np.diff(self.offsets("warnings")) > 0
 
     @property
     def keys(self) -> NDArray[np.str_]:
@@ -311,7 +329,7 @@ class Dataset:
         return self._pool[shard], row - self._first_rows[shard]
 
     def _require(self, name: str) -> None:
-        if name not in self.columns:
+        if name not in self.columns and name not in OPTIONAL:
             raise InputError(
                 f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
             )
@@ -335,13 +353,15 @@ class Dataset:
         ]
 
     def _whole_column(self, name: str) -> NDArray[Any]:
-        of = "numbers" if name == "isotopes" else name  # a shard may have no isotopes
-        extents = [entry.columns[of] for entry in self._entries]
+        if name in OPTIONAL and name not in self.schema.columns:  # which not every shard has
+            parts = [self._pool[index].view(name) for index in range(len(self._entries))]
+            return np.concatenate([np.empty(0, self.schema.column(name).dtype), *parts])
+        extents = [entry.columns[name] for entry in self._entries]
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), self.schema.column(name).dtype)
         for index in range(min(len(extents), self._pool.most)):
-            self._pool[index].shard.prefetch(of)
+            self._pool[index].shard.prefetch(name)
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
-from hpcml.store.schema import Schema
+from hpcml.store.schema import BY_THE_WAY, Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,22 @@ class Row:
                 put("beta_parallel", beta.parallel(properties.dipole), index)
                 put("beta_vector", beta.vector, index)
                 put("beta_hrs", beta.hrs, index)
+        for name in BY_THE_WAY:
+            number = _by_the_way(properties.provenance, name)
+            if number is not None:
+                values[name] = np.asarray(number, np.float64)
         for name, share in properties.shares.items():
             put(f"share_{name}", share)
         return cls(key, molecule, values, properties.provenance)
+
+
+def _by_the_way(provenance: Mapping[str, Any], name: str) -> float | None:
+    """What the calculation's provenance says of an optional scalar."""
+    if name == "gap":
+        homo, lumo = (provenance.get(level) for level in ("homo", "lumo"))
+        return None if homo is None or lumo is None else lumo - homo
+    number: float | None = provenance.get(name)
+    return number
 
 
 def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
@@ -105,7 +118,8 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 
 @lru_cache(maxsize=8)
 def _shapes(schema: Schema) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: (schema.column(name).per, schema.shape(name)) for name in schema.columns}
+    names = (*schema.columns, *BY_THE_WAY)
+    return {name: (schema.column(name).per, schema.shape(name)) for name in names}
 
 
 def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
@@ -129,8 +143,14 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         "provenance": [json.dumps(row.provenance, default=float) if row.provenance else ""
                        for row in rows],
     }  # fmt: skip
+    warnings = [warning_text(row.provenance) for row in rows]
+    if any(warnings):
+        texts["warnings"] = warnings
     for name, strings in texts.items():
         columns[name], columns[f"{name}_offsets"] = pack_texts(strings)
+    for name in BY_THE_WAY:
+        if name not in schema.columns and any(name in row.values for row in rows):
+            columns[name] = np.array([row.values.get(name, np.nan) for row in rows], "<f8")
     for name in schema.columns:
         values = [
             np.asarray(row.values[name], np.float64)
@@ -145,6 +165,14 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         if schema.column(name).per == "list":
             columns[f"{name}_offsets"] = offsets_of([len(value) for value in values])
     return columns
+
+
+def warning_text(provenance: Mapping[str, Any]) -> str:
+    """The warnings that a row's provenance lists, a line each."""
+    warnings = provenance.get("warnings")
+    if isinstance(warnings, list | tuple):
+        return "\n".join(map(str, warnings))
+    return warnings if isinstance(warnings, str) else ""
 
 
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:

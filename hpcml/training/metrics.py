@@ -85,7 +85,15 @@ def write_predictions(
     reference: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> None:
-    """predictions.csv: key, part of the split, computed and predicted value of each target."""
+    """predictions.csv: key, part of the split, computed and predicted value of each target.
+
+    Parameters
+    ----------
+    keys, parts : N texts
+        Of each row.
+    reference, predicted : (N, T) array
+        In the targets' units.
+    """
     write_csv(
         folder.predictions,
         ["key", "part", *per_target("reference", labels), *per_target("predicted", labels)],
@@ -106,7 +114,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def errors_of(
     reference: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> dict[str, float | None]:
-    """Mean absolute error, root mean square error, and R^2 of one target; None without rows."""
+    """Mean absolute error, root mean square error, and R^2 of one target; None without rows.
+
+    Parameters
+    ----------
+    reference, predicted : (N,) array
+        In the target's unit.
+    """
     if not len(reference):
         return {"mae": None, "rmse": None, "r2": None}
     error = predicted - reference

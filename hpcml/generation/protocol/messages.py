@@ -33,11 +33,13 @@ class Message(msgspec.Struct, tag=True):
 class Values(Message):
     """A calculation that ended well: the row's columns, each in the schema's shape.
 
-    values   column -> (...) array, in the schema's units
+    values       column -> (...) array, in the schema's units
+    properties   ``ResponseProperties.to_json``, where the whole result was asked for
     """
 
     values: dict[str, NDArray[Any]]
     provenance: dict[str, Any]
+    properties: dict[str, Any] | None = None
 
 
 class Error(Message):
@@ -69,6 +71,7 @@ class Try(Message):
     molecule: bytes
     rung: int
     member: Member | None = None
+    whole: bool = False
 
 
 class Letter(Message):
@@ -118,12 +121,14 @@ class Compute(Message):
 
     limit    seconds after which a try counts as hung
     member   where several ranks compute it together: then ``rung`` is the one to try, once
+    whole    the answer is to hold the properties, not the row's columns alone
     """
 
     molecule: bytes
     limit: float
     member: Member | None = None
     rung: int = 0
+    whole: bool = False
 
 
 class Answer(Message):

@@ -73,7 +73,7 @@ class Psi4Process:
         self.log = log
         # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
         self.scratch = Path(
-            tempfile.mkdtemp(prefix=f"{_scratch_prefix()}{os.getpid()}-", dir=scratch)
+            tempfile.mkdtemp(prefix=f"{scratch_prefix()}{os.getpid()}-", dir=scratch)
         )
         threads = str(orders.site.threads)
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.process"]
@@ -129,13 +129,14 @@ class Psi4Process:
         return status
 
 
-def _scratch_prefix() -> str:
+def scratch_prefix() -> str:
+    """How scratch folders of this host begin; the process id of their owner follows."""
     return f"hpcml-{socket.gethostname()}-"
 
 
 def sweep(scratch: Path) -> None:
     """Remove scratch folders of this host whose keepers were killed."""
-    prefix = _scratch_prefix()
+    prefix = scratch_prefix()
     for folder in scratch.glob(f"{prefix}*"):
         keeper = folder.name.removeprefix(prefix).partition("-")[0]
         if keeper.isdigit() and not Path(f"/proc/{keeper}").exists():
@@ -246,7 +247,9 @@ class Keeper:
         psi4 = self._ready_process()
         start = time.time()
         try:
-            wire.write(psi4.questions, Try(question.molecule, rung, question.member))
+            wire.write(
+                psi4.questions, Try(question.molecule, rung, question.member, question.whole)
+            )
             outcome = self._await(psi4, question.limit, relaying=question.member is not None)
         except BrokenPipeError:
             outcome = _crash(psi4)

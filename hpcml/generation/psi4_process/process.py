@@ -52,7 +52,8 @@ def compute_try(
         properties = calculator(molecule, orders.level, orders.request, resources)
         end = time.time()
         row = Row.from_result("", molecule, properties, schema)
-        result = Values(dict(row.values), dict(row.provenance))
+        whole = properties.to_json() if question.whole else None
+        result = Values(dict(row.values), dict(row.provenance), whole)
     except HpcmlError as error:
         end = time.time()
         result = Error(error.cause, _one_line(error))

@@ -29,7 +29,7 @@ from hpcml.training.model_folder import ModelFolder
 _MOST_MOLECULES = 64
 _MOST_PAIRS = 100_000
 """Of one batch: what fits the memory of a small machine with an ensemble's relevances."""
-_SUFFIXES_WITHOUT_GEOMETRY = (".smi", ".csv")
+_SUFFIXES_WITHOUT_GEOMETRY = (".smi", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def test_warnings_of_two_waters_far_apart_and_of_a_geometry_from_smiles(
     near, apart = table(predicted(ensemble, tmp_path / "waters.xyz")[0])
     assert near["warnings"] == ""
     assert apart["warnings"].startswith(
-        "2 pieces with no bond between them: training molecules are one; atoms 50.0 angstrom "
+        "2 pieces with no bond between them: training molecules have one; atoms 50.0 angstrom "
         "apart: the widest training molecule has "
     )
     assert "1 of 2 predictions reach beyond" in capsys.readouterr().err

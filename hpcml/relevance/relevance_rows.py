@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError
 from hpcml.relevance.ledger import LEDGER, cancellation
 from hpcml.store import Dataset, Manifest, Shard
-from hpcml.store.dataset import ranges
+from hpcml.store.rows import ranges
 from hpcml.training.targets import Target
 
 

@@ -11,7 +11,6 @@ journals and plans what is missing.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import socket
@@ -25,6 +24,7 @@ from hpcml.cluster.deadline import slurm_deadline
 from hpcml.cluster.processes import die_with_parent
 from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.errors import HpcmlError
+from hpcml.files import lock
 from hpcml.generation.protocol.messages import Pin
 from hpcml.generation.protocol.task import Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
@@ -50,9 +50,10 @@ def run_task(path: Path, calculator: str) -> None:
     """Be one rank of a task's program; ends every rank if this one cannot go on."""
     folder = TaskFolder(path)
     task = folder.read_task()
-    with task.run_folder.ranks_lock.open("rb") as lock:
+    ranks_lock = task.run_folder.ranks_lock
+    with ranks_lock.open("rb") as file:
         # Held by every rank while it lives: a launcher waits until all have ended.
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        lock(file.fileno(), ranks_lock, shared=True, wait=True)
         keeper = KeeperProcess(task, calculator)
         mail = Mail()  # starts MPI: no process may be started after this line
         try:

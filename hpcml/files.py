@@ -22,6 +22,9 @@ _NO_SPACE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used 
 _NOT_ALLOWED = {errno.EROFS: "the file system is read-only", errno.EACCES: "permission denied",
                 errno.EPERM: "operation not permitted"}  # fmt: skip
 
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+            errno.EINVAL, errno.ENXIO)  # fmt: skip
+
 
 def storage_error(error: OSError, doing: str) -> HpcmlError:
     """The hpcml error for an OSError: ResourceError for space, PlatformError for permission."""
@@ -32,7 +35,7 @@ def storage_error(error: OSError, doing: str) -> HpcmlError:
         )
     if code in _NOT_ALLOWED:
         return PlatformError(f"{doing}: {_NOT_ALLOWED[code]}; write to a folder that is yours")
-    if code in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if code in _NO_FILE:
         return InputError(f"{doing}: {os.strerror(code).lower()}")
     return PlatformError(f"{doing}: {error.strerror or error}")
 

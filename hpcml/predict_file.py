@@ -21,12 +21,11 @@ from hpcml.molecules import Defect, Molecule, read
 from hpcml.progress import Advance, progress
 from hpcml.relevance import LEDGER, ExplainSettings, explain_by
 from hpcml.relevance.explain_settings import AUTO
-from hpcml.relevance.rule_choice import read_calibration
+from hpcml.relevance.rule_choice import UNCALIBRATED, read_calibration
 from hpcml.store import Dataset
 from hpcml.training import Ensemble, applicability, levels, load_ensemble
 from hpcml.training.model_folder import ModelFolder
 
-_UNCALIBRATED = "gamma"  # of the networks measured none had a rule that was clearly truer
 _MOST_MOLECULES = 64
 _MOST_PAIRS = 100_000
 """Of one batch: what fits the memory of a small machine with an ensemble's relevances."""
@@ -69,7 +68,7 @@ def predict_file(
     """
     if explain is not None and explain.rule == AUTO:
         kept = read_calibration(ModelFolder(model_folder))
-        rule = _UNCALIBRATED if kept is None else kept.rule
+        rule = UNCALIBRATED if kept is None else kept.rule
         explain = msgspec.structs.replace(explain, rule=rule)
     ensemble = load_ensemble(model_folder)
     records, total = _records(source)

@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from hpcml.cli.command_words import Add, numbers, positive, some_of
+from hpcml.cli.command_words import Command, at_least, numbers, some_of
+from hpcml.cli.output_files import check_output, write_output
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
 
@@ -17,42 +18,62 @@ if TYPE_CHECKING:
     from hpcml.response import Level, Request, ResponseProperties
 
 
-def add_commands(add: Add) -> None:
-    sub = add("compute", _compute, "response properties of a molecule, or of each in a file")
-    sub.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
-    sub.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
-    sub.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
-    sub.add_argument("--charge", type=int, help="instead of what the file says (0 unless it does)")
-    sub.add_argument(
-        "--multiplicity", type=int, help="2S + 1, likewise; the lowest that fits unless said"
+def commands() -> list[Command]:
+    """The commands of this file."""
+    return [
+        Command(
+            name="compute",
+            help="response properties of a molecule, or of each in a file",
+            words=_compute_words,
+            run=_compute,
+        )
+    ]
+
+
+def _compute_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.response.level import Process, Property
+
+    properties, processes = get_args(Property), get_args(Process)
+    parser.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
+    parser.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
+    parser.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
+    parser.add_argument(
+        "--charge", type=int, help="instead of what the file says (0 unless it does)"
     )
-    sub.add_argument(
+    parser.add_argument(
+        "--multiplicity",
+        type=at_least(1),
+        help="2S + 1, likewise; the lowest that fits unless said",
+    )
+    parser.add_argument(
         "--property",
-        type=some_of("dipole", "alpha", "beta", "zpve", "shares"),
+        type=some_of(properties),
         default=("dipole", "alpha", "beta"),
         metavar="P,P",
-        help="of dipole, alpha, beta, zpve, shares (dipole,alpha,beta unless given)",
+        help=f"of {', '.join(properties)} (dipole,alpha,beta unless given)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--process",
-        type=some_of("static", "shg", "eope", "or"),
+        type=some_of(processes),
         default=("static",),
         metavar="P,P",
-        help="of beta: static, shg, eope, or (static unless given)",
+        help=f"of beta: {', '.join(processes)} (static unless given)",
     )
-    light = sub.add_mutually_exclusive_group()
+    light = parser.add_mutually_exclusive_group()
     light.add_argument(
         "--frequency", type=numbers, default=(), metavar="W,W", help="in hartree, e.g. 0.0656"
     )
     light.add_argument(
         "--wavelength", type=numbers, default=(), metavar="L,L", help="in nm instead, e.g. 694.3"
     )
-    sub.add_argument("--exact", action="store_true", help="no density fitting")
-    sub.add_argument("--tight", action="store_true", help="stricter thresholds of SCF and response")
-    sub.add_argument("--optimize", action="store_true", help="the geometry first")
-    sub.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
-    sub.add_argument("--memory", type=positive, default=2000, metavar="MB")
-    sub.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    parser.add_argument("--exact", action="store_true", help="no density fitting")
+    parser.add_argument(
+        "--tight", action="store_true", help="stricter thresholds of SCF and response"
+    )
+    parser.add_argument("--optimize", action="store_true", help="the geometry first")
+    parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--memory", type=at_least(1), default=2000, metavar="MB")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
 
 
 def _compute(options: argparse.Namespace) -> int:
@@ -64,13 +85,15 @@ def _compute(options: argparse.Namespace) -> int:
 
 
 def _computed(options: argparse.Namespace) -> int:
+    import json
+
     from hpcml.generation import Foreground
     from hpcml.generation.protocol.task import Orders
 
     level, request = _level(options), _request(options)
     molecules, code = _molecules(options)
     if options.json is not None:
-        _check_destination(options.json)
+        check_output(options.json)
     orders = Orders(level=level, request=request, threads=options.threads, memory_mb=options.memory)
     several = len(molecules) > 1 or code == FAILED
     documents: list[dict[str, Any]] = []
@@ -91,7 +114,8 @@ def _computed(options: argparse.Namespace) -> int:
             print(properties.table(molecule.symbols), flush=True)
             documents.append(document(molecule, properties))
     if options.json is not None and documents:
-        _write_json(options.json, documents if several else documents[0])
+        content = documents if several else documents[0]
+        write_output(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return code
 
 
@@ -179,18 +203,3 @@ def _molecules(options: argparse.Namespace) -> tuple[list[Molecule], int]:
     for line in bad:
         print(f"failed (input): {line}", file=sys.stderr)
     return molecules, FAILED if bad else DONE
-
-
-def _check_destination(path: Path) -> None:
-    """That the file can be written is known before anything is computed."""
-    folder = path.resolve().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SettingsError(f"--json {path}: no file can be written there")
-
-
-def _write_json(path: Path, content: Any) -> None:
-    import json
-
-    from hpcml.files import write_whole
-
-    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

@@ -33,7 +33,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:
+            for number in _to_be_caught():
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -61,21 +61,33 @@ def interruptible() -> Iterator[None]:
         yield
         return
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(received: int, _frame: FrameType | None) -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         drop_dead_streams()
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(signal.Signals(received).name)
 
-    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in _to_be_caught()}
     try:
         yield
     except BrokenPipeError:
         drop_dead_streams()
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt("SIGPIPE") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _to_be_caught() -> list[signal.Signals]:
+    """The stop signals but those that whoever started us has switched off (nohup, a shell's &).
+
+    PIPE is switched off by Python itself.
+    """
+    return [
+        number
+        for number in STOP_SIGNALS
+        if number is signal.SIGPIPE or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
 
 def drop_dead_streams() -> None:

@@ -16,6 +16,8 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.generation import failures
 from hpcml.generation.plan.planning import PlanRecord
 from hpcml.generation.protocol.task import Progress, Running, task_folders
+from hpcml.store import Manifest
+from hpcml.store.shards import WARNED
 
 _T = TypeVar("_T")
 
@@ -28,6 +30,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     state              unplanned, running, complete, or stopped (work is left and nobody does it)
     total              different results asked for
     done, failed       in the data set; in failures.jsonl, by cause
+    warned             of those done, as far as they were written by 0.2 or later, the rows with a
+                       warning
     missing            neither
     running            what the ranks compute now
     rate               molecules an hour, of the programs that run now
@@ -42,6 +46,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     done: int
     failed: dict[str, int]
+    warned: int
     missing: int
     running: list[Running]
     rate: float | None
@@ -63,6 +68,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             f"failed      {sum(self.failed.values())}{f' ({causes})' if causes else ''}",
             f"missing     {self.missing}",
         ]
+        if self.warned:
+            lines.append(
+                f"warned      {self.warned} (the data set's column `warnings` says of what)"
+            )
         if self.rate is not None:
             lines.append(f"rate        {self.rate:.0f} molecules an hour")
         if self.seconds_left is not None:
@@ -115,6 +124,7 @@ def status(run_folder: RunFolder) -> Status:
         total=record.total,
         done=done,
         failed=failures.by_cause(filed.values()),
+        warned=sum(int(entry.attributes.get(WARNED, 0)) for entry in Manifest(run_folder.dataset)),
         missing=missing,
         running=running,
         rate=_rate(live),

@@ -159,17 +159,34 @@ class ANI(Network):
         return average
 
     def representation(self, batch: Batch) -> Tensor:
-        """The last hidden layers of all members side by side, (A, members * last)."""
+        """The last hidden layers of all members side by side, (A, members * last).
+
+        Returns
+        -------
+        (A, members * last) Tensor
+        """
         groups, row = self._groups(batch)
         values = [torch.cat(member.hidden_values(groups)) for member in self.members]
         return torch.cat(values, dim=1).index_select(0, row)
 
     def member_predictions(self, batch: Batch) -> Tensor:
-        """What each member predicts by itself, (members, M, T)."""
+        """What each member predicts by itself, (members, M, T).
+
+        Returns
+        -------
+        (members, M, T) Tensor
+            In the targets' units.
+        """
         return torch.stack([self.readout(one, batch) for one in self._member_outputs(batch)])
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self._outputs(batch), batch)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -63,6 +63,10 @@ class LinearRegression(Network):
         """The atoms' features, (A, F): one-hot elements or graph features.
 
         Raises InputError for an element that the settings do not count.
+
+        Returns
+        -------
+        (A, F) Tensor
         """
         if self.inputs:
             features: Tensor = self.input(batch.atom_features)
@@ -74,7 +78,13 @@ class LinearRegression(Network):
         return counts
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self.neuron(self.representation(batch)), batch)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from hpcml.errors import InputError
@@ -74,6 +75,7 @@ def begins_like_an_atom(line: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
 def read_species(word: str) -> Species:
     """The nucleus of a word: a symbol, an atomic number, or a label such as O1, C_alpha, Na+,
     13C, D, H(iso=2); InputError where it is none, or may be one of two elements."""
@@ -81,6 +83,7 @@ def read_species(word: str) -> Species:
         if not 1 <= int(word[:4]) <= 118:
             raise InputError(f"{shown(word)} is not an element")
         return Species(int(word), 0, 0)
+    word = word.strip("\"'")
     label = _LABEL.match(word)
     if label is None or _GHOST.search(word):
         raise InputError(f"{shown(word)} is not an element symbol")
@@ -135,9 +138,9 @@ def _number(word: str) -> float:
     put a comma for the decimal point write it."""
     if "_" in word:  # which Python would read over
         raise ValueError(word)
-    if _DECIMAL_COMMA.fullmatch(word):
-        word = word.replace(",", ".")
     try:
         return float(word)
     except ValueError:
+        if _DECIMAL_COMMA.fullmatch(word):
+            word = word.replace(",", ".")
         return float(word.replace("*^", "e").replace("D", "e").replace("d", "e"))

@@ -34,6 +34,8 @@ def molecule_from_smiles(smiles: str, name: str = "") -> Molecule:
 
 def parse_smiles(smiles: str) -> Chem.Mol:
     """An RDKit molecule of a SMILES, implicit hydrogens not yet added; InputError if none."""
+    if not smiles.isascii():
+        raise InputError(f"SMILES {label(smiles)[:80]!r} does not parse")
     if _REACTION.search(smiles):
         raise InputError(f"SMILES {label(smiles)[:80]!r} is a reaction, expected one molecule")
     settings: Any = Chem.SmilesParserParams()

@@ -145,7 +145,7 @@ class Molecule:
 
     @property
     def masses(self) -> NDArray[np.float64]:
-        """Masses of the atoms, (n,), unified atomic mass units."""
+        """Masses of the atoms, (N,) float64, unified atomic mass units."""
         pairs = zip(self.numbers.tolist(), self.isotopes.tolist(), strict=True)
         return np.array([isotope_mass(number, isotope) for number, isotope in pairs])
 

@@ -113,7 +113,27 @@ def settled_frequencies(
     """The harmonic frequencies (cm^-1) and what is odd about them.
 
     334 molecules list theirs twice, the second list being the one whose sum is the published
-    zero-point energy (hartree).  InputError for any other number of modes than 3n - 6 or 3n - 5.
+    zero-point energy.
+
+    Parameters
+    ----------
+    listed : (M,) float64 array
+        As published, cm^-1.
+    atoms : int
+    zpve : float
+        Zero-point energy, hartree.
+
+    Returns
+    -------
+    frequencies : (3N - 6,) or (3N - 5,) float64 array
+        cm^-1, imaginary ones negative.
+    warnings : list of str
+        What is odd about them.
+
+    Raises
+    ------
+    InputError
+        Where there are neither 3N - 6 nor 3N - 5 nor twice as many.
     """
     oddities = []
     modes = {3 * atoms - 6, 3 * atoms - 5} if atoms > 2 else {1}

@@ -117,9 +117,31 @@ def sound_molecule(
     smiles: str = "",
     isotopes: Sequence[int] = (),
 ) -> Molecule:
-    """A Molecule whose electrons and distances are possible; InputError says what is not.
+    """A Molecule whose electrons and distances are possible.
 
-    Without a multiplicity the lowest is taken: 1 for an even number of electrons, else 2.
+    Parameters
+    ----------
+    numbers : (N,) int64 array
+        Atomic numbers.
+    positions : (N, 3) float64 array
+        Angstrom.
+    charge : int
+        In units of e.
+    multiplicity : int, optional
+        2S + 1; unless given the lowest: 1 for an even number of electrons, else 2.
+    name, smiles : str
+        Labels; what cannot be printed is taken out.
+    isotopes : (N,) sequence of int
+        Mass numbers, 0 for the most abundant isotope; empty: all of them are.
+
+    Returns
+    -------
+    Molecule
+
+    Raises
+    ------
+    InputError
+        It says which of them is not possible.
     """
     if not -1000 < charge < 1000:
         raise InputError(f"a charge of {charge} is not possible")

@@ -15,6 +15,8 @@ from hpcml.molecules.molecule import Molecule, atomic_number
 from hpcml.molecules.records import Defect, Record, label, sound_molecule, warn_of_unsaid_charge
 from hpcml.molecules.text_files import open_text
 
+# RDKit would draw hydrogens on them: an atom of sodium is no sodium hydride.
+_METALS = frozenset({3, 4, 11, 12, 13, 19, 20, 37, 38, 55, 56})
 _COMMA = re.compile(r"(\d),(\d)")
 _PROPERTY = re.compile(r"^>[^<\n]*<([^>\n]+)>[^\n]*\n((?:[^\n]*\S[^\n]*\n?)*)", re.MULTILINE)
 
@@ -88,6 +90,9 @@ def _molecule(block: str, name: str) -> Molecule:
         mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False, strictParsing=True)
         if mol is None or mol.GetNumAtoms() == 0:
             raise InputError(_complaint(block))
+        for atom in mol.GetAtoms():
+            if atom.GetAtomicNum() in _METALS:
+                atom.SetNoImplicit(True)
         problems = Chem.DetectChemistryProblems(mol)
         if problems:
             raise InputError(f"is no molecule: {label(problems[0].Message())}")

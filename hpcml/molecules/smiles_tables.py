@@ -13,7 +13,8 @@ from hpcml.molecules.conformers import molecule_from_smiles
 from hpcml.molecules.records import Defect, Record, label
 from hpcml.molecules.text_files import open_text
 
-_SMILES_COLUMNS = ("smiles", "isomeric_smiles", "canonical_smiles")  # the first that is there
+# The first of these that is there; PubChem writes isosmiles and canonicalsmiles.
+_SMILES_COLUMNS = ("smiles", "isomericsmiles", "isosmiles", "canonicalsmiles")
 _NAME_COLUMNS = ("name", "id", "identifier", "title")
 _DELIMITERS = ",;\t|"
 _CXSMILES = re.compile(r"(\S+(?:\s+\|[^|]*\|)?)(.*)", re.DOTALL)
@@ -97,9 +98,10 @@ def _smiles_column(heading: list[str], wanted: str) -> int:
         if _plain(wanted) not in heading:
             raise InputError(f"no column {wanted!r}; there are {label(', '.join(heading))}")
         return heading.index(_plain(wanted))
+    plain = [word.replace("_", "") for word in heading]
     for name in _SMILES_COLUMNS:
-        if name in heading:
-            return heading.index(name)
+        if name in plain:
+            return plain.index(name)
     found = [at for at, word in enumerate(heading) if "smiles" in word] or [
         at for at, word in enumerate(heading) if word in ("smi", "structure")
     ]

@@ -13,14 +13,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_LOOKED_AT = 400  # bytes
+_LOOKED_AT = 1 << 16  # bytes
 
 
 def open_text(path: Path, newline: str | None = None) -> TextIO:
     """Open a text file in UTF-8, or in the encoding that its first bytes show.
 
     Those of Windows begin with a mark (Notepad, Excel, PowerShell), and UTF-16 without one shows
-    by a zero in every other byte.  What is no text comes as replacement characters.
+    by a zero in every other byte.  What is no UTF-8 is taken for the encoding of older Windows;
+    what is no text comes as replacement characters.
     """
     with path.open("rb") as file:
         start = file.read(_LOOKED_AT)
@@ -30,4 +31,9 @@ def open_text(path: Path, newline: str | None = None) -> TextIO:
         encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get(
             (zeros[0], zeros[1]), "utf-8"
         )
+    if encoding == "utf-8":
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(start)
+        except UnicodeDecodeError:
+            encoding = "cp1252"
     return path.open(encoding=encoding, errors="replace", newline=newline)

@@ -186,7 +186,21 @@ class _Frame:
                 atoms.append(read_atom(line, columns))
             except InputError as error:
                 raise _BrokenFrameError(start + row, str(error)) from None
+        self._refuse_numbered(start, count, columns)
         return atoms
+
+    def _refuse_numbered(self, start: int, count: int, columns: dict[str, int]) -> None:
+        """Atoms numbered behind their elements: the numbers are no x."""
+        rows = [(self.lines.peek(start + row) or "").split() for row in range(count)]
+        if columns is not PLAIN_COLUMNS or count == 1 or min(map(len, rows)) < 5:
+            return
+        for first in (0, 1):
+            if [row[1] for row in rows] == [str(first + at) for at in range(count)]:
+                raise _BrokenFrameError(
+                    start,
+                    f"expected an element and x y z, found numbers of atoms between them: "
+                    f"{shown(' '.join(rows[0]))}",
+                )
 
     def _check_end(self, count: int) -> None:
         """More atoms than were announced: which of them are the molecule, nobody knows."""
@@ -214,8 +228,8 @@ class _Frame:
             charge, doubt = labelled, f"no charge said: {labelled:+d} read from the atoms' labels"
         elif comment.doubtful:
             doubt = f"charge {charge} and multiplicity read from two bare numbers"
-        elif comment.ion:
-            doubt = f"no charge said, but {shown(comment.ion)}: read as neutral"
+        elif comment.doubts:
+            doubt = "; ".join(comment.doubts)
         electrons = int(numbers.sum()) - (charge or 0)
         molecule = sound_molecule(
             numbers,

@@ -15,7 +15,7 @@ from hpcml.molecules.records import printable, shown
 
 _PAIR = re.compile(
     r"""([A-Za-z_][\w\-]*)["']?\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'"""
-    r"""|(\{[^}]*\}|[^\s"']+?(?=[,;]\s*[A-Za-z_][\w\-]*\s*[=:]|[,;]?(?:[\s"']|$))))[,;]?"""
+    r"""|(\{[^}]*\}|[^\s"']+?(?=[,;|]\s*[A-Za-z_][\w\-]*\s*[=:]|[,;|]?(?:[\s"']|$))))[,;|]?"""
 )
 _ESCAPED = re.compile(r"\\(.)")
 _SIGNED = r"[+-]?\d{1,9}(?:\.0*)?|\d{1,9}[+-]"
@@ -28,19 +28,21 @@ _CHARGE_NAMES = "charge", "total_charge", "net_charge", "molecular_charge", "chr
 _MULTIPLICITY_NAMES = "multiplicity", "spin_multiplicity", "mult", "spinmult"
 _UNPAIRED_NAMES = "unpaired", "unpaired_electrons", "uhf", "nunpaired"
 _SPIN_NAMES = ("spin",)
+_STATE_NAMES = {*_CHARGE_NAMES, *_MULTIPLICITY_NAMES, *_UNPAIRED_NAMES, *_SPIN_NAMES}
 _WORD = re.compile(
     r"""(?<![\w.=-])["']?(?:(?:total|net|molecular|formal|spin|number\ of)[\s_-]+)?"""
-    r"""(charge|chrg|chg|q(?=["']?\s*:)|multiplicity|mult|spinmult|spin(?=["']?\s*:)"""
+    r"""(charge|chrg|chg|q(?=["']?\s*:)|multiplicity|mult|spinmult|spin"""
     r"""|uhf|unpaired(?:[\s_]electrons)?)"""
-    rf"""(?![\w-])["']?(?:\s*:\s*["']?([^\s,;"'}})\]]+)["']?|\s+({_SIGNED})(?![\w.]))[,;]?""",
+    rf"""(?![\w-])["']?(?:\s*:\s*["']?([^\s,;"'}})\]]+)["']?|\s+({_SIGNED})(?![\w./]))[,;|]?""",
     re.IGNORECASE,
 )
 _TWO_NUMBERS = re.compile(r"\s*[(\[]?([+-]?\d{1,3}|\d[+-])[\s,;/]+(\d{1,2})[)\]]?\s*$", re.ASCII)
 _ONE_SIGNED = re.compile(r"\s*([+-]\d{1,3}|\d[+-])\s*$", re.ASCII)
-_NUMBERS_FIRST = re.compile(r"\s*([+-]\d{1,2}|0)\s+(\d{1,2})\s+([^\d\s].*)$", re.ASCII)
+_NUMBERS_FIRST = re.compile(r"\s*([+-]\d{1,2}|0)[\s,/]+(\d{1,2})[\s,:]+([^\d\s].*)$", re.ASCII)
 _NUMBERS_LAST = re.compile(r"(.*[^\d\s].*)\s([+-]\d{1,2})\s+(\d{1,2})\s*$", re.ASCII)
 _SPIN_WORDS = {"singlet": 1, "doublet": 2, "triplet": 3, "quartet": 4, "quintet": 5, "sextet": 6}
 _ION = re.compile(r"\b\w*(?:an|cat)ion\b", re.IGNORECASE)
+_BOHR = re.compile(r"\bbohrs?\b|\batomic units\b|\ba\.u\.", re.IGNORECASE)
 _QM9 = re.compile(r"gdb\s+(\d{1,6})((?:\s+\S+){15})\s*$")
 
 
@@ -55,7 +57,7 @@ class Comment:
     spins          numbers of which one does not know whether 2S or 2S + 1 is meant
     guesses        a charge and a multiplicity that may be meant, where they fit the electrons
     doubtful       whether charge and multiplicity are two bare numbers, such as ``1 2``
-    ion            the word for one, such as ``anion``, where no charge is said
+    doubts         what stands there and is not followed
     qm9            whether it is the second line of one of QM9's own files
     """
 
@@ -66,7 +68,7 @@ class Comment:
     spins: set[int] = field(default_factory=set)
     guesses: tuple[int, int, str] | None = None
     doubtful: bool = False
-    ion: str = ""
+    doubts: list[str] = field(default_factory=list)
     qm9: bool = False
 
     def multiplicity(self, electrons: int) -> int | None:
@@ -96,29 +98,33 @@ def read_comment(text: str) -> Comment:
         statements += [("charge", both[1]), ("multiplicity", both[2])]
         rest = _cut(rest, both)
     keys: dict[str, str] = {}
-    first = len(rest)
+    between = [0]
     for pair in _PAIR.finditer(rest):
         key, double, single, plain = pair.groups()
         quoted = double or single
         keys[key.lower()] = _ESCAPED.sub(r"\1", quoted) if quoted else plain or ""
-        first = min(first, pair.start())
-    leading, others = rest[:first], _PAIR.sub(" ", rest)
+        between += pair.span()
+    cuts = iter([*between, len(rest)])
+    pieces = [rest[start:end] for start, end in zip(cuts, cuts, strict=True)]
+    leading, others = pieces[0], " ".join(pieces)
     statements += [(word[1], word[2] or word[3]) for word in _WORD.finditer(others)]
-    state_names = {*_CHARGE_NAMES, *_MULTIPLICITY_NAMES, *_UNPAIRED_NAMES, *_SPIN_NAMES}
-    statements += [(key, value) for key, value in keys.items() if _plain(key) in state_names]
-    name = leading if any(_plain(key) not in state_names for key in keys) else others
-    comment = Comment(keys, keys.get("name", _without_statements(name)))
+    said = [(key, value) for key, value in keys.items() if _plain(key) in _STATE_NAMES]
+    statements += said
+    name = leading if len(said) < len(keys) else others
+    comment = Comment(keys, keys["name"] if "name" in keys else _without_statements(name))
     for key, value in statements:
         _take(comment, _plain(key), value)
     if not statements:
         _guess(comment)
-    if comment.charge is None and (ion := _ION.search(text)):
-        comment.ion = ion[0]
+    if comment.charge is None and (ion := _ION.search(others)):
+        comment.doubts.append(f"no charge said, but {shown(ion[0])}: read as neutral")
+    if bohr := _BOHR.search(others):
+        comment.doubts.append(f"says {shown(bohr[0])}: coordinates are read in angstrom")
     return comment
 
 
 def _plain(key: str) -> str:
-    return re.sub(r"[\s-]+", "_", key.lower())
+    return key.lower().replace("-", "_").replace(" ", "_")
 
 
 def _cut(text: str, found: re.Match[str]) -> str:
@@ -127,7 +133,7 @@ def _cut(text: str, found: re.Match[str]) -> str:
 
 def _without_statements(text: str) -> str:
     left = re.sub(r"\(\s*\)|\[\s*\]", " ", _WORD.sub(" ", text))
-    return printable(left).strip(" ,;:|{}").removesuffix(" -")
+    return printable(left).strip(" ,;:|{}#").removesuffix(" -")
 
 
 def _bare_numbers(text: str) -> Comment | None:

@@ -28,6 +28,7 @@ from hpcml.relevance.known_truth import KnownTruth, agreement, known_truths
 from hpcml.relevance.measures import flipping
 from hpcml.relevance.rule_choice import (
     LEARNED,
+    UNCALIBRATED,
     Calibration,
     Line,
     candidates,
@@ -40,7 +41,7 @@ from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.model_folder import ModelFolder
 
 _MOLECULES = 240
-_FEWEST = 24
+FEWEST = 24
 _HELD_OUT = 4  # every fourth molecule is not learned from
 _STEPS = 400
 _BATCH = 16
@@ -109,10 +110,21 @@ def calibrated(
     settings: ExplainSettings,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
-    """The calibration in the model's folder if it is of this network, else a new one."""
-    kept = read_calibration(ModelFolder(model_folder))
-    if kept is not None and kept.identity == identity(model_folder, settings):
+    """The calibration in the model's folder if it is of this network, else a new one.
+
+    Of fewer molecules than can be asked nothing is known: ``UNCALIBRATED`` is taken.
+    """
+    kept, asked = read_calibration(ModelFolder(model_folder)), identity(model_folder, settings)
+    if kept is not None and kept.identity == asked:
         return kept
+    if len(dataset) < FEWEST:
+        return Calibration(
+            rule=UNCALIBRATED,
+            reason=f"not measured, as {len(dataset)} molecules are too few to choose by",
+            learned={},
+            molecules=0,
+            identity=asked,
+        )
     return calibrate(dataset, model_folder, settings, tell=tell)
 
 
@@ -144,10 +156,10 @@ def _sample(dataset: Dataset, model: Network, most: int, seed: int) -> Sample:
         found.append((one, mol))
         if len(found) == most:
             break
-    if len(found) < _FEWEST:
+    if len(found) < FEWEST:
         raise InputError(
             f"{dataset.folder}: only {len(found)} molecules that the network takes and whose bonds "
-            f"are perceived; to choose a rule needs {_FEWEST}: set explain.rule"
+            f"are perceived; to choose a rule needs {FEWEST}: set explain.rule"
         )
     return found
 

@@ -121,7 +121,13 @@ def occlusion(model: nn.Module, batch: Batch, *, target: int = 0) -> Relevance:
 
 
 def masking(batch: Batch, kept: Tensor) -> Replace:
-    """Multiplies atoms' inputs by ``kept`` (A,), and pairs' by that of both atoms."""
+    """Multiplies atoms' inputs by ``kept`` (A,), and pairs' by that of both atoms.
+
+    Parameters
+    ----------
+    kept : (A,) Tensor
+        0 for an atom that is masked, 1 for others.
+    """
     of_pairs = kept[batch.pairs[0]] * kept[batch.pairs[1]]
 
     def masked(name: str, kind: str, out: Tensor) -> Tensor:

@@ -202,6 +202,11 @@ def explain_rows(
 
     Where the network cannot take a molecule (its bonds are not perceived, an element is not
     known), its values are NaN and the others' are as without it.
+
+    Parameters
+    ----------
+    rows : (K,) array of int64
+        Rows of the data set.
     """
     dtype = next(model.parameters()).dtype
     examples, kept = [], []

@@ -115,7 +115,7 @@ class RelevanceRows:
 
     @cached_property
     def ledger(self) -> NDArray[np.float64]:
-        """(N, len(LEDGER)) what went to no atom."""
+        """(N, K) what went to no atom."""
         return self._molecules("ledger", np.empty((len(self), len(LEDGER))))
 
     @cached_property
@@ -125,7 +125,7 @@ class RelevanceRows:
 
     @cached_property
     def atoms(self) -> NDArray[np.float64]:
-        """Relevances of all atoms end to end: row i has offsets[i] to offsets[i + 1]."""
+        """(A,) relevances of all atoms end to end: row i has offsets[i] to offsets[i + 1]."""
         values = np.empty(int(self.offsets[-1]))
         shard, row = self._places
         for number, read in enumerate(self._shards):
@@ -136,7 +136,7 @@ class RelevanceRows:
 
     @cached_property
     def atom_ledger(self) -> NDArray[np.float64]:
-        """(atoms, len(LEDGER)) what was taken at the atoms' own rows, laid as ``atoms``."""
+        """(atoms, K) what was taken at the atoms' own rows, laid as ``atoms``."""
         values = np.empty((int(self.offsets[-1]), len(LEDGER)))
         shard, row = self._places
         for number, read in enumerate(self._shards):

@@ -174,6 +174,20 @@ def choose(
 
     Within a part they go from the smallest to the largest error, and where there are more than
     there is room for, they are taken evenly from that order, both ends included.
+
+    Parameters
+    ----------
+    parts : (N,) text array
+        The part of the split of each row.
+    error : (N,) array
+    known : (N,) boolean array
+        Rows that can be drawn.
+    most : int
+
+    Returns
+    -------
+    (n,) integer array
+        Rows, n <= most.
     """
     chosen: list[int] = []
     for part in (*reversed(PARTS), *sorted(set(parts.tolist()) - set(PARTS))):

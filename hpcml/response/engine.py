@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.errors import SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -47,6 +48,11 @@ class Resources:
     scratch: Path | None = None
     attempt: int = 0
     communicator: Communicator | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("threads", 1), ("memory_mb", 1), ("attempt", 0)):
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} = {getattr(self, name)} must be at least {least}")
 
 
 class GroundState(Protocol):

@@ -1,7 +1,7 @@
 """Second and third functional derivatives of the exchange-correlation energy, on a grid.
 
 With E2(b, c) the second variation (see ``density_variables``), the third variation E3(a, b, c)
-is E2(b, c) differentiated along the density a.  Psi4 has no third derivatives, so this one is a
+is E2(b, c) differentiated along the density a.  Engines give no third derivatives: this one is a
 central difference, taken point by point: it needs no matrices, and its step follows the density
 of each point.
 

@@ -1,7 +1,7 @@
 """Harmonic vibrations of a molecule: Hessian, modes, wavenumbers, zero-point energy.
 
 Pure functions of arrays in atomic units; where energies, gradients and Hessians come from is the
-business of a ``PotentialSurface`` (``surface.py`` makes one with Psi4).
+business of a ``PotentialSurface`` (an ``engine.Engine`` makes one).
 """
 
 from __future__ import annotations

@@ -207,6 +207,11 @@ class Dataset:
         return self.texts("warnings")
 
     @property
+    def warned(self) -> NDArray[np.bool_]:
+        """Which rows have a warning, (N,)."""
+        return np.diff(self.offsets("warnings")) > 0
+
+    @property
     def keys(self) -> NDArray[np.str_]:
         """The rows' keys as 32 hexadecimal digits, (N,)."""
         return unpack_keys(self.column("key"))

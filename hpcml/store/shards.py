@@ -30,6 +30,9 @@ from hpcml.store.lines import DTYPES, Entry, Extent, add_entry, is_name
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
 
 FOLDER = "shards"
+WARNED = "warned"
+"""Attribute of shards with a column of warnings: the number of rows that have one."""
+
 _ALIGNMENT = 64  # bytes: a column starts on a cache line
 _READ_BYTES = 1 << 22
 
@@ -83,6 +86,8 @@ def put_file(
     if not arrays:
         raise InputError(f"shard {name!r} has no columns")
     rows = len(arrays["key"] if "key" in arrays else next(iter(arrays.values())))
+    if "warnings_offsets" in arrays:
+        attributes = {**attributes, WARNED: int((np.diff(arrays["warnings_offsets"]) > 0).sum())}
     root = {**attributes, VERSION_ATTRIBUTE: SCHEMA_VERSION, ROWS_ATTRIBUTE: rows,
             DIGEST_ATTRIBUTE: columns_digest(arrays)}  # fmt: skip
     image, extents = _file_image(arrays, root, units or {})

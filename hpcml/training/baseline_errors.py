@@ -36,12 +36,17 @@ def write_baselines(
 ) -> None:
     """Fit each baseline to the training rows and write its test error into ``folder``.
 
-    most_rows    kernel methods are fitted to no more than the first so many training rows:
-                 their cost grows with the cube of it
-
     Rows with a value of every target are learned from.  A test molecule that a representation
     has no room for (larger than any training molecule) is counted in not_predicted, and no part
     of the error.
+
+    Parameters
+    ----------
+    train, test : (n,) integer array
+        Rows of ``data``.
+    most_rows : int
+        Kernel methods are fitted to no more than the first so many training rows: their cost
+        grows with the cube of it.
     """
     from hpcml.models.baselines import Baseline
 

@@ -37,22 +37,45 @@ Array = NDArray[np.float64]
 
 
 def spread(predictions: Array) -> Array:
-    """Standard deviation (n - 1) over the members: (members, ...) -> (...)."""
+    """Standard deviation (n - 1) over the members.
+
+    Parameters
+    ----------
+    predictions : (members, ...) array
+
+    Returns
+    -------
+    (...,) array
+    """
     return np.asarray(predictions.std(axis=0, ddof=1))
 
 
 def calibration_factor(errors: Array, spreads: Array) -> float:
-    """s such that errors / (s spread) have mean square one: the maximum-likelihood scale, (M,)."""
+    """The s for which errors / (s spread) have mean square one: the maximum-likelihood scale.
+
+    Parameters
+    ----------
+    errors, spreads : (M,) array
+        In the target's unit.
+    """
     return float(np.sqrt(np.mean((errors / _positive(spreads)) ** 2)))
 
 
 def calibration(errors: Array, uncertainties: Array) -> dict[str, Any]:
-    """Whether normal distributions of these widths describe these errors; both (M,).
+    """Whether normal distributions of these widths describe these errors.
 
-    coverage    level -> share of molecules whose error lies within that central interval
-    area        mean distance between coverage and level over all levels: 0 is perfect, 0.5 worst
-    rank        Spearman's correlation of uncertainty with absolute error
-    nll         mean negative log-likelihood, in nats, of the errors
+    Parameters
+    ----------
+    errors, uncertainties : (M,) array
+        In the target's unit.
+
+    Returns
+    -------
+    dict
+        coverage: level -> share of molecules whose error lies within that central interval;
+        area: mean distance between coverage and level over all levels (0 is perfect, 0.5 worst);
+        rank: Spearman's correlation of uncertainty with absolute error;
+        nll: mean negative log-likelihood, in nats, of the errors.
     """
     from scipy.stats import norm, spearmanr  # takes a second: only where an ensemble is judged
 
@@ -121,14 +144,29 @@ class Ensemble:
     info: ModelInfo
 
     def predict(self, molecules: Sequence[Molecule]) -> tuple[Array, Array | None]:
-        """Mean and uncertainty (one standard deviation), both (M, T) in the targets' units.
+        """Mean and uncertainty of M molecules.
 
-        Raises InputError for a molecule that the networks' features cannot be made for.
+        Returns
+        -------
+        mean, uncertainty : (M, T) array
+            In the targets' units; the uncertainty is one standard deviation, None where there is
+            one network.
+
+        Raises
+        ------
+        InputError
+            For a molecule that the networks' features cannot be made for.
         """
         return self._joined([predict(model, molecules) for model in self.models])
 
     def of_batch(self, batch: Batch) -> tuple[Array, Array | None]:
-        """The same for a batch of M molecules that was made for these networks."""
+        """Mean and uncertainty of the M molecules of a batch made for these networks.
+
+        Returns
+        -------
+        mean, uncertainty : (M, T) array
+            As of ``predict``.
+        """
         with torch.no_grad():
             return self._joined([model(batch).double().cpu().numpy() for model in self.models])
 
@@ -176,9 +214,19 @@ def _published_ani(folder: Path | str) -> Ensemble:
 def predict_ensemble(
     folder: Path | str, molecules: Sequence[Molecule]
 ) -> tuple[Array, Array, ModelInfo]:
-    """Mean and calibrated uncertainty (one standard deviation), both (M, T) in the targets' units.
+    """Mean and calibrated uncertainty of M molecules by the networks of a model folder.
 
-    Raises InputError where the folder holds no finished ensemble.
+    Returns
+    -------
+    mean, uncertainty : (M, T) array
+        In the targets' units; the uncertainty is one standard deviation.
+    info
+        Of the first member.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no finished ensemble.
     """
     ensemble = load_ensemble(folder)
     mean, uncertainty = ensemble.predict(molecules)

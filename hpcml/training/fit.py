@@ -32,7 +32,7 @@ class Stopped(Exception):  # noqa: N818  no error: the run was asked to stop, an
 
 
 class Fit:
-    """One network on its way from first weights to best weights.
+    """One network on its way from first weights to best weights, which it owns; it writes no file.
 
     data          all rows; train and validation are numbers of rows
     model         is trained, in place
@@ -261,7 +261,17 @@ class Predictor:
         prepare(model, settings)
 
     def forward(self, model: Network, rows: NDArray[np.int64]) -> Tensor:
-        """(len(rows), T) in the targets' units, double precision, on the settings' device."""
+        """The network's word on some rows, on the settings' device and with gradients where wanted.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+
+        Returns
+        -------
+        (b, T) Tensor
+            Float64, in the targets' units.
+        """
         begun = time.perf_counter()
         batch = self.data.examples.batch(rows, self._dtype).to(self.settings.device)
         self.loading_seconds += time.perf_counter() - begun

@@ -85,7 +85,15 @@ def write_predictions(
     reference: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> None:
-    """predictions.csv: key, part of the split, computed and predicted value of each target."""
+    """predictions.csv: key, part of the split, computed and predicted value of each target.
+
+    Parameters
+    ----------
+    keys, parts : N texts
+        Of each row.
+    reference, predicted : (N, T) array
+        In the targets' units.
+    """
     write_csv(
         folder.predictions,
         ["key", "part", *per_target("reference", labels), *per_target("predicted", labels)],
@@ -108,7 +116,10 @@ def errors_of(
 ) -> dict[str, float | None]:
     """Mean absolute error, root mean square error, and R^2 of one target; None without rows.
 
-    Rows without a reference do not count.
+    Parameters
+    ----------
+    reference, predicted : (N,) array
+        In the target's unit; rows without a reference (NaN) do not count.
     """
     reference, predicted = known_of(reference, predicted)
     if not len(reference):

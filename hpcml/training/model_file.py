@@ -79,7 +79,14 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def save_model(folder: Path | str, state: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write the network into ``folder``, replacing the one there."""
+    """Write the network into ``folder``, replacing the one there.
+
+    Parameters
+    ----------
+    state : name -> Tensor of the shape of that weight or buffer
+    info : ModelInfo
+        What must be known to use it.
+    """
     about = msgspec.json.encode(info).decode()
     write_whole(ModelFolder(folder).network, pack("model", {"info": about, "state": dict(state)}))
 

@@ -40,7 +40,19 @@ def learning_rate(settings: TrainSettings, epoch: float, reductions: int) -> flo
 
 
 def scaled_loss(kind: str, errors: Tensor) -> Tensor:
-    """Sum over molecules of the mean over targets of the loss of scaled errors (M, T)."""
+    """Sum over molecules of the mean over targets of the loss.
+
+    Parameters
+    ----------
+    kind : str
+        "mse", "mae", or "huber" (threshold one).
+    errors : (M, T) Tensor
+        Errors in units of the targets' spread.
+
+    Returns
+    -------
+    () Tensor
+    """
     return element_loss(kind, errors).mean(dim=1).sum()
 
 
@@ -86,7 +98,13 @@ def masked_loss(
 
 
 def update_average(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: float) -> None:
-    """average <- decay average + (1 - decay) state, in place; what is no weight is copied."""
+    """average <- decay average + (1 - decay) state, in place; what is no weight is copied.
+
+    Parameters
+    ----------
+    average, state : name -> Tensor of the shape of that weight or buffer
+    decay : float
+    """
     for name, value in state.items():
         if value.is_floating_point():
             average[name].lerp_(value, 1.0 - decay)

@@ -15,9 +15,17 @@ from hpcml.molecules import Molecule
 def predict(
     model: Network, molecules: Sequence[Molecule], batch_size: int = 64
 ) -> NDArray[np.float64]:
-    """(M, T) predictions in the targets' units, in the order of the molecules.
+    """The network's predictions for M molecules, in their order.
 
-    Raises InputError for a molecule that the network's features cannot be made for.
+    Returns
+    -------
+    (M, T) array
+        In the targets' units.
+
+    Raises
+    ------
+    InputError
+        For a molecule that the network's features cannot be made for.
     """
     weight = next(model.parameters())
     training = model.training

@@ -34,7 +34,11 @@ from hpcml.training.world import World
 
 @dataclass
 class Run:
-    """One run and where its files lie."""
+    """One run: it owns its rows by part, the scaling of its targets, and its files.
+
+    rows       part of the split -> rows of ``data``
+    scaling    of the targets over its own training rows
+    """
 
     settings: TrainSettings
     world: World
@@ -191,7 +195,13 @@ class Run:
 
 
 def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
-    """References, mean and spread of the targets over the training rows; none of logits."""
+    """References, mean and spread of the targets over the training rows; none of logits.
+
+    Parameters
+    ----------
+    rows : (n,) integer array
+        Rows of ``data``.
+    """
     extensive = settings.targets[0].is_extensive
     learned = data.rows.subset(rows)
     numbers = np.split(learned.column("numbers"), learned.atom_offsets[1:-1])

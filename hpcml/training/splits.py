@@ -275,7 +275,12 @@ def check_same_data(split: Split, fingerprint: str, where: Path) -> None:
 
 
 def rows_of(split: Split, part: str, row_of_key: dict[str, int]) -> NDArray[np.int64]:
-    """Row numbers of one part, in the split's order."""
+    """Row numbers of one part, in the split's order.
+
+    Returns
+    -------
+    (n,) integer array
+    """
     return np.array([row_of_key[key] for key in split.part(part)], dtype=np.int64)
 
 

@@ -77,7 +77,7 @@ def train(
 
 
 class _Runs:
-    """The runs that one training consists of: they share the data and the split.
+    """The runs that one training consists of; it owns the data and the split that they share.
 
     worked    whether any of them was not finished before
     """
@@ -176,7 +176,7 @@ class _Runs:
     @cached_property
     def _split_and_data(self) -> tuple[Split, TrainingData]:
         settings, dataset = self._settings, self._dataset
-        candidates = find_candidates(dataset, settings.targets)
+        candidates = find_candidates(dataset, settings.targets, settings.leave_out)
         split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis import analyze
+from hpcml.analysis import analyze, summary
+from hpcml.analysis.analyze_stage import CANCELLATION
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_from_smiles, perceive
 from hpcml.relevance import LEDGER
@@ -115,6 +116,55 @@ def test_tables_of_a_network_that_is_right(dataset, model_folder, tmp_path):
     totals = [known_share(molecule).sum() for molecule in dataset.molecules]
     assert float(conservation["atoms"]["mean"]) == pytest.approx(2.0 * np.mean(totals))
     assert float(conservation["mean"]["mean"]) == pytest.approx(0.25 - np.mean(totals))
+
+
+def test_controls_stand_beside_the_network(dataset, model_folder, tmp_path):
+    """Noise scores nothing; an element's mean share is the best that composition alone can say."""
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    rows = {
+        (row["scored"], row["composition"]): row
+        for row in read(files["reasons"])
+        if (row["part"], row["of"]) == ("all", "all atoms")
+    }
+    assert {what for what, _ in rows} == {
+        *("network", "random", "shuffled shares", "element means", "hydrogens")
+    }
+    for what in ("random", "shuffled shares"):
+        for column in ("correlation", "rank"):
+            assert abs(float(rows[what, "removed"][column])) < 0.4
+    assert float(rows["element means", "kept"]["correlation"]) > 0.9
+    assert rows["element means", "removed"]["correlation"] == "nan"
+    assert float(rows["hydrogens", "removed"]["correlation"]) > 0.1  # more bonds, larger share
+    assert rows["random", "kept"]["mae"] == "nan"
+
+
+def test_cancellation_is_told(dataset, model_folder, tmp_path):
+    """Relevances of ten times the share, the rest taken back by the biases: 10 + 9 over 1."""
+    for info in dataset.shards:
+        shard = dataset.shard(info.name)
+        share = shard.column("share_alpha_iso")
+        total = np.add.reduceat(share, shard.atom_offsets[:-1])
+        ledger = np.zeros((info.rows, len(LEDGER)))
+        ledger[:, LEDGER.index("bias")] = -9.0 * total
+        columns = {
+            "key": shard.column("key"),
+            "prediction": total,
+            "ledger": ledger,
+            "atom_offsets": shard.atom_offsets,
+            "relevance": 10.0 * share,
+        }
+        about = {"source": info.checksum, "identity": "test", "model": "made up"}
+        about |= {"target": '{"name": "alpha_iso"}', "unit": "a0^3", "rule": "epsilon"}
+        shards.write(tmp_path / "relevance", info.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    row = next(row for row in read(files["conservation"]) if row["term"] == CANCELLATION)
+    assert float(row["median"]) == pytest.approx(19.0)
+    assert float(row["largest_absolute"]) == pytest.approx(19.0)
+    score, warning = summary(tmp_path / "analysis")
+    assert score.startswith("reasons score 1.00 (no interval: fewer than 3 molecules) pooled, 1.00")
+    assert score.endswith("2 molecules (test)")
+    assert warning.startswith("mostly cancellation: the parts of an explanation are 19 times")
 
 
 def test_row_that_could_not_be_explained(dataset, model_folder, tmp_path):

@@ -206,3 +206,15 @@ def test_compute_of_atoms_by_smiles_and_of_several_in_a_file(tmp_path: Path) -> 
     ]
     assert hpcml("compute", "no-such.xyz", *words, cwd=tmp_path).returncode == 2
     assert hpcml("compute", "nonsense", *words, cwd=tmp_path).returncode == 2
+
+
+def test_a_library_of_radicals_is_warned_of_in_a_few_lines(tmp_path: Path) -> None:
+    frames = "".join(f"2\nhydroxyl {i}\nO 0 0 0\nH 0 0 0.9{i:02d}\n" for i in range(30))
+    (tmp_path / "many.xyz").write_text(frames)
+    words = ["--method", "HF", "--basis", "no-such-basis"]
+    ended = hpcml("compute", "many.xyz", *words, cwd=tmp_path)
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 12
+    assert "many.xyz, line 38 (hydroxyl 9)" in lines[9]
+    assert "further molecules" in lines[10]
+    assert "no-such-basis" in lines[11]

@@ -18,6 +18,7 @@ from hpcml.molecules.atom_lines import begins_like_an_atom, read_atom, read_spec
         ("FE", 26, 0),
         ("Fe1", 26, 0),
         ("8", 8, 0),
+        ('"O"', 8, 0),
         ("D", 1, 2),
         ("D1", 1, 2),
         ("t", 1, 3),

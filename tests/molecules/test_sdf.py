@@ -170,3 +170,12 @@ def test_an_odd_number_of_electrons_is_told_unless_said(read_text: Read) -> None
     unsaid = "".join(line for line in methyl.splitlines(keepends=True) if "RAD" not in line)
     with pytest.warns(InputWarning, match="9 electrons and no charge said"):
         read_text("b.sdf", unsaid)
+
+
+def test_an_atom_of_a_metal_gets_no_hydrogen(read_text: Read) -> None:
+    text = "na\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n"
+    text += "    0.0000    0.0000    0.0000 Na  0  0\nM  END\n"
+    with pytest.warns(InputWarning, match="11 electrons and no charge said"):
+        (sodium,) = read_text("a.mol", text)
+    assert isinstance(sodium, Molecule)
+    assert (sodium.formula, sodium.multiplicity) == ("Na", 2)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
-from hpcml.molecules import Defect, Molecule, read
+from hpcml.molecules import Defect, Molecule, molecule_from_smiles, read
 
 Read = Callable[[str, str], list[Molecule | Defect]]
 
@@ -79,6 +79,7 @@ def test_any_text_gives_molecules_or_defects(tmp_path: Path, suffix: str, text: 
         ("a.csv", '"Canonical_SMILES","compound_name"\n"CCO","x"\n'),
         ("a.csv", "mol_id,isomeric SMILES,canonical_smiles\nx,CCO,C\n"),
         ("a.csv", "id,ConnectivitySMILES\nx,CCO\n"),
+        ("a.csv", "cid,mw,canonicalsmiles,isosmiles\nx,1,C,CCO\n"),
         ("a.csv", "id,smi\r\nx,CCO\r\n"),
         ("a.smi", "canonical_smiles name\nCCO x\n"),
         ("a.smi", "CCO |c:1| x\n"),
@@ -130,3 +131,14 @@ def test_what_is_no_molecule_is_one_line_each(
         assert word in message
         assert "\n" not in message
     assert capfd.readouterr() == ("", "")
+
+
+def test_names_that_are_formulas_for_a_spreadsheet_stay_names(read_text: Read) -> None:
+    (methane,) = read_text("a.csv", "smiles,name\nC,=cmd|' /C calc'!A0\n")
+    assert isinstance(methane, Molecule)
+    assert methane.name == "=cmd|' /C calc'!A0"
+
+
+def test_a_smiles_that_is_no_text() -> None:
+    with pytest.raises(InputError, match="does not parse"):
+        molecule_from_smiles("C\udcff")

@@ -144,6 +144,7 @@ def test_windows_line_ends(read_text: Read) -> None:
         ("1\nProperties=pos:R:3\n0 0 0\n", 7, "expected species:S:1 and pos:R:3"),
         ("1\nProperties=species:S:x:pos:R:3\nNe 0 0 0\n", 7, "expected name:kind:count"),
         ('1\nLattice="9 0 0 0 9 0 0 0 9"\nNe 0 0 0\n', 7, "found a periodic cell"),
+        ("2\nx\nO 1 0 0 0\nH 2 0 0 1\n", 8, "found numbers of atoms between them: 'O 1 0 0 0'"),
         ('1\npbc="F F T"\nNe 0 0 0\n', 7, "found a periodic cell"),
     ],
 )
@@ -293,6 +294,7 @@ def test_a_charge_in_the_comment(read_text: Read, comment: str, name: str, charg
         ("hydroxyl", "O 0 0 0\nH 0 0 0.96", "9 electrons and no charge said: read as neutral"),
         ("multiplicity=2", "O 0 0 0\nH 0 0 0.96", "9 electrons and no charge said"),
         ("superoxide anion", "O 0 0 0\nO 0 0 1.3", "no charge said, but 'anion'"),
+        ("in bohr, q=0", "H 0 0 0\nH 0 0 1.4", "says 'bohr': coordinates are read in angstrom"),
         ("2 1", "O 0 0 0\nO 0 0 1.3", "charge 2 and multiplicity read from two bare numbers"),
         ("salt", "Na+ 0 0 0\nHe 0 0 3", r"\+1 read from the atoms' labels"),
     ],
@@ -321,7 +323,9 @@ def test_what_is_said_needs_no_warning(read_text: Read, comment: str, atoms: str
     assert isinstance(molecule, Molecule)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+)
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.xyz"
     path.write_text(WATER.replace("water", "wässer"), encoding=encoding)

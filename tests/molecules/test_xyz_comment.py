@@ -32,6 +32,8 @@ OXYGEN = 16  # electrons of neutral O2
         ('{"charge": -1, "multiplicity": 2}', -1, 2, ""),
         ("charge=\N{MINUS SIGN}1", -1, None, ""),
         ("charge=1 uhf=1", 1, 2, ""),
+        ("hydroxide|charge=-1|mult=2", -1, 2, "hydroxide"),
+        ("# charge -1, spin 2", -1, 2, ""),
         ("name=peroxide q=-2 energy=-149.5", -2, None, "peroxide"),
         ("superoxide energy=-149.5 charge=-1", -1, None, "superoxide"),
         ("neutral, charge: neutral", 0, None, "neutral"),
@@ -64,6 +66,7 @@ def test_spin_is_read_as_fits(spin: int, electrons: int, multiplicity: int) -> N
     ("text", "guesses"),
     [
         ("0 1 water", (0, 1, "water")),
+        ("-1,1 hydroxide", (-1, 1, "hydroxide")),
         ("hydroxide -1 1", (-1, 1, "hydroxide")),
         ("conformer 3 1", None),
         ("water 12", None),

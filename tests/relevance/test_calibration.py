@@ -229,7 +229,18 @@ def test_auto_alone_is_no_rule(trained, molecules, batch_of):
         explain_by(model, batch_of(model, molecules[:2]), ExplainSettings())
 
 
-def test_too_few_molecules_to_choose_by(folder, molecules, write_dataset, tmp_path):
+def test_pairs_need_a_rule_that_gives_them_something():
+    assert "occlusion" in rule_choice.candidates(ExplainSettings())
+    asked = rule_choice.candidates(ExplainSettings(pairs="interactions"))
+    assert asked == ["gamma", "epsilon_gamma", "z_plus", "alpha_beta", "epsilon"]
+
+
+def test_too_few_molecules_to_choose_by(folder, molecules, write_dataset, tmp_path, capsys):
+    """Asked to choose it is refused; a campaign goes on, and says that nothing was measured."""
     few = write_dataset(tmp_path / "few", molecules[:5])
+    assert explain_dataset(few, folder, tmp_path / "relevance", ExplainSettings(), Alone())
+    assert open_relevance(tmp_path / "relevance", few).rule == "gamma"
+    assert "rule gamma: not measured, as 5 molecules are too few" in capsys.readouterr().err
+    assert read_calibration(ModelFolder(folder)) is None
     with pytest.raises(InputError, match=r"only 5 molecules.*set explain"):
         calibrate(few, folder, ExplainSettings())

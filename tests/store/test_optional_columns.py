@@ -71,6 +71,7 @@ def check(data):
     assert np.array_equal(part.column("homo"), [-0.5, np.nan, -0.4], equal_nan=True)
     assert data[2].values["gap"] == 0.5
     assert "gap" not in data[3].values
+    assert sum(entry.attributes.get("warned", 0) for entry in data.entries) == 1
     assert verify(data.folder).ok
 
 

@@ -56,6 +56,27 @@ def test_target_that_the_data_set_has_not(dataset) -> None:
         find_candidates(dataset, (Target(name="beta_parallel"),))
 
 
+def test_rows_whose_scf_is_no_minimum_are_left_out_unless_wanted(tmp_path, molecules) -> None:
+    eigenvalues = (None, 0.3, -0.05, -1e-6)
+    with ShardWriter(tmp_path, Schema(columns=("energy",)), "test") as writer:
+        for number, eigenvalue in enumerate(eigenvalues):
+            values = {"energy": np.array(-1.0)}
+            if eigenvalue is not None:
+                values["orbital_hessian"] = np.array(eigenvalue)
+            warnings = ["no minimum"] if number == 2 else ["a basis"] * (number == 1)
+            row = Row(f"{number:032x}", molecules[number], values, {"warnings": warnings})
+            writer.append(row)
+    data, targets = Dataset.open(tmp_path), (Target(name="energy"),)
+    for leave_out, kept in (("unstable", [0, 1, 3]), ("warned", [0, 3]), ("nothing", [0, 1, 2, 3])):
+        found = find_candidates(data, targets, leave_out)
+        assert found.keys == [f"{row:032x}" for row in kept]
+        assert sum(found.left_out.values()) == 4 - len(kept)
+    assert find_candidates(data, targets).left_out == {
+        "an SCF that is no minimum (train.leave_out)": 1
+    }
+    assert data.warned.tolist() == [False, True, True, False]
+
+
 def test_no_row_left(dataset) -> None:
     with pytest.raises(InputError, match="1 rows, none of which can be learned from"):
         find_candidates(dataset.subset([7]), (Target(name="alpha_iso"),))

@@ -34,14 +34,24 @@ class Owner:
         return len(self.molecule)
 
     def pick(self, rows: Tensor) -> Owner:
-        """The owner of these rows (K,), in this order."""
+        """The owner of these rows (K,), in this order.
+
+        Parameters
+        ----------
+        rows : (K,) Tensor of int64
+        """
         return Owner(
             self.molecule.index_select(0, rows), self.atoms.index_select(1, rows), self.nobody
         )
 
     @classmethod
     def of_molecules(cls, molecule: Tensor, nobody: int) -> Owner:
-        """Rows that stand for their molecules (rows,) as a whole."""
+        """Rows that stand for their molecules (rows,) as a whole.
+
+        Parameters
+        ----------
+        molecule : (rows,) Tensor of int64
+        """
         return cls(molecule, torch.full_like(molecule.expand(2, -1), nobody), nobody)
 
     @classmethod
@@ -119,6 +129,11 @@ class Owners:
 
         They are the rows that were gathered before, if any; or atoms or molecules in the
         batch's order, unless the molecules of what falls on them say otherwise.
+
+        Parameters
+        ----------
+        index : (rows,) Tensor of int64
+            Where each row of ``fell`` falls.
         """
         for owner in (gathered, self.kinds.get("atom"), self.kinds.get("molecule")):
             if owner is not None and len(owner) == size:

@@ -91,6 +91,11 @@ class Psi4Surface:
 def open_surface(molecule: Molecule, level: Level, resources: Resources) -> Iterator[Psi4Surface]:
     """See ``engine.Engine``; any of its points may raise ConvergenceError."""
     enough = _TIGHT_HARTREE_FOCK if level.is_hartree_fock else _TIGHT_FUNCTIONAL
-    tight = msgspec.structs.replace(level, scf_convergence=min(level.scf_convergence, enough))
+    tight = msgspec.structs.replace(
+        level,
+        scf_convergence=min(level.scf_convergence, enough),
+        # Psi4's fitted gradient of exact exchange dies of a spin without electrons
+        exact=level.exact or molecule.electrons == molecule.multiplicity - 1,
+    )
     with session(molecule, tight, resources) as opened:
         yield Psi4Surface(opened.psi4, opened.molecule, tight)

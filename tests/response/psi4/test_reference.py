@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -110,6 +111,30 @@ def test_what_is_known_to_be_inexact_is_warned_of() -> None:
     assert any("deep effective core potentials (Hg)" in w for w in deep["warnings"]) == known_wrong
     screened = refused(level=Level(method="HSE06", basis="STO-3G", grid=(20, 50)))
     assert any("short-range exchange" in text for text in screened.provenance["warnings"])
+
+
+class Alone:
+    """A rank whose partners fail no less: what it gathers must be fit to be sent."""
+
+    rank, size = 0, 2
+
+    def gather(self, sendobj, root=0):
+        return [pickle.loads(pickle.dumps(sendobj)), None]
+
+    def bcast(self, obj, root=0):
+        return pickle.loads(pickle.dumps(obj))
+
+
+@pytest.mark.parametrize("method", ["HF", "B3LYP"])
+def test_an_scf_that_failed_can_be_told_to_other_ranks(method, monkeypatch) -> None:
+    monkeypatch.setattr(self_consistent, "RECIPES", ({"maxiter": 2},))
+    resources = Resources(communicator=Alone())
+    with (
+        pytest.raises(ConvergenceError, match="did not converge in") as caught,
+        ground_state(WATER, Level(method=method, basis="STO-3G"), resources),
+    ):
+        pass
+    assert 1e-6 < caught.value.residual < 1.0
 
 
 UNCONVERGED = """

@@ -8,7 +8,7 @@ from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.molecules.features import ATOM_FEATURES
 from hpcml.relevance import Epsilon, explain
-from hpcml.relevance.blocks import by_block
+from hpcml.relevance.feature_blocks import by_block
 
 
 def test_blocks_add_up(network, molecules, batch_of):

@@ -17,6 +17,7 @@ from hpcml.errors import HpcmlError, InputError, PlatformError, ResourceError
 
 TEMPORARY_SUFFIX = ".part"
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_SPACE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
              errno.EFBIG: "the file would exceed the allowed size"}  # fmt: skip
 _NOT_ALLOWED = {errno.EROFS: "the file system is read-only", errno.EACCES: "permission denied",
@@ -125,6 +126,26 @@ def append_line(path: Path, line: bytes) -> None:
         raise storage_error(error, f"cannot append to {path}") from error
 
 
+def lock(descriptor: int, path: Path, *, shared: bool = False, wait: bool = False) -> bool:
+    """Take the lock of an open file; False if another process holds it.
+
+    Raises PlatformError where the file system has no locks: for what nothing else keeps apart.
+    """
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise PlatformError(
+                f"cannot lock {path}: its file system has no locks; mount it with them (Lustre: "
+                "-o flock), or put the run's folder elsewhere"
+            ) from error
+        raise storage_error(error, f"cannot lock {path}") from error
+    return True
+
+
 def lock_if_possible(descriptor: int, *, wait: bool = False) -> bool:
     """Take the exclusive lock of an open file; False if another process holds it.
 
@@ -136,6 +157,6 @@ def lock_if_possible(descriptor: int, *, wait: bool = False) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+        if error.errno not in _NO_LOCKS:
             raise
     return True

@@ -29,7 +29,7 @@ from hpcml.training.model_folder import ModelFolder
 _MOST_MOLECULES = 64
 _MOST_PAIRS = 100_000
 """Of one batch: what fits the memory of a small machine with an ensemble's relevances."""
-_SUFFIXES_WITHOUT_GEOMETRY = (".smi", ".csv")
+_SUFFIXES_WITHOUT_GEOMETRY = (".smi", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def predict_file(
     calibrated), the level of theory that was learned, and warnings (applicability).  With
     ``explain`` also the rule and, for the first target and in its unit, what the ledger holds
     beside the atoms, and the relevance of each atom as "C:1.25 H:0.31 ..." in the molecule's own
-    order.  The rule "auto" is the one that was found for this network (``hpcml calibrate``), and
-    gamma where nobody has looked.
+    order: alone, and with what its own biases, steps and reference say.  The rule "auto" is the
+    one that was found for this network (``hpcml calibrate``), and gamma where nobody has looked.
 
     model_folder    of a run, or of a published ANI in NeuroChem's files
     destination     a file, opened before anything is computed; None: the screen
@@ -121,7 +121,7 @@ class _Predictor:
             *("name", "key", *targets),
             *(f"uncertainty {target}" for target in targets if calibrated),
             *("level", *(["rule"] if self._explain else []), "warnings"),
-            *([*LEDGER, "relevance"] if self._explain else []),
+            *([*LEDGER, "relevance", "with_own_terms"] if self._explain else []),
         ]
 
     def without_defects(self, records: Iterable[_Record | Defect]) -> Iterator[_Record]:
@@ -164,15 +164,19 @@ class _Predictor:
             return [[] for _ in molecules]
         found = [explain_by(model, batch, self._explain) for model in self._ensemble.models]
         ledger = _mean([each.ledger.cpu().numpy() for each in found])
-        atoms = _mean([each.atoms.cpu().numpy() for each in found])
         ends = np.cumsum([len(molecule) for molecule in molecules])[:-1]
+        atoms = np.split(_mean([each.atoms.cpu().numpy() for each in found]), ends)
+        booked = np.split(_mean([each.booked.cpu().numpy() for each in found]), ends)
         return [
-            [
-                *(f"{term:.8g}" for term in terms),
-                " ".join(f"{s}:{value:.6g}" for s, value in zip(one.symbols, own, strict=True)),
-            ]
-            for one, terms, own in zip(molecules, ledger, np.split(atoms, ends), strict=True)
+            [*(f"{term:.8g}" for term in terms), _by_atom(one, alone), _by_atom(one, with_own)]
+            for one, terms, alone, with_own in zip(molecules, ledger, atoms, booked, strict=True)
         ]
+
+
+def _by_atom(molecule: Molecule, values: NDArray[np.float64]) -> str:
+    """ "C:1.25 H:0.31 ...", in the molecule's own order."""
+    pairs = zip(molecule.symbols, values, strict=True)
+    return " ".join(f"{symbol}:{value:.6g}" for symbol, value in pairs)
 
 
 def _mean(several: list[NDArray[Any]]) -> NDArray[np.float64]:

@@ -15,8 +15,10 @@ PACKAGE = ROOT / "hpcml"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MOST_LINES = 440
-MOST_LINES_OF_A_FUNCTION = 70
+MOST_LINES_OF_A_FUNCTION = 65  # its docstring left out
 ROOMS_WITH_SHAPES = (
+    "response",
+    "store",
     "analysis",
     "cli",
     "cluster",
@@ -80,6 +82,11 @@ def _functions(tree: ast.AST) -> Iterator[Function]:
             yield node
 
 
+def _lines_of_docstring(function: Function) -> int:
+    first = function.body[0]
+    return (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(function) else 0
+
+
 def test_files_and_functions_stay_small_enough_to_be_read_at_once() -> None:
     large = []
     for path in MODULES:
@@ -87,7 +94,7 @@ def test_files_and_functions_stay_small_enough_to_be_read_at_once() -> None:
         if len(text.splitlines()) > MOST_LINES:
             large.append(f"{path.relative_to(ROOT)}: {len(text.splitlines())} lines")
         for function in _functions(ast.parse(text)):
-            lines = (function.end_lineno or 0) - function.lineno + 1
+            lines = (function.end_lineno or 0) - function.lineno + 1 - _lines_of_docstring(function)
             if lines > MOST_LINES_OF_A_FUNCTION:
                 large.append(f"{path.relative_to(ROOT)}, {function.name}: {lines} lines")
     assert not large
@@ -123,7 +130,10 @@ def test_no_private_name_is_used_in_another_room() -> None:
 
 # --- shapes ----------------------------------------------------------------------------------
 
-SHAPE = re.compile(r"\(\)|\([^\s(),][^(),]*,[^()]*\)|\bscalar|\bsame shape|\bshape of\b")
+_IN_BRACKETS = r"(?:[^()]|\([^()]*\))*"
+SHAPE = re.compile(
+    rf"\(\)|\([^\s(),]{_IN_BRACKETS},{_IN_BRACKETS}\)|\bscalar|\bsame shape|\bshape of\b"
+)
 ARRAYS = {"ndarray", "NDArray", "Tensor", "Array"}
 
 
@@ -205,16 +215,24 @@ def _shapes_missing(function: Function) -> list[str]:
 
 @pytest.mark.parametrize("room", ROOMS_WITH_SHAPES)
 def test_public_functions_give_the_shapes_of_their_arrays(room: str) -> None:
-    missing = []
+    missing, told_by_name = [], set()
     for path in sorted((PACKAGE / room).rglob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         told = list(_told_in_a_line(body))
-        missing += [
-            f"{path.relative_to(ROOT)}, {name}: {', '.join(arrays)}"
-            for name, function in _public_functions(body)
-            if function not in told and (arrays := _shapes_missing(function))
-        ]
-    assert not missing, "\n".join(missing)
+        for name, function in _public_functions(body):
+            arrays = [] if function in told else _shapes_missing(function)
+            if not arrays:
+                told_by_name.add(function.name)
+            words = f"{path.relative_to(ROOT)}, {name}: {', '.join(arrays)}"
+            missing += [(words, function)] if arrays else []
+    # A method without a docstring, or one that says "See", has that of the interface it follows.
+    left = [
+        words
+        for words, function in missing
+        if not (ast.get_docstring(function) or "See").startswith("See")
+        or function.name not in told_by_name
+    ]
+    assert not left, "\n".join(left)
 
 
 def test_the_reader_of_docstrings_sees_what_is_missing() -> None:

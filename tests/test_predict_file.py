@@ -81,9 +81,12 @@ def test_reasons_of_an_ensemble_add_up_to_its_mean(ensemble, molecules, tmp_path
     text, _ = predicted(ensemble, tmp_path / "others", ExplainSettings())
     for row in table(text):
         columns = list(row)
-        ledger = [float(row[name]) for name in columns[columns.index("warnings") + 1 : -1]]
+        ledger = [float(row[name]) for name in columns[columns.index("warnings") + 1 : -2]]
         atoms = [float(word.split(":")[1]) for word in row["relevance"].split()]
         assert sum(ledger) + sum(atoms) == pytest.approx(float(row["energy [Eh]"]), rel=1e-4)
+        # of a sum over atoms nothing is the molecule's own
+        whole = [float(word.split(":")[1]) for word in row["with_own_terms"].split()]
+        assert sum(whole) == pytest.approx(float(row["energy [Eh]"]), rel=1e-4)
 
 
 def test_another_level_is_told(ensemble, molecules, tmp_path) -> None:
@@ -180,7 +183,7 @@ def test_warnings_of_two_waters_far_apart_and_of_a_geometry_from_smiles(
     near, apart = table(predicted(ensemble, tmp_path / "waters.xyz")[0])
     assert near["warnings"] == ""
     assert apart["warnings"].startswith(
-        "2 pieces with no bond between them: training molecules are one; atoms 50.0 angstrom "
+        "2 pieces with no bond between them: training molecules have one; atoms 50.0 angstrom "
         "apart: the widest training molecule has "
     )
     assert "1 of 2 predictions reach beyond" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from rdkit import Chem
 
 from hpcml.analysis.groups import GROUPS, in_ring, occurrences
 from hpcml.analysis.reasons import molecule_of, reasons_score
+from hpcml.analysis.untrained import untrained_relevance
 from hpcml.molecules import symbol
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
@@ -41,7 +42,8 @@ def reasons_table(
 ) -> list[dict[str, object]]:
     """A score for each selection of atoms, on all rows and on each part of the split.
 
-    Beside the network stand what it must beat, for all atoms: see ``controls``.
+    Beside the network stands what it must beat, for all atoms: see ``controls``, and the same
+    network with its first weights, where it lies in the model folder.
 
     Parameters
     ----------
@@ -61,6 +63,9 @@ def reasons_table(
     error = np.abs(rows.target.told(rows.prediction) - rows.target.values(dataset))
     everything = np.ones(len(dataset), dtype=bool)
     others = controls(numbers, share, mols, rows.offsets)
+    untrained = untrained_relevance(dataset, rows, model_folder)
+    if untrained is not None:
+        others["untrained network"] = untrained
     table: list[dict[str, object]] = []
     for part, in_part in {"all": everything, **_split(dataset, model_folder)}.items():
         for chosen in _selections(numbers, mols, rows.offsets, in_part):

@@ -19,7 +19,7 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
 from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
-from hpcml.files import write_whole
+from hpcml.files import lock, write_whole
 from hpcml.generation import failures
 from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
 from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
@@ -150,8 +150,8 @@ class _Campaign:
 
     def wait_for_ranks(self) -> None:
         """Wait until every rank has ended: one outlives its mpiexec while it commits its rows."""
-        with self.run_folder.ranks_lock.open("r+b") as lock:
-            _wait_for(lock.fileno(), self.run_folder)
+        with self.run_folder.ranks_lock.open("r+b") as file:
+            _wait_for(file.fileno(), self.run_folder)
 
     def collect(self) -> None:
         """Bring rows and failures of ended MPI programs into the run's own files."""
@@ -369,19 +369,17 @@ def _reason(started: dict[TaskFolder, ProgramRun]) -> HpcmlError | None:
     return None
 
 
-def _wait_for(lock: int, run_folder: RunFolder) -> None:
+def _wait_for(descriptor: int, run_folder: RunFolder) -> None:
     """Take and release the ranks' lock; PlatformError if ranks live on for a minute."""
     end = time.monotonic() + _SECONDS_FOR_ORPHANS
     while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor, run_folder.ranks_lock):
             if time.monotonic() > end:
                 raise PlatformError(
                     f"ranks of an earlier start still compute in {run_folder.path}: end their job "
                     f"(scancel, or kill their mpiexec), then start again"
-                ) from None
+                )
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         else:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             return

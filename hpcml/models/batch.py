@@ -116,8 +116,8 @@ def upper_triangle(atoms: int) -> NDArray[np.int64]:
 
     Returns
     -------
-    (2, n (n - 1) / 2) integer array
-        For n atoms.
+    (2, p) integer array
+        Of n atoms, p = n (n - 1) / 2.
     """
     return np.stack(np.triu_indices(atoms, 1)).astype(np.int64)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from hpcml.errors import InputError
-from hpcml.molecules.molecule import atomic_number
+from hpcml.molecules.molecule import atomic_number, isotope_mass, mean_mass, symbol
 from hpcml.molecules.records import shown
 
 PLAIN_COLUMNS = {"species": 0, "pos": 1}
@@ -19,6 +20,7 @@ _LABEL = re.compile(r"\[?(\d{0,3})([A-Za-z]+)(.*)$", re.DOTALL)
 _ISOTOPE_IN_LABEL = re.compile(r"\(.*\biso\s*=\s*(\d{1,3})\b", re.IGNORECASE)
 _CHARGE_IN_LABEL = re.compile(r"(\d?)([+-])\]?$", re.ASCII)
 _GHOST = re.compile(r"ghost|dummy|\bbq|:gh", re.IGNORECASE)
+_MASSES_AGREE = 0.05  # u; isotopes lie about 1 apart
 _HYDROGENS = {"D": 2, "T": 3}  # symbols of isotopes
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eEdD][+-]?\d+)?", re.ASCII)
 
@@ -46,7 +48,7 @@ class Atom(NamedTuple):
 def read_atom(line: str, columns: dict[str, int] = PLAIN_COLUMNS) -> Atom:
     """The atom of a line; InputError if it is none.
 
-    columns   where the line has ``species``, ``pos`` and, maybe, ``isotopes``
+    columns   where the line has ``species``, ``pos`` and, maybe, ``isotopes`` or ``masses``
     """
     words = _words(line)
     species, pos = columns["species"], columns["pos"]
@@ -55,6 +57,8 @@ def read_atom(line: str, columns: dict[str, int] = PLAIN_COLUMNS) -> Atom:
     nucleus = read_species(words[species])
     if "isotopes" in columns:
         nucleus = nucleus._replace(isotope=_isotope(words, columns["isotopes"]))
+    elif not nucleus.isotope and (column := columns.get("masses", columns.get("mass"))):
+        nucleus = nucleus._replace(isotope=_isotope_of_mass(words, column, nucleus.number))
     try:
         x, y, z = (_number(word) for word in words[pos : pos + 3])
     except ValueError:
@@ -131,6 +135,21 @@ def _isotope(words: list[str], column: int) -> int:
     if not INTEGER.match(word) or int(word) < 0:
         raise InputError(f"isotopes: expected a mass number or 0, found {shown(word)}")
     return int(word)
+
+
+def _isotope_of_mass(words: list[str], column: int, number: int) -> int:
+    """The isotope of a mass in u, 0 for the most abundant and for the elements' mean masses."""
+    try:
+        mass = _number(words[column])
+    except (ValueError, IndexError):
+        raise InputError(f"masses: expected a mass in u, found {shown(' '.join(words))}") from None
+    if min(abs(mass - isotope_mass(number, 0)), abs(mass - mean_mass(number))) < _MASSES_AGREE:
+        return 0
+    isotope = round(mass)
+    with suppress(InputError):
+        if abs(mass - isotope_mass(number, isotope)) < _MASSES_AGREE:
+            return isotope
+    raise InputError(f"masses: no isotope of {symbol(number)} has a mass of {mass:g} u")
 
 
 def _number(word: str) -> float:

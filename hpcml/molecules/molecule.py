@@ -187,6 +187,11 @@ def _settled_isotopes(
     return isotopes
 
 
+def mean_mass(number: int) -> float:
+    """Mean mass of an element's natural isotopes in unified atomic mass units."""
+    return float(_PERIODIC_TABLE.GetAtomicWeight(number))
+
+
 def molecule_keys(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
     """``Molecule.key`` of many molecules laid end to end, without a Molecule for each.
 

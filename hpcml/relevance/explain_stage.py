@@ -33,7 +33,10 @@ from hpcml.training.model_folder import ModelFolder
 from hpcml.training.run import from_rank_0
 from hpcml.training.world import World
 
-VALUES = ("prediction", "ledger", "relevance", "atom_ledger", "pair_relevance")
+VALUES = (
+    *("prediction", "ledger", "relevance", "atom_ledger"),
+    *("pair_relevance", "pair_ledger"),
+)
 _FREE = ("batch_size", "ranks", "threads")
 """Settings that do not change a relevance beyond rounding."""
 
@@ -156,6 +159,7 @@ def _explain_shard(
         "relevance": np.zeros(int(offsets[-1])),
         "atom_ledger": np.zeros((int(offsets[-1]), len(LEDGER))),
         "pair_relevance": np.zeros(int(pair_offsets[-1])),
+        "pair_ledger": np.zeros((int(pair_offsets[-1]), len(LEDGER))),
         "stopped": np.zeros(1),
     }
     mine = share_of_rank(np.arange(len(atoms)), atoms, world.rank, world.size)
@@ -169,12 +173,14 @@ def _explain_shard(
             found["prediction"][row], found["ledger"][row] = values.prediction, values.ledger
             found["relevance"][of_atoms] = values.atoms
             found["atom_ledger"][of_atoms] = values.atom_ledger
-            found["pair_relevance"][slice(*pair_offsets[row : row + 2])] = values.pairs
+            of_pairs = slice(*pair_offsets[row : row + 2])
+            found["pair_relevance"][of_pairs] = values.pairs
+            found["pair_ledger"][of_pairs] = values.pair_ledger
     whole = _sum_over_ranks(world, found)
     stopped = bool(whole.pop("stopped")[0])
     columns = {"key": shard.column("key"), "atom_offsets": offsets, **whole}
     if settings.pairs == "none":
-        del columns["pair_relevance"]
+        del columns["pair_relevance"], columns["pair_ledger"]
     else:
         columns["pair_offsets"] = pair_offsets
     return columns, stopped
@@ -234,9 +240,13 @@ def explain_rows(
     atoms = np.split(found.atoms.cpu().numpy(), ends)
     of_atoms = np.split(found.atom_ledger.cpu().numpy(), ends)
     cuts = np.cumsum(counts * (counts - 1) // 2)[:-1]
-    of_pairs = np.split(pairs, cuts) if len(pairs) else [pairs] * len(kept)
+    pair_ledger = found.pair_ledger.cpu().numpy()[: len(pairs)]  # none where none are kept
+    of_pairs = [
+        np.split(whole, cuts) if len(pairs) else [whole] * len(kept)
+        for whole in (pairs, pair_ledger)
+    ]
     predictions, ledger = found.prediction.tolist(), found.ledger.cpu().numpy()
-    values = zip(predictions, atoms, ledger, of_atoms, of_pairs, strict=True)
+    values = zip(predictions, atoms, ledger, of_atoms, *of_pairs, strict=True)
     yield from zip(kept, (RelevanceRow(*row) for row in values), strict=True)
 
 
@@ -260,5 +270,5 @@ def _of_pairs(
 
 def _not_a_number(atoms: int, settings: ExplainSettings) -> RelevanceRow:
     pairs = 0 if settings.pairs == "none" else atoms * (atoms - 1) // 2
-    shapes = ((atoms,), (len(LEDGER),), (atoms, len(LEDGER)), (pairs,))
+    shapes = ((atoms,), (len(LEDGER),), (atoms, len(LEDGER)), (pairs,), (pairs, len(LEDGER)))
     return RelevanceRow(np.nan, *(np.full(shape, np.nan) for shape in shapes))

@@ -38,6 +38,9 @@ class Relevance:
     atom_ledger  (A, len(LEDGER)) float64, the part of the ledger that was taken at the row of one
                  atom, and half of what was taken at the row of a pair that it belongs to
 
+    pair_ledger  (P, len(LEDGER)) float64, what was taken at the rows of each pair i < j of one
+                 molecule, both ways together; its atoms have it among theirs, half and half
+
     prediction = atoms + molecule-wise inputs + ledger, molecule by molecule.
     """
 
@@ -49,6 +52,7 @@ class Relevance:
     molecule: Tensor
     pairs: Tensor
     atom_ledger: Tensor
+    pair_ledger: Tensor
     hidden: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def _of_kind(self, kind: str, rows: int) -> Tensor:
@@ -211,4 +215,5 @@ def propagate(
         pairs=pairs.long(),
         hidden=found,
         atom_ledger=trace.ledger.atoms[:-1],
+        pair_ledger=trace.ledger.pairs[:-1],
     )

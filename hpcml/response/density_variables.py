@@ -41,10 +41,16 @@ class Block:
 
     @property
     def values(self) -> Array:
+        """What ``evaluate`` gives: (4, points, n), or (1, points, n)."""
         return self.evaluate()
 
     def where(self, keep: NDArray[np.bool_]) -> Block:
-        """These points only."""
+        """These points only.
+
+        Parameters
+        ----------
+        keep : (points,) boolean array
+        """
         if keep.all():
             return self
         if isinstance(self.evaluate, Stored):

@@ -73,16 +73,19 @@ class GroundState(Protocol):
     def energy(self) -> float: ...
 
     @property
-    def dipole(self) -> Array: ...
+    def dipole(self) -> Array:
+        """(3,) array, e bohr, about ``origin``."""
 
     @property
-    def origin(self) -> Array: ...
+    def origin(self) -> Array:
+        """(3,) array, bohr."""
 
     @property
     def channels(self) -> tuple[Orbitals, ...]: ...
 
     @property
-    def dipole_integrals(self) -> Array: ...
+    def dipole_integrals(self) -> Array:
+        """(3, n, n) array, e bohr."""
 
     @property
     def provenance(self) -> dict[str, Any]: ...

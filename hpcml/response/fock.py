@@ -58,10 +58,27 @@ class TwoElectron(Protocol):
         """J_ia, K_ia and K_ai of densities C_0 C_1^T; trials and results (k, o, v).
 
         The two last are None where the functional has no exact exchange.
+
+        Parameters
+        ----------
+        trials : for each channel a (k, o, v) array
+
+        Returns
+        -------
+        for each channel three (k, o, v) arrays
         """
 
     def diagonal_blocks(self, x: Sequence[Array], y: Sequence[Array]) -> list[tuple[Array, Array]]:
-        """(J - K)_ij and (J - K)_ab, (m, o, o) and (m, v, v), of C_1x C_0^T + C_0 C_1y^T."""
+        """(J - K)_ij and (J - K)_ab, (m, o, o) and (m, v, v), of C_1x C_0^T + C_0 C_1y^T.
+
+        Parameters
+        ----------
+        x, y : for each channel an (m, o, v) array
+
+        Returns
+        -------
+        for each channel an (m, o, o) and an (m, v, v) array
+        """
 
 
 class FockResponse:
@@ -104,7 +121,16 @@ class FockResponse:
         )
 
     def split(self, vectors: Array) -> list[Array]:
-        """Flat vectors (k, N) as one (k, o, v) for each channel."""
+        """Flat vectors (k, N) as one (k, o, v) for each channel.
+
+        Parameters
+        ----------
+        vectors : (k, N) array
+
+        Returns
+        -------
+        for each channel a (k, o, v) array
+        """
         bounds = np.cumsum([channel.gaps.size for channel in self.channels])[:-1]
         return [
             part.reshape(len(vectors), *channel.shape)
@@ -208,7 +234,16 @@ class FockResponse:
         return result
 
     def first_order_orbitals(self, parts: Sequence[Array]) -> list[Array]:
-        """(k, n, o) for each channel: C_1 = C_virtual t^T."""
+        """C_1 = C_virtual t^T for each channel.
+
+        Parameters
+        ----------
+        parts : for each channel a (k, o, v) array
+
+        Returns
+        -------
+        for each channel a (k, n, o) array
+        """
         return [
             channel.virtual @ part.transpose(0, 2, 1)
             for channel, part in zip(self.channels, parts, strict=True)

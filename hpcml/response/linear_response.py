@@ -154,7 +154,13 @@ def solve(
 
 
 def orbital_energies(gaps: Array) -> Preconditioner:
-    """The inverse of the part of the equations that orbital energies make up."""
+    """The inverse of the part of the equations that orbital energies make up.
+
+    Parameters
+    ----------
+    gaps : (N,) array
+        Of the orbital energies, in hartree.
+    """
 
     def precondition(plus: Array, minus: Array, omega: Array) -> tuple[Array, Array]:
         w = omega[:, None]
@@ -170,6 +176,11 @@ def nested(gaps: Array, plus_product: PlusProduct, minus_product: MinusProduct) 
     """The same equations with cheaper products, solved roughly.
 
     What its subspace has learned serves the next residuals too.
+
+    Parameters
+    ----------
+    gaps : (N,) array
+        Of the orbital energies, in hartree.
     """
     subspace = Subspace(gaps.size, plus_product, minus_product)
     inner = orbital_energies(gaps)
@@ -307,6 +318,11 @@ class Subspace:
         """Excitation energies in the spaces, hartree, ascending; none without minus space.
 
         (A + B) P = w M and (A - B) M = w P are one eigenvalue problem for w^2 and P.
+
+        Returns
+        -------
+        (m,) array
+            In hartree; (0,) without minus space.
         """
         reduced_plus, reduced_minus = self._reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:

@@ -156,13 +156,43 @@ class SharedProducts:
         }
 
     def plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        """Products of A + B, of every rank's trials together.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
+        """
         images, minus_images, carried = self._products["plus"](trials)
         return images, minus_images, carried
 
     def minus(self, trials: Array) -> Array:
+        """Products of A - B, of every rank's trials together.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        (k, N) array
+        """
         return self._products["minus"](trials)[0]
 
     def rough_plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        """The products of ``plus`` in a rougher and cheaper form.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
+        """
         images, minus_images, carried = self._products["rough plus"](trials)
         return images, minus_images, carried
 

@@ -39,10 +39,26 @@ class PotentialSurface(Protocol):
     """What vibrations need to know of an electronic-structure program; positions in bohr."""
 
     def point(self, positions: Array) -> Point:
-        """Energy, gradient and dipole there."""
+        """Energy, gradient and dipole there.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+        """
 
     def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:
-        """Hessian (3n, 3n) and dipole derivatives (3n, 3), or None where there are none."""
+        """Hessian (3n, 3n) and dipole derivatives (3n, 3), or None where there are none.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        (3n, 3n) array and (3n, 3) array, or None
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +129,12 @@ def finite_difference_hessian(
     advance: Callable[[int], None] = lambda done: None,
     communicator: Communicator | None = None,
 ) -> tuple[Array, Array]:
-    """Second derivatives by central differences of gradients; parameters as in ``vibrate``.
+    """Second derivatives by central differences of gradients; other parameters as in ``vibrate``.
+
+    Parameters
+    ----------
+    positions : (n, 3) array
+        In bohr.
 
     Returns
     -------

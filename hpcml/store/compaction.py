@@ -117,7 +117,13 @@ def _rewrite(
 
 
 def flat_columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    """Every column of a data set, offsets included, as ``shards.write`` takes them."""
+    """Every column of a data set, offsets included, as ``shards.write`` takes them.
+
+    Returns
+    -------
+    dict of (N, ...) arrays
+        Ragged columns flat, with their (N + 1,) cuts.
+    """
     columns = {name: dataset.column(name) for name in dataset.columns}
     for cuts in offset_columns(dataset.schema):
         name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")

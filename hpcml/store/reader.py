@@ -67,7 +67,12 @@ class ShardReader:
 
     def view(self, name: str) -> NDArray[Any]:
         """A column, memory-mapped and read-only; an optional one that the shard has not is made up:
-        no isotopes, the warnings of the provenance, NaN."""
+        no isotopes, the warnings of the provenance, NaN.
+
+        Returns
+        -------
+        (rows, ...) array, or (values, ...) array where ragged
+        """
         if name not in self._views:
             if name in self.shard.entry.columns or name not in OPTIONAL:
                 self._views[name] = self.shard.view(name)
@@ -88,7 +93,12 @@ class ShardReader:
         return pack_texts([warning_text(self.provenance(row)) for row in range(rows)])
 
     def offsets(self, name: str) -> NDArray[np.int64]:
-        """Cuts of a ragged column, (rows + 1,), checked."""
+        """Cuts of a ragged column, (rows + 1,), checked.
+
+        Returns
+        -------
+        (rows + 1,) int64 array
+        """
         cuts = offsets_name(self.schema, name)
         if name == "warnings" and name not in self.shard.entry.columns:
             self.view(name)
@@ -107,13 +117,25 @@ class ShardReader:
         return self.offsets("numbers").data, self.view("numbers"), self.view("positions")
 
     def atoms(self, row: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Atomic numbers (n,) and positions (n, 3) of a row, views of the file."""
+        """Atomic numbers (n,) and positions (n, 3) of a row, views of the file.
+
+        Returns
+        -------
+        numbers : (n,) array
+        positions : (n, 3) array
+            In angstrom.
+        """
         cuts, numbers, positions = self._atoms
         start, stop = cuts[row], cuts[row + 1]
         return numbers[start:stop], positions[start:stop]
 
     def isotopes(self, row: int) -> NDArray[Any]:
-        """Mass numbers of a row's atoms, (n,); (0,) where the shard has none."""
+        """Mass numbers of a row's atoms, (n,); (0,) where the shard has none.
+
+        Returns
+        -------
+        (n,) array, or (0,)
+        """
         if "isotopes" not in self.shard.entry.columns:
             return np.zeros(0, np.int64)
         cuts = self.offsets("numbers")
@@ -132,7 +154,12 @@ class ShardReader:
         )
 
     def value(self, name: str, row: int) -> NDArray[Any]:
-        """One row's value of a column, a copy."""
+        """One row's value of a column, a copy.
+
+        Returns
+        -------
+        array of the column's shape, or (n, ...) where ragged
+        """
         if self.schema.column(name).per == "molecule":
             return np.array(self.view(name)[row])
         cuts = self.offsets(name)

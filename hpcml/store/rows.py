@@ -86,7 +86,12 @@ def _by_the_way(provenance: Mapping[str, Any], name: str) -> float | None:
 
 
 def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
-    """No value: NaN in the column's shape, or an empty list."""
+    """No value: NaN in the column's shape, or an empty list.
+
+    Returns
+    -------
+    array of the column's shape, (atoms, ...) where per atom, (0,) for a list
+    """
     length = {"molecule": (), "atom": (atoms,), "list": (0,)}[schema.column(name).per]
     return np.full((*length, *schema.shape(name)), np.nan)
 
@@ -123,7 +128,13 @@ def _shapes(schema: Schema) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
-    """The columns of a shard with these rows."""
+    """The columns of a shard with these rows.
+
+    Returns
+    -------
+    dict of (N, ...) arrays
+        Ragged columns flat, with their (N + 1,) cuts.
+    """
     atoms = [len(row.molecule) for row in rows]
     columns: dict[str, NDArray[Any]] = {
         "key": pack_keys([row.key for row in rows]),
@@ -176,21 +187,65 @@ def warning_text(provenance: Mapping[str, Any]) -> str:
 
 
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
-    """Cuts of a ragged column: 0 and the running sum of the lengths."""
+    """Cuts of a ragged column: 0 and the running sum of the lengths.
+
+    Returns
+    -------
+    (N + 1,) int64 array
+        For N lengths.
+    """
     return np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]).astype("<i8")
 
 
+def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all values of these rows of a ragged column, end to end.
+
+    Parameters
+    ----------
+    offsets : (N + 1,) int64 array
+    rows : (m,) int64 array
+
+    Returns
+    -------
+    (values,) int64 array
+    """
+    lengths = offsets[rows + 1] - offsets[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    starts = np.repeat(offsets[rows] - (ends - lengths), lengths)
+    return np.asarray(np.arange(total) + starts, np.int64)
+
+
 def pack_texts(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Texts as UTF-8 bytes end to end, and the cuts between them."""
+    """Texts as UTF-8 bytes end to end, and the cuts between them.
+
+    Returns
+    -------
+    (bytes,) uint8 array and (N + 1,) int64 array
+    """
     encoded = [text.encode() for text in strings]
     return np.frombuffer(b"".join(encoded), "u1"), offsets_of([len(text) for text in encoded])
 
 
 def pack_keys(keys: Sequence[str]) -> NDArray[np.uint8]:
-    """Hexadecimal keys as (n, 16) bytes."""
+    """Hexadecimal keys as (n, 16) bytes.
+
+    Returns
+    -------
+    (n, 16) uint8 array
+    """
     return np.frombuffer(bytes.fromhex("".join(keys)), "u1").reshape(len(keys), 16)
 
 
 def unpack_keys(packed: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """(n, 16) bytes as hexadecimal texts, (n,)."""
+    """(n, 16) bytes as hexadecimal texts, (n,).
+
+    Parameters
+    ----------
+    packed : (n, 16) uint8 array
+
+    Returns
+    -------
+    (n,) array of 32 letters each
+    """
     return np.frombuffer(np.ascontiguousarray(packed).tobytes().hex().encode(), "S32").astype("U32")

@@ -109,7 +109,7 @@ def _of_geometry(info: ModelInfo, molecule: Molecule) -> list[str]:
     if parts > info.pieces:
         allowed = "one" if info.pieces == 1 else f"at most {info.pieces}"
         warnings.append(
-            f"{parts} pieces with no bond between them: training molecules are {allowed}"
+            f"{parts} pieces with no bond between them: training molecules have {allowed}"
         )
     distances = pdist(molecule.positions)
     if not distances.size or not info.farthest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -287,7 +288,7 @@ def rows_of(split: Split, part: str, row_of_key: dict[str, int]) -> NDArray[np.i
 def read_split(path: Path) -> Split:
     """A split from its JSON file; InputError where it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Split)
+        return msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=Split)
     except FileNotFoundError:
         raise InputError(f"{path}: no such split file") from None
     except msgspec.DecodeError as error:

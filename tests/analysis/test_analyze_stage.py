@@ -9,10 +9,14 @@ from scipy.spatial.distance import pdist
 
 from hpcml.analysis import analyze, summary
 from hpcml.analysis.analyze_stage import CANCELLATION
+from hpcml.analysis.untrained import untrained_relevance
 from hpcml.errors import InputError
+from hpcml.models import Scaling, build
 from hpcml.molecules import Molecule, molecule_from_smiles, perceive
-from hpcml.relevance import LEDGER
+from hpcml.relevance import LEDGER, open_relevance
 from hpcml.store import Dataset, Row, Schema, ShardWriter, shards
+from hpcml.training import ModelInfo, Target
+from hpcml.training.model_file import save_model
 
 SMILES = ["CCO", "CCN", "CC(=O)O", "C1CC1", "CCCC", "OCCO", "CC#N", "NCC=O"]
 
@@ -137,6 +141,26 @@ def test_controls_stand_beside_the_network(dataset, model_folder, tmp_path):
     assert rows["element means", "removed"]["correlation"] == "nan"
     assert float(rows["hydrogens", "removed"]["correlation"]) > 0.1  # more bonds, larger share
     assert rows["random", "kept"]["mae"] == "nan"
+
+
+def test_the_untrained_network_is_a_control(dataset, model_folder, tmp_path):
+    """The linear network's relevances are its weights times what it is told of the elements:
+    before training too they are one number an element, so that without composition none is left."""
+    hyperparameters = {"elements": [1, 6, 7, 8]}
+    model = build("linear", hyperparameters)
+    info = ModelInfo(model="linear", hyperparameters=hyperparameters, scaling=Scaling(),
+                     targets=(Target(name="alpha_iso"),), units=("a0^3",))  # fmt: skip
+    save_model(model_folder, model.state_dict(), info)
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    relevance = untrained_relevance(
+        dataset, open_relevance(tmp_path / "relevance", dataset), model_folder
+    )
+    numbers = dataset.column("numbers")
+    for z in (1, 6, 7, 8):
+        assert np.ptp(relevance[numbers == z]) < 1e-6
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    found = [row for row in read(files["reasons"]) if row["scored"] == "untrained network"]
+    assert {row["part"] for row in found} == {"all", "train", "validation", "test"}
 
 
 def test_cancellation_is_told(dataset, model_folder, tmp_path):

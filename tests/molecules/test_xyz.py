@@ -17,7 +17,8 @@ Read = Callable[[str, str], list[Molecule | Defect]]
 WATER = "3\nwater\nO 0 0 0.117\nH 0 0.757 -0.471\nH 0 -0.757 -0.471\n"
 HYDROGEN = "2\nhydrogen\nH 0 0 0\nH 0 0 0.74\n"
 
-same_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# No deadline: one example on a loaded machine may take longer than the 0.2 s of the default.
+same_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def spread(n: int, seed: int) -> np.ndarray:
@@ -339,3 +340,20 @@ def test_the_charge_that_is_impossible_is_one_line(read_text: Read) -> None:
         (defect,) = read_text("a.xyz", f"{WATER}".replace("water", comment))
         assert isinstance(defect, Defect)
         assert "charge" in defect.message or "multiplicity" in defect.message
+
+
+def test_masses_of_ase_tell_isotopes(tmp_path: Path) -> None:
+    """A column that other programs write: mean masses or those of the isotopes."""
+    atoms = ase.Atoms("ClHBr", [[0, 0, 0], [0, 0, 1.3], [0, 0, 9]])
+    atoms.set_masses([atoms.get_masses()[0], 2.014, 79.904])
+    ase.io.write(
+        tmp_path / "a.extxyz", atoms, format="extxyz", columns=["symbols", "positions", "masses"]
+    )
+    (found,) = read(tmp_path / "a.extxyz")
+    assert isinstance(found, Molecule)
+    assert found.isotopes.tolist() == [0, 2, 0]
+    text = (tmp_path / "a.extxyz").read_text()
+    (tmp_path / "b.extxyz").write_text(text.replace("2.014", "9.014"))
+    (defect,) = read(tmp_path / "b.extxyz")
+    assert isinstance(defect, Defect)
+    assert "no isotope of H has a mass of 9.014 u" in defect.message

@@ -10,7 +10,6 @@ writers' journals and plans what is missing.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import socket
@@ -24,6 +23,7 @@ import msgspec
 from hpcml.cluster.deadline import slurm_deadline
 from hpcml.cluster.processes import die_with_parent
 from hpcml.errors import PlatformError
+from hpcml.files import lock
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.task import Task, TaskFolder
 from hpcml.generation.ranks.dispatch import Dispatcher
@@ -101,9 +101,10 @@ def pinned_cpus(rank: int, hosts: list[str], threads: int, allowed: set[int]) ->
 def run_task(path: Path, calculator: str) -> None:
     folder = TaskFolder(path)
     task = folder.read_task()
-    with Path(task.run_lock).open("rb") as lock:
+    run_lock = Path(task.run_lock)
+    with run_lock.open("rb") as file:
         # Held by every rank while it lives: a later launcher waits until all have ended.
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        lock(file.fileno(), run_lock, shared=True, wait=True)
         keeper = KeeperProcess(task, calculator)
 
         from mpi4py import MPI  # starts MPI: no process may be started after this line

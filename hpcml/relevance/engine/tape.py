@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpcml.relevance.engine.owners import Owner
+from hpcml.relevance.engine.owners import Owner, Owners
 from hpcml.relevance.engine.rules import Term
 from hpcml.relevance.ledger import LEDGER
 
@@ -115,13 +115,17 @@ class Ledger:
     """The relevance that goes to no input; sums in double precision.
 
     layers   layer's name -> (M, len(LEDGER)) of each molecule
-    atoms    (A + 1, len(LEDGER)) of each atom; the last row is nobody's
+    atoms    (A + 1, len(LEDGER)) of each atom, half of its pairs' among it; the last is nobody's
+    pairs    (P + 1, len(LEDGER)) of each unordered pair of atoms; the last is nobody's
     """
 
-    def __init__(self, molecules: int, atoms: int, device: torch.device) -> None:
+    def __init__(self, owners: Owners) -> None:
         self.layers: dict[str, Tensor] = {}
-        self.atoms = torch.zeros(atoms + 1, len(LEDGER), dtype=torch.float64, device=device)
-        self._molecules = molecules
+        self.atoms, self.pairs = (
+            torch.zeros(rows + 1, len(LEDGER), dtype=torch.float64, device=owners.device)
+            for rows in (owners.atoms, owners.pairs)
+        )
+        self._owners = owners
 
     def book(self, layer: str, owner: Owner, term: str, taken: Tensor) -> None:
         """Add to a term what a layer's rows (rows,) have taken.
@@ -132,11 +136,14 @@ class Ledger:
             Relevance.
         """
         if layer not in self.layers:
-            self.layers[layer] = self.atoms.new_zeros(self._molecules, len(LEDGER))
+            self.layers[layer] = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
         column, taken = LEDGER.index(term), taken.double()
         self.layers[layer][:, column].index_add_(0, owner.molecule, taken)
         for end in owner.atoms:
             self.atoms[:, column].index_add_(0, end, taken, alpha=0.5)
+        pair = self._owners.pair_of(owner)
+        if pair is not None:
+            self.pairs[:, column].index_add_(0, pair, taken)
 
     def total(self) -> Tensor:
         """(M, len(LEDGER)), all layers together.
@@ -146,7 +153,7 @@ class Ledger:
         (M, 5) Tensor of float64
             By molecule and term.
         """
-        nothing = self.atoms.new_zeros(self._molecules, len(LEDGER))
+        nothing = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
         return sum(self.layers.values(), nothing)
 
 

@@ -69,7 +69,7 @@ class Trace(TorchFunctionMode):
         super().__init__()
         self.model, self.owners, self.composite = model, owners, composite
         self.sources: dict[str, tuple[str, Tensor]] = {}
-        self.ledger = Ledger(owners.molecules, owners.atoms, owners.device)
+        self.ledger = Ledger(owners)
         self.root = torch.zeros((), requires_grad=True)
         self.outputs: dict[str, list[Tensor]] = {name: [] for name in hidden}
         self._handlers, self._readout = handlers, readout

@@ -64,6 +64,15 @@ class Psi4Surface:
 
         None with density fitting too: Psi4 1.3.2 takes 16 s for the fitted Hessian of methanol in
         6-31G, 8 s for the differences of its gradients, 1.5 s for the exact Hessian.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        (3n, 3n) array and (3n, 3) array, or None
         """
         closed_shell = self._molecule.multiplicity() == 1
         if self._name != "hf" or not closed_shell or not self._exact:

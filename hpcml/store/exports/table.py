@@ -53,7 +53,19 @@ def scalars(dataset: Dataset) -> list[Scalar]:
 
 
 def number(values: NDArray[Any], scalar: Scalar) -> NDArray[Any]:
-    """That number of every row, (N,), out of its column."""
+    """That number of every row, (N,), out of its column.
+
+    Parameters
+    ----------
+    values : (N, ...) array
+        A column.
+    scalar : Scalar
+        Which of its numbers.
+
+    Returns
+    -------
+    (N,) array
+    """
     return values.reshape(len(values), -1)[:, np.ravel_multi_index(scalar.place, values.shape[1:])]
 
 

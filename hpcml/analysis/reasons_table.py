@@ -60,7 +60,7 @@ def reasons_table(
     """
     numbers = dataset.column("numbers").astype(np.int64)
     molecule = molecule_of(rows.offsets)
-    error = np.abs(rows.prediction - rows.target.values(dataset))
+    error = np.abs(rows.target.told(rows.prediction) - rows.target.values(dataset))
     everything = np.ones(len(dataset), dtype=bool)
     others = controls(numbers, share, mols, rows.offsets)
     untrained = untrained_relevance(dataset, rows, model_folder)

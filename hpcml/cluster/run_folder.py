@@ -65,6 +65,11 @@ class RunFolder:
         return self.work / "stop"
 
     @property
+    def cut_off(self) -> Path:
+        """How often a walltime's end cut molecules off, by key."""
+        return self.work / "cut_off.json"
+
+    @property
     def ranks_lock(self) -> Path:
         """Locked, shared, by every rank that lives."""
         return self.work / "ranks.lock"

@@ -136,6 +136,22 @@ def fit_scaling(
     )
 
 
+def without_scale(scaling: Scaling, chosen: Sequence[bool]) -> Scaling:
+    """The scaling, with mean 0, spread 1 and no references for the chosen of its T targets."""
+
+    def replaced(values: Sequence[float], by: float) -> tuple[float, ...]:
+        return tuple(by if one else value for one, value in zip(chosen, values, strict=True))
+
+    return msgspec.structs.replace(
+        scaling,
+        mean=replaced(scaling.mean, 0.0),
+        std=replaced(scaling.std, 1.0),
+        atom_mean=replaced(scaling.atom_mean, 0.0),
+        atom_std=replaced(scaling.atom_std, 1.0),
+        references={z: replaced(row, 0.0) for z, row in scaling.references.items()},
+    )
+
+
 class AtomicReadout(nn.Module):
     """Sum (extensive) or mean (intensive) over atoms: (A, T) -> (M, T) in the target's unit."""
 

@@ -64,11 +64,12 @@ def explain_dataset(
     said = {key: v for key, v in msgspec.to_builtins(settings).items() if key not in _FREE}
     kept = {"model": checksum, "ledger": LEDGER, "values": VALUES}
     identity = json.dumps({**kept, **said}, sort_keys=True)
+    unit = info.targets[target].output_unit(info.units[target])
     about = {
         "identity": identity,
         "model": info.model,
         "target": msgspec.json.encode(info.targets[target]).decode(),
-        "unit": info.units[target],
+        "unit": unit,
         "rule": settings.rule,
         "pairs": settings.pairs,
     }
@@ -94,7 +95,7 @@ def explain_dataset(
                     name,
                     columns,
                     {**about, "source": source, "failed": failed},
-                    units={column: info.units[target] for column in VALUES if column in columns},
+                    units={column: unit for column in VALUES if column in columns},
                 )
             done += len(columns["key"])
             advance(done)

@@ -173,6 +173,8 @@ class RelevanceRows:
 
 
 def _target(text: str, folder: Path) -> Target:
+    if text.isidentifier():  # version 0.1.0, of a static property
+        return Target(name=text)
     try:
         return msgspec.json.decode(text, type=Target)
     except msgspec.DecodeError:

@@ -33,6 +33,7 @@ def parity(predictions: Predictions, name: str = "parity") -> str:
 
     Of a part with more than 2000 molecules an even sample of that size is drawn.
     """
+    predictions = predictions.known
     label = with_unit(predictions.quantity, predictions.unit)
     with styled():
         drawn = figure(4.6, 4.4)

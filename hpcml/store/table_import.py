@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Defect, Molecule, Record, read_records
-from hpcml.progress import progress
+from hpcml.progress import Advance, progress
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.imports import Imported
 from hpcml.store.lines import Entry, Replaces, manifest_file, write_manifest
@@ -107,18 +107,25 @@ def import_table(
     attributes = {"schema": schema.to_json(), "source": path.name, WRITTEN_TOGETHER: "table"}
     entries: list[Entry | Replaces] = []
     left = chain([first], rows)
-    with unfinished(folder, "table"), progress("import", 0) as advance:
-        while block := list(islice(left, _ROWS_PER_SHARD)):
-            for row in block:
-                check_row(row, schema)
+    with unfinished(folder, "table"), progress("import", None) as advance:
+        while block := _checked(islice(left, _ROWS_PER_SHARD), schema, report.rows, advance):
             columns = pack(block, schema)
             name = f"table-{len(entries):04d}"
             entries.append(put_file(folder, name, columns, attributes, units=schema.own_units))
             report.rows += len(block)
-            advance(report.rows)
         reader.check_found()
         write_manifest(manifest_file(folder), entries)
     return report
+
+
+def _checked(rows: Iterable[Row], schema: Schema, before: int, advance: Advance) -> list[Row]:
+    """The rows, each told of as it is read: a geometry for a SMILES takes its time."""
+    block = []
+    for row in rows:
+        check_row(row, schema)
+        block.append(row)
+        advance(before + len(block))
+    return block
 
 
 def _schema(path: Path, targets: Sequence[OwnLabel], atom_targets: Sequence[OwnLabel]) -> Schema:

@@ -23,10 +23,10 @@ from hpcml.training.world import World
 
 @dataclass(frozen=True)
 class Candidates:
-    """The K rows of a data set that have a value of every target: row k of all that is here.
+    """The K rows of a data set that have a value of some target: row k of all that is here.
 
     rows        those rows of the data set
-    values      (K, T) float64, in ``units``
+    values      (K, T) float64, in ``units``; NaN where a row has no value of a target
     targets     T of them
     units       of each, for people: "a0^3"
     left_out    reason -> rows of the data set that are not here
@@ -65,7 +65,7 @@ class TrainingData:
 
     rows             those rows of the data set; molecules are made when they are asked for
     examples         of each row, for the inputs of one network
-    values           (N, T) float64, in ``units``
+    values           (N, T) float64, in ``units``; NaN where a row has no value of a target
     targets, units   as of the candidates
     """
 
@@ -94,7 +94,7 @@ class TrainingData:
 def find_candidates(
     dataset: Dataset, targets: Sequence[Target], leave_out: LeaveOut = "unstable"
 ) -> Candidates:
-    """The rows that have every target and are sound; the others are counted by reason.
+    """The rows that have any target and are sound; the others are counted by reason.
 
     leave_out   "unstable": rows whose SCF is known to be no minimum; "warned": all rows with a
                 warning; "nothing"
@@ -102,15 +102,23 @@ def find_candidates(
     Raises InputError where a target is no column of the data set, or no row is left.
     """
     values = np.stack([target.values(dataset) for target in targets], axis=1)
-    left_out = {
-        f"no value of {target.label}": int(missing.sum())
-        for target, missing in zip(targets, ~np.isfinite(values).T, strict=True)
-        if missing.any()
-    }
+    known = np.isfinite(values)
+    empty = [
+        target.label for target, of_it in zip(targets, known.T, strict=True) if not of_it.any()
+    ]
+    if empty and len(targets) > 1:
+        raise InputError(f"no row has a value of {', '.join(empty)}: leave that target out")
+    values[~known] = np.nan
+    missing = int((~known.any(axis=1)).sum())
+    left_out = (
+        {f"no value of {' or '.join(target.label for target in targets)}": missing}
+        if missing
+        else {}
+    )
     reason, unsound = _unsound(dataset, leave_out)
     if unsound.any():
         left_out[reason] = int(unsound.sum())
-    rows = np.flatnonzero(np.isfinite(values).all(axis=1) & ~unsound)
+    rows = np.flatnonzero(known.any(axis=1) & ~unsound)
     if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")

@@ -28,7 +28,7 @@ from hpcml.training.metrics import errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.model_folder import ModelFolder
 from hpcml.training.prediction import predict
-from hpcml.training.targets import Target
+from hpcml.training.targets import Target, all_told
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
 """Confidence levels at which the coverage is told."""
@@ -106,7 +106,8 @@ def write_ensemble(folder: ModelFolder, members: int, labels: Sequence[str]) -> 
     mean, width = predicted.mean(axis=0), spread(predicted)
     found: dict[str, Any] = {"members": members, "factor": {}, "targets": {}}
     for column, label in enumerate(labels):
-        held, test = parts == "validation", parts == "test"
+        known = np.isfinite(reference[:, column])
+        held, test = known & (parts == "validation"), known & (parts == "test")
         factor = calibration_factor((mean - reference)[held, column], width[held, column])
         width[:, column] *= factor
         found["factor"][label] = factor
@@ -170,7 +171,7 @@ class Ensemble:
             return self._joined([model(batch).double().cpu().numpy() for model in self.models])
 
     def _joined(self, predictions: list[Array]) -> tuple[Array, Array | None]:
-        predicted = np.stack(predictions)
+        predicted = np.stack([all_told(self.info.targets, one) for one in predictions])
         uncertainty = None if self.factors is None else spread(predicted) * self.factors
         return predicted.mean(axis=0), uncertainty
 

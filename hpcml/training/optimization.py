@@ -53,13 +53,48 @@ def scaled_loss(kind: str, errors: Tensor) -> Tensor:
     -------
     () Tensor
     """
+    return element_loss(kind, errors).mean(dim=1).sum()
+
+
+def element_loss(kind: str, errors: Tensor) -> Tensor:
+    """(M, T) losses of scaled errors (M, T)."""
     if kind == "mae":
         each = errors.abs()
     elif kind == "huber":
         each = nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="none")
     else:
         each = errors * errors
-    return each.mean(dim=1).sum()
+    return each
+
+
+def masked_loss(
+    kind: str,
+    output: Tensor,
+    values: Tensor,
+    *,
+    scale: Tensor,
+    yes_or_no: Tensor,
+) -> Tensor:
+    """Sum over molecules of the mean over targets, where what is not known has no loss.
+
+    Parameters
+    ----------
+    kind
+        Of the scaled error of targets that are numbers; cross-entropy is that of the others.
+    output, values
+        (M, T) from the network and from the data; NaN where the data have none.
+    scale
+        (T,) by which errors are divided.
+    yes_or_no
+        (T,) bool, which outputs are logits and their values 0 or 1.
+    """
+    known = torch.isfinite(values)
+    truth = torch.where(known, values, torch.zeros_like(values))
+    each = element_loss(kind, (output - truth) / scale)
+    if yes_or_no.any():
+        logits = nn.functional.binary_cross_entropy_with_logits(output, truth, reduction="none")
+        each = torch.where(yes_or_no, logits, each)
+    return (each * known).mean(dim=1).sum()
 
 
 def update_average(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: float) -> None:

@@ -14,6 +14,7 @@ from hpcml.relevance.interactions import interactions
 from hpcml.store import Dataset, Manifest, Shard, shards
 from hpcml.training.model_file import load_model, save_model
 from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
 from hpcml.training.world import Alone
 
 
@@ -126,8 +127,10 @@ def test_relevances_without_a_ledger_by_atom_open(explained, dataset):
     for entry in list(Manifest(explained.folder)):
         old = Shard(explained.folder, entry)
         columns = {name: old.column(name) for name in entry.columns if name != "atom_ledger"}
-        shards.write(explained.folder, entry.name, columns, entry.attributes)
+        about = {**entry.attributes, "target": "alpha_iso"}
+        shards.write(explained.folder, entry.name, columns, about)
     rows = open_relevance(explained.folder, dataset)
+    assert rows.target == Target(name="alpha_iso")
     np.testing.assert_array_equal(rows.booked, rows.atoms)
     np.testing.assert_array_equal(rows[3].molecule_ledger, rows.ledger[3])
     assert not rows.atom_ledger.any()

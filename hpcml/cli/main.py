@@ -10,11 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import hpcml
 from hpcml.cli import campaign_commands, dataset_commands, molecule_commands, network_commands
 from hpcml.cli.command_words import Command
+from hpcml.cluster.stopping import interrupted_by_signals
 from hpcml.errors import HpcmlError, InputError, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT, WRONG
 
@@ -25,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command: Command = options.command
     try:
-        return command(options)
+        with interrupted_by_signals():
+            return command(options)
     except (SettingsError, InputError) as error:
         print(f"hpcml: {error}", file=sys.stderr)
         return WRONG
@@ -33,11 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hpcml: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("hpcml: stopped by the keyboard; the same command goes on from here", file=sys.stderr)
+        with suppress(OSError):  # where the terminal itself is gone
+            print("hpcml: stopped; the same command goes on from here", file=sys.stderr)
+        _forget_lost_readers()
         return WORK_LEFT
     except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        _forget_lost_readers()
+        return WORK_LEFT
+
+
+def _forget_lost_readers() -> None:
+    """Let what is left in a stream's buffer go nowhere if nobody reads the stream any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _doctor(_options: argparse.Namespace) -> int:

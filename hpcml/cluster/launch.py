@@ -7,20 +7,27 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from hpcml.cluster.processes import tethered
 from hpcml.cluster.site import Site
+from hpcml.cluster.stopping import noted_signals
 from hpcml.errors import PlatformError, SettingsError
 from hpcml.exits import DONE, WORK_LEFT, WRONG, complaint_in
 
 _SECONDS_BETWEEN_LOOKS = 0.2
-_ENDED = (128 + signal.SIGTERM, 128 + signal.SIGKILL)  # srun's, of a step that it had to end
+_SECONDS_TO_STOP = 60.0  # for a program that was asked to, before it is ended
+_SECONDS_TO_END = 5.0
+_ENDED = frozenset(
+    code
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
+    for code in (128 + number, -number)
+)
+"""Codes of mpiexec and srun whose ranks a signal ended: srun ends the others itself, and before a
+rank has begun to listen, the signal that asks it to stop ends it."""
 
 
 def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
@@ -67,6 +74,14 @@ def mpi_environment(site: Site) -> dict[str, str]:
             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
             "PRTE_MCA_hwloc_default_binding_policy": "none",
         }
+    if site.kind == "local" and site.launcher == "mpiexec":  # nobody from outside may connect
+        for part in (
+            "OMPI_MCA_oob_tcp",
+            "OMPI_MCA_btl_tcp",
+            "PMIX_MCA_ptl_tcp",
+            "PRTE_MCA_oob_tcp",
+        ):
+            environment[f"{part}_if_include"] = "lo"
     if os.geteuid() == 0:
         environment |= {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -96,9 +111,10 @@ def run_mpi(
 
     watch   called about five times a second while it runs, e.g. to show progress
 
-    SIGTERM and SIGUSR1 are passed on to the program as SIGUSR1.  False if it stopped in time with
-    work left: by exit code 85, or, when it was asked to, by srun, which ends the other ranks as
-    soon as the first one has left with 85.  Raises SettingsError if it says so (exit code 2),
+    A signal that asks this process to stop (``STOP_SIGNALS``) is passed on to the program, which
+    has a session of its own, as one SIGUSR1; a program that does not heed it is ended.  False if
+    it stopped in time with work left: by exit code 85, or, when it was asked to, by a signal.
+    Raises SettingsError if it says so (exit code 2),
     PlatformError if it fails otherwise, with the telling line of the log.  It dies with this
     process.
     """
@@ -112,23 +128,26 @@ def run_mpi(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a terminal's Ctrl-C is for this process to pass on
                 env={**os.environ, **mpi_environment(site)},
             )
         except OSError as error:
             raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
         try:
-            with _passing_signals_to(process) as passed:
-                while process.poll() is None:
+            with noted_signals() as asked:
+                while process.poll() is None and not asked:
                     if watch is not None:
                         watch()
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
+                if asked:
+                    _stop(process)
         except BaseException:
             process.terminate()
             process.wait()
             raise
     if process.returncode == DONE:
         return True
-    if process.returncode == WORK_LEFT or (passed and process.returncode in _ENDED):
+    if process.returncode == WORK_LEFT or (asked and process.returncode in _ENDED):
         return False
     if process.returncode == WRONG:
         # the program's own line: below it mpiexec goes on about exit codes
@@ -137,24 +156,17 @@ def run_mpi(
     raise PlatformError(f"{module} ended with status {process.returncode}: {words} (see {log})")
 
 
-@contextmanager
-def _passing_signals_to(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Ask the program to stop in order where this process is asked to; the signals so far."""
-    passed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield passed
-        return
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        passed.append(number)
-        process.send_signal(signal.SIGUSR1)
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield passed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a program to stop, end it if it does not, and wait until it has ended."""
+    for number, patience in (
+        (signal.SIGUSR1, _SECONDS_TO_STOP),
+        (signal.SIGTERM, _SECONDS_TO_END),
+        (signal.SIGKILL, None),  # mpiexec's ranks end with it
+    ):
+        process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return
 
 
 def last_line(log: Path, start: int = 0) -> str:

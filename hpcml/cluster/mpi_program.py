@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hpcml.cluster.stopping import STOP_SIGNALS
 from hpcml.errors import HpcmlError, SettingsError
 from hpcml.exits import complaint, exit_code
 
@@ -32,9 +33,9 @@ def keep_freed_memory() -> None:
 
 
 def stop_asked() -> Callable[[], bool]:
-    """From now on SIGTERM and SIGUSR1 are only noted; the function tells whether one came."""
+    """From now on stop signals are only noted; the function tells whether one came."""
     asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda number, _: asked.append(number))
     return lambda: bool(asked)
 

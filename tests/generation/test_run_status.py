@@ -1,6 +1,7 @@
 """How a run stands, told from files that are written here by hand."""
 
 import json
+import os
 import time
 
 import msgspec
@@ -104,3 +105,20 @@ def test_all_done(run_folder, task):
     found = status(run_folder)
     assert (found.state, found.missing) == ("complete", 0)
     assert found.core_efficiency == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"), [("12 PENDING", "queued"), ("12 RUNNING", "running"), ("", "stopped")]
+)
+def test_jobs_that_wait_are_told_from_work_that_nobody_does(
+    run_folder, tmp_path, monkeypatch, line, word
+):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/bash\necho '{line}'\n")
+    squeue.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    plan(run_folder, total=2, done=1, missing=1)
+    run_folder.jobs.write_text('{"generate": "12", "train": "13"}')
+    found = status(run_folder)
+    assert (found.state, found.goes_on) == (word, word != "stopped")
+    assert ("job         generate: 12, " in found.table()) == bool(line)

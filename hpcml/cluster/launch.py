@@ -158,8 +158,9 @@ def run_mpi(
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask a program to stop, end it if it does not, and wait until it has ended."""
+    asked_again = [(signal.SIGUSR1, 1.0)] * int(_SECONDS_TO_STOP)  # mpiexec loses early ones
     for number, patience in (
-        (signal.SIGUSR1, _SECONDS_TO_STOP),
+        *asked_again,
         (signal.SIGTERM, _SECONDS_TO_END),
         (signal.SIGKILL, None),  # mpiexec's ranks end with it
     ):

@@ -38,8 +38,12 @@ def noted_signals(numbers: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[
 
 
 @contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """Let each stop signal raise KeyboardInterrupt, but only the first that comes."""
+def interrupted_by_signals(*, at_the_end: bool = False) -> Iterator[None]:
+    """Let each stop signal raise KeyboardInterrupt, but only the first that comes.
+
+    at_the_end   the process ends after this: a second signal must not have the last word, so
+                 that none counts any more once one came
+    """
     came: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -48,7 +52,12 @@ def interrupted_by_signals() -> Iterator[None]:
             raise KeyboardInterrupt
 
     with _handled(STOP_SIGNALS, interrupt):
-        yield
+        try:
+            yield
+        finally:
+            if came and at_the_end:
+                for number in STOP_SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -61,4 +70,5 @@ def _handled(numbers: Sequence[signal.Signals], handler: signal._HANDLER) -> Ite
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            if signal.getsignal(number) is handler:
+                signal.signal(number, former)

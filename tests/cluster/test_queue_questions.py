@@ -52,7 +52,7 @@ def test_a_job_inside_a_job_inherits_nothing_of_its_shape(run, tmp_path, monkeyp
         monkeypatch.setenv(name, "1")
     submit(run, tmp_path / "c.toml", JOBS, SITE)
     seen = (tmp_path / "environment").read_text()
-    assert [line for line in seen.splitlines() if line.startswith("SLURM_")] == [
+    assert sorted(line for line in seen.splitlines() if line.startswith("SLURM_")) == [
         "SLURM_CONF=1",
         "SLURM_TIME_FORMAT=standard",
     ]

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # loaded when asked for: `import hpcml` stays quick, and needs nothing that is not used
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__", "open"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def open(path: Path | str) -> Dataset:

@@ -7,6 +7,7 @@ run's folder, and what ``save`` wrote ``load`` reads again.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import tomli_w
 from hpcml import __version__
 from hpcml.cluster import Site
 from hpcml.errors import InputError, SettingsError
-from hpcml.files import write_whole
+from hpcml.files import read_file, write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
 from hpcml.training import TrainSettings
@@ -29,6 +30,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_MOST_BYTES = 10_000_000
+_NO_TOML = (".xyz", ".extxyz", ".sdf", ".mol", ".smi", ".csv", ".h5", ".json")
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -74,6 +78,41 @@ def load(path: Path) -> Campaign:
 
     SettingsError in one line, with file and key (or line), for whatever is wrong.
     """
+    return convert(_tables(path), Campaign, path)
+
+
+def examine(path: Path) -> tuple[Campaign | None, list[str]]:
+    """As much of a campaign's file as can be used, and all that is wrong, one line a table.
+
+    The campaign lacks the tables that are wrong; None where nothing can be made of the rest.
+    """
+    try:
+        tables = _tables(path)
+    except SettingsError as error:
+        return None, [str(error)]
+    hints = get_type_hints(Campaign, include_extras=True)
+    faults = []
+    for key, value in list(tables.items()):
+        kind = msgspec.defstruct("Part", [(key, hints[key])]) if key in hints else Campaign
+        try:
+            msgspec.convert({key: value}, kind)
+        except (SettingsError, InputError) as error:
+            faults.append(f"{path}: {error}")
+        except msgspec.ValidationError as error:
+            faults.append(f"{path}: {_explain(str(error), Campaign)}")
+        else:
+            continue
+        del tables[key]
+    if faults and "train" not in tables:
+        tables.pop("explain", None)  # it needs [train], which has been told of
+    try:
+        return convert(tables, Campaign, path), faults
+    except SettingsError as error:
+        return None, faults or [str(error)]
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of a campaign's file, with the site's own and with absolute paths."""
     tables = _read_toml(path)
     folder = path.resolve().parent
     site = tables.get("site")
@@ -85,7 +124,7 @@ def load(path: Path) -> Campaign:
     level = tables.get("level")
     if isinstance(level, dict) and str(level.get("basis", "")).endswith(".gbs"):
         _absolute(level, "basis", folder)
-    return convert(tables, Campaign, path)
+    return tables
 
 
 def load_site(path: Path) -> Site:
@@ -134,14 +173,29 @@ def convert(tables: dict[str, Any], kind: type[_T], path: Path) -> _T:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise SettingsError(
+            f"{path}: is a folder, and a campaign is a TOML file"
+            + (f" ({path / 'campaign.toml'})" if (path / "campaign.toml").is_file() else "")
+        )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file (expected a campaign or site in TOML)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read as text ({error})") from None
-    except tomllib.TOMLDecodeError as error:
+        text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
+        tables = tomllib.loads(text.replace("\r\n", "\n"))
+    except InputError as error:
+        what = "no such file" if not path.exists() else str(error)
+        raise SettingsError(f"{path}: {what} (expected a campaign or site in TOML)") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        if path.suffix.lower() in _NO_TOML:
+            raise SettingsError(
+                f"{path}: a campaign is a TOML file, which names the molecules' file by "
+                f'[molecules] source = "{path.name}" (see jobs/quickstart.toml)'
+            ) from None
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    if "\\u0000" in json.dumps(tables, default=str):
+        raise SettingsError(f"{path}: holds a zero byte in a text, which no path or name can have")
+    return tables
 
 
 def _absolute(table: object, key: str, folder: Path) -> None:

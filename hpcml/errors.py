@@ -59,3 +59,10 @@ class EngineError(HpcmlError):
     recipe of the SCF, or another machine, may do."""
 
     cause = "engine"
+
+
+class InputWarning(UserWarning):
+    """A molecule was read in one of several ways that it may be meant; the message is one line.
+
+    The command line prints it, Python's ``warnings`` filters it.
+    """

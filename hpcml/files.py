@@ -17,10 +17,14 @@ from hpcml.errors import HpcmlError, InputError, PlatformError, ResourceError
 
 TEMPORARY_SUFFIX = ".part"
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_SPACE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
              errno.EFBIG: "the file would exceed the allowed size"}  # fmt: skip
 _NOT_ALLOWED = {errno.EROFS: "the file system is read-only", errno.EACCES: "permission denied",
                 errno.EPERM: "operation not permitted"}  # fmt: skip
+
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+            errno.EINVAL, errno.ENXIO)  # fmt: skip
 
 
 def storage_error(error: OSError, doing: str) -> HpcmlError:
@@ -32,7 +36,7 @@ def storage_error(error: OSError, doing: str) -> HpcmlError:
         )
     if code in _NOT_ALLOWED:
         return PlatformError(f"{doing}: {_NOT_ALLOWED[code]}; write to a folder that is yours")
-    if code in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if code in _NO_FILE:
         return InputError(f"{doing}: {os.strerror(code).lower()}")
     return PlatformError(f"{doing}: {error.strerror or error}")
 
@@ -122,6 +126,26 @@ def append_line(path: Path, line: bytes) -> None:
         raise storage_error(error, f"cannot append to {path}") from error
 
 
+def lock(descriptor: int, path: Path, *, shared: bool = False, wait: bool = False) -> bool:
+    """Take the lock of an open file; False if another process holds it.
+
+    Raises PlatformError where the file system has no locks: for what nothing else keeps apart.
+    """
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise PlatformError(
+                f"cannot lock {path}: its file system has no locks; mount it with them (Lustre: "
+                "-o flock), or put the run's folder elsewhere"
+            ) from error
+        raise storage_error(error, f"cannot lock {path}") from error
+    return True
+
+
 def lock_if_possible(descriptor: int, *, wait: bool = False) -> bool:
     """Take the exclusive lock of an open file; False if another process holds it.
 
@@ -133,6 +157,6 @@ def lock_if_possible(descriptor: int, *, wait: bool = False) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+        if error.errno not in _NO_LOCKS:
             raise
     return True

@@ -12,15 +12,19 @@ import msgspec
 
 from hpcml import config
 from hpcml.analysis.comparison import faithfulness as compare_rules
-from hpcml.cluster import RunFolder, Site, scripts
+from hpcml.check import Finding, examine
+from hpcml.cluster import RunFolder, scripts
 from hpcml.cluster import submit as submit_jobs
+from hpcml.cluster.stop_signals import interruptible
 from hpcml.config import Campaign
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
-from hpcml.files import write_whole
+from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
-from hpcml.stages import Outcome, Stage, dataset_path
-from hpcml.store import Dataset
+from hpcml.sources import dataset_path
+from hpcml.stages import Outcome, Stage
+from hpcml.store import Dataset, Manifest, recover
+from hpcml.store.unlisted import unlisted_shards
 
 
 def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int:
@@ -29,7 +33,7 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
     Molecules that failed do not stop the rest: they are named at the end, and the code is 1.
     """
     run_folder = run_folder_of(campaign, folder)
-    with run_folder.lock():
+    with interruptible(), run_folder.lock():
         _settle(campaign, run_folder)
         for stage in stages:
             if not stage.wanted(campaign):
@@ -49,21 +53,46 @@ def run_folder_of(campaign: Campaign, folder: Path | None) -> RunFolder:
     return RunFolder(folder or Path("runs") / campaign.name)
 
 
+def check(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> list[Finding]:
+    """What stands in the way of these stages, all at once; nothing is computed or written."""
+    run_folder = run_folder_of(campaign, folder)
+    found = list(examine(campaign, run_folder))
+    for stage in stages:
+        if stage.wanted(campaign):
+            found += stage.check(campaign, run_folder)
+    return list(dict.fromkeys(found))
+
+
 def _settle(campaign: Campaign, run_folder: RunFolder) -> None:
     """Write the settings down; SettingsError if the folder's results were made with others.
 
-    A data set holds one level and one request: they are part of every result's key.
+    A data set holds one level and one request: they are part of every result's key.  One without
+    rows binds nothing; the failures in it were those of the other level.
     """
     if run_folder.campaign_toml.exists():
         before = config.load(run_folder.campaign_toml)
         for name in ("level", "properties", "dataset"):
             then, now = getattr(before, name), getattr(campaign, name)
-            if then != now:
+            if then == now:
+                continue
+            if _holds_anything(run_folder):
                 raise SettingsError(
                     f"{run_folder.path}: was made with {name} = {_words(then)}, "
                     f"now {_words(now)}; give another folder by --run"
                 )
+            run_folder.failures.unlink(missing_ok=True)
     config.save(campaign, run_folder.campaign_toml)
+
+
+def _holds_anything(run_folder: RunFolder) -> bool:
+    """Whether there are results, or ranks of a killed launcher that may still bring some."""
+    with run_folder.ranks_lock.open("r+b") as lock:
+        if not lock_if_possible(lock.fileno()):
+            return True
+    recover(run_folder.dataset)
+    manifest = Manifest(run_folder.dataset)
+    shards = [*manifest.entries, *unlisted_shards(run_folder.dataset, manifest)]
+    return bool(shards) or run_folder.model.exists()
 
 
 def _words(value: object) -> str:
@@ -71,21 +100,22 @@ def _words(value: object) -> str:
 
 
 def submit(
-    campaign: Campaign, folder: Path | None, site: Site, *, stages: Sequence[Stage], dry_run: bool
+    campaign: Campaign, folder: Path | None, *, stages: Sequence[Stage], dry_run: bool
 ) -> None:
     """Hand the stages to SLURM, each after the one before it; with ``dry_run`` print the scripts.
 
-    The jobs read the run's own campaign.toml, in which the site stands as given here.
+    The jobs read the run's own campaign.toml.
     """
     run_folder = run_folder_of(campaign, folder)
-    campaign = msgspec.structs.replace(campaign, site=site)
     if dry_run:
         print("\n".join(_scripts(campaign, run_folder, stages)))
         return
     with run_folder.lock():
         _settle(campaign, run_folder)
     jobs = [stage.job(campaign) for stage in stages]
-    for name, number in submit_jobs(run_folder, run_folder.campaign_toml, jobs, site).items():
+    for name, number in submit_jobs(
+        run_folder, run_folder.campaign_toml, jobs, campaign.site
+    ).items():
         print(f"{name}: job {number}")
 
 
@@ -132,5 +162,11 @@ def _name_failures(run_folder: RunFolder) -> int:
     """Print each failure as one line; the exit code that they make."""
     named = list(failures.read(run_folder.failures).values())
     for failure in named:
-        print(f"failed ({failure.cause}): {failure.message}", file=sys.stderr)
+        print(failure.line, file=sys.stderr)
+    if bugs := sum(failure.cause == failures.BUG for failure in named):
+        print(
+            f"{bugs} of these are bugs of hpcml: please report them, with the traceback in "
+            f"{run_folder.logs}/psi4-*.log",
+            file=sys.stderr,
+        )
     return FAILED if named else DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -20,11 +20,11 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Advance]:
+def progress(description: str, total: int | None) -> Iterator[Advance]:
     """Show how far a stage is: ``with progress("generate", 80) as advance: advance(3)``.
 
     On a terminal a live bar; elsewhere one line at the start, at most one every five seconds,
-    and one at the end, so that a batch log stays readable.
+    and one at the end, so that a batch log stays readable.  No total: it is not known.
     """
     if sys.stderr.isatty():
         columns = (
@@ -41,12 +41,16 @@ def progress(description: str, total: int) -> Iterator[Advance]:
 
     state = {"at": time.monotonic(), "shown": -1}
 
+    of = "" if total is None else f"/{total}"
+
     def say(done: int, note: str = "") -> None:
         if done == state["shown"]:
             return
         now = time.monotonic()
-        if done >= total or state["shown"] < 0 or now - state["at"] > _SECONDS_BETWEEN_LINES:
+        last = total is not None and done >= total
+        if last or state["shown"] < 0 or now - state["at"] > _SECONDS_BETWEEN_LINES:
             state.update(at=now, shown=done)
-            print(f"{description}: {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads it any more: the work goes on, or is told so
+                print(f"{description}: {done}{of} {note}".rstrip(), file=sys.stderr, flush=True)
 
     yield say

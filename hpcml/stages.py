@@ -12,20 +12,20 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from hpcml.check import Finding, check_explain, check_generate, check_train
 from hpcml.cluster import Job, RunFolder, run_mpi
-from hpcml.errors import InputError, ResourceError, SettingsError
+from hpcml.errors import InputError, ResourceError
 from hpcml.files import write_whole
+from hpcml.sources import dataset_path, molecules
 
 # The rooms are imported where a stage runs: --help reads the records and needs none of them.
 if TYPE_CHECKING:
     from hpcml.config import Campaign
-    from hpcml.molecules import Defect, Molecule
 
 
 class Outcome(Enum):
@@ -43,6 +43,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     help      one line for ``hpcml --help``
     run       does what is missing in the run's folder
     describe  lines that say what that would be and cost
+    check     what stands in its way, looked for before any stage begins
     settings  the table of the campaign without which there is nothing to do; empty: none needed
     ranks     of its MPI program: all that the site has, as its settings say, or one without MPI
     gpus      its ranks may use GPUs
@@ -55,6 +56,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     help: str
     run: Callable[[Campaign, RunFolder], Outcome]
     describe: Callable[[Campaign, RunFolder], list[str]]
+    check: Callable[[Campaign, RunFolder], Iterable[Finding]] = lambda _campaign, _run_folder: ()
     settings: str = ""
     ranks: Literal["site", "settings", "one"] = "one"
     gpus: bool = False
@@ -77,27 +79,6 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
             hours=self.hours,
             partial=self.partial,
         )
-
-
-def molecules(campaign: Campaign) -> list[Molecule | Defect]:
-    """The records of the campaign's source, as many as its limit allows.
-
-    The source is a file of molecules, or the folder of a data set, whose molecules are taken.
-    """
-    from hpcml.molecules import read
-    from hpcml.store import Dataset
-
-    if campaign.molecules is None:
-        raise SettingsError(f"campaign {campaign.name}: has a data set and no [molecules]")
-    source = Path(campaign.molecules.source)
-    records: Iterable[Molecule | Defect]
-    records = Dataset.open(source, verified=True).molecules if source.is_dir() else read(source)
-    return list(islice(records, campaign.molecules.limit or None))
-
-
-def dataset_path(campaign: Campaign, run_folder: RunFolder) -> Path:
-    """The data set that later stages read: the run's own, or the one that was given."""
-    return Path(campaign.dataset) if campaign.dataset else run_folder.dataset
 
 
 # --- generate --------------------------------------------------------------------------------
@@ -212,14 +193,17 @@ def _describe_explain(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 
 
 def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
+    from hpcml.relevance.explain_settings import AUTO
+    from hpcml.relevance.rule_choice import read_calibration, told
     from hpcml.store import Dataset, Manifest
+    from hpcml.training.model_folder import ModelFolder
 
     assert campaign.explain is not None
 
     def so_far() -> tuple[int, str]:
         return sum(entry.rows for entry in Manifest(run_folder.relevance).entries.values()), ""
 
-    return _run_program(
+    outcome = _run_program(
         "explain",
         "hpcml.relevance.explain_program",
         campaign,
@@ -231,13 +215,17 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         so_far=so_far,
         arguments=("--relevance", str(run_folder.relevance)),
     )
+    chosen = read_calibration(ModelFolder(run_folder.model))
+    if campaign.explain.rule == AUTO and chosen is not None:
+        print(f"explain: {told(chosen)}", file=sys.stderr)
+    return outcome
 
 
 # --- analyze, report -------------------------------------------------------------------------
 
 
 def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.analysis import analyze
+    from hpcml.analysis import analyze, summary
     from hpcml.store import Dataset
 
     analyze(
@@ -246,6 +234,8 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.model,
         run_folder.analysis,
     )
+    for line in summary(run_folder.analysis):
+        print(f"analyze: {line}", file=sys.stderr)
     return Outcome.WORKED
 
 
@@ -264,6 +254,7 @@ STAGES: tuple[Stage, ...] = (
         help="compute the molecules that are missing in the data set",
         settings="level",
         describe=_describe_generate,
+        check=check_generate,
         run=_generate,
         ranks="site",
         partial=True,
@@ -273,6 +264,7 @@ STAGES: tuple[Stage, ...] = (
         help="train the network on the data set",
         settings="train",
         describe=_describe_train,
+        check=check_train,
         run=_train,
         ranks="settings",
         gpus=True,
@@ -282,6 +274,7 @@ STAGES: tuple[Stage, ...] = (
         help="propagate the network's predictions back to the atoms",
         settings="explain",
         describe=_describe_explain,
+        check=check_explain,
         run=_explain,
         ranks="settings",
         gpus=True,

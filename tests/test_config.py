@@ -69,7 +69,7 @@ def test_a_site_may_be_a_file_of_its_own(tmp_path: Path) -> None:
         (("epochs = 3", 'epochs = "3"'), r"train\.epochs: expected `int`, got `str`"),
         (("epochs = 3", "epochs = 0"), r"train\.epochs: expected `int` >= 1"),
         (('method = "HF"', ""), r"\[level\] needs the key 'method'"),
-        (('rule = "epsilon"', 'rule = "magic"'), r"explain\.rule: invalid enum value 'magic'"),
+        (('rule = "epsilon"', 'rule = "magic"'), r"explain: no rule 'magic'; there are auto, eps"),
         (('name = "water"', 'name = "../../etc"'), r"name: expected `str` matching regex"),
         (('name = "water"', "name = water"), r"not valid TOML: .*line 2"),
         (('basis = "STO-3G"', 'basis = ""'), r"level: basis is empty"),

@@ -36,6 +36,7 @@ pin = false
 [train]
 model = "weave"
 target = "alpha_iso"
+leave_out = "nothing"
 epochs = 25
 batch_size = 4
 ranks = 2

@@ -2,5 +2,6 @@
 
 from hpcml.analysis.analyze_stage import analyze
 from hpcml.analysis.reasons import Score, reasons_score
+from hpcml.analysis.summary import summary
 
-__all__ = ["Score", "analyze", "reasons_score"]
+__all__ = ["Score", "analyze", "reasons_score", "summary"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,21 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis.groups import GROUPS, in_ring, occurrences
+from hpcml.analysis.groups import GROUPS, occurrences
 from hpcml.analysis.pairs import by_distance
-from hpcml.analysis.reasons import molecule_of, reasons_score
+from hpcml.analysis.reasons import molecule_of
+from hpcml.analysis.reasons_table import reasons_table
 from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import perceive, symbol
-from hpcml.relevance.ledger import LEDGER, closure, relative_closure
+from hpcml.relevance.ledger import LEDGER, cancellation, closure, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
-from hpcml.training.model_folder import PARTS, ModelFolder
-from hpcml.training.splits import read_split
 
 Table = list[dict[str, object]]
+
+CANCELLATION = "sum of |parts| / |sum|"
+"""Row of conservation.csv: how much of what an explanation hands out cancels."""
 
 
 def analyze(
@@ -54,7 +55,7 @@ def analyze(
         "groups": group_averages(mols, rows.offsets, rows.atoms, share),
     }
     if share is not None:
-        tables["reasons"] = _reasons(dataset, rows, share, mols, model_folder)
+        tables["reasons"] = reasons_table(dataset, rows, share, mols, model_folder)
     if rows.pairs != "none":
         tables["distances"] = by_distance(
             (pdist(molecule.positions), rows[row].pairs)
@@ -79,18 +80,32 @@ def conservation(
     ledger: NDArray[np.float64],
     offsets: NDArray[np.int64],
 ) -> Table:
-    """Each term of prediction = atoms + ledger over the molecules that could be explained."""
+    """Each term of prediction = atoms + ledger over the molecules that could be explained.
+
+    Parameters
+    ----------
+    prediction : (M,) array
+        Target's unit; NaN where a molecule could not be explained.
+    atoms : (A,) array
+        Relevances, target's unit.
+    ledger : (M, terms) array
+        Target's unit.
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    """
     explained = np.bincount(molecule_of(offsets), atoms, len(prediction)).astype(np.float64)
     known = np.isfinite(prediction)
     terms = {"prediction": prediction, "atoms": explained}
     terms.update(zip(LEDGER, ledger.T, strict=True))
     terms["closure"] = closure(prediction, explained, ledger)
     terms["closure / max(1, |prediction|)"] = relative_closure(prediction, explained, ledger)
+    terms[CANCELLATION] = cancellation(atoms, ledger, offsets)
     return [
         {
             "term": name,
             "molecules": int(known.sum()),
             "mean": _mean(values[known]),
+            "median": float(np.median(values[known])) if known.any() else np.nan,
             "mean_absolute": _mean(np.abs(values[known])),
             "largest_absolute": float(np.abs(values[known]).max(initial=0.0)),
         }
@@ -101,7 +116,15 @@ def conservation(
 def element_averages(
     numbers: NDArray[np.uint8], relevance: NDArray[np.float64], share: NDArray[np.float64] | None
 ) -> Table:
-    """Mean and standard deviation of each element's atoms."""
+    """Mean and standard deviation of each element's atoms.
+
+    Parameters
+    ----------
+    numbers : (A,) integer array
+        Atomic numbers.
+    relevance, share : (A,) array
+        Target's unit; no share is None.
+    """
     return [
         {"element": symbol(int(z)), **_averages(relevance, share, numbers == z)}
         for z in np.unique(numbers)
@@ -114,7 +137,17 @@ def group_averages(
     relevance: NDArray[np.float64],
     share: NDArray[np.float64] | None,
 ) -> Table:
-    """Mean and standard deviation of the sums over each group's atoms; groups that occur."""
+    """Mean and standard deviation of the sums over each group's atoms; groups that occur.
+
+    Parameters
+    ----------
+    mols : M molecules
+        RDKit's view of each, None where bonds cannot be perceived.
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    relevance, share : (A,) array
+        Target's unit; no share is None.
+    """
     table: Table = []
     for name, smarts in GROUPS.items():
         found = [
@@ -154,72 +187,6 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """Atoms (A,) whose reasons are scored, and molecules (M,) whose error stands beside."""
-
-    of: str
-    atoms: NDArray[np.bool_]
-    molecules: NDArray[np.bool_]
-    composition: str = "removed"
-
-
-def _reasons(
-    dataset: Dataset,
-    rows: RelevanceRows,
-    share: NDArray[np.float64],
-    mols: Sequence[Chem.Mol | None],
-    model_folder: Path,
-) -> Table:
-    """A score for each selection, on all rows and on each part of the split."""
-    numbers = dataset.column("numbers").astype(np.int64)
-    molecule = molecule_of(rows.offsets)
-    error = np.abs(rows.prediction - rows.target.values(dataset))
-    everything = np.ones(len(dataset), dtype=bool)
-    table: Table = []
-    for part, in_part in {"all": everything, **_split(dataset, model_folder)}.items():
-        for chosen in _selections(numbers, mols, rows.offsets, in_part):
-            atoms = chosen.atoms & in_part[molecule]
-            kinds = numbers if chosen.composition == "removed" else None
-            score = reasons_score(rows.atoms, share, rows.offsets, kinds=kinds, counts=atoms)
-            errors = error[chosen.molecules & in_part & np.isfinite(error)]
-            table.append(
-                {
-                    "part": part,
-                    "of": chosen.of,
-                    "composition": chosen.composition,
-                    **asdict(score),
-                    "mae": _mean(errors),
-                }
-            )
-    return table
-
-
-def _selections(
-    numbers: NDArray[np.int64],
-    mols: Sequence[Chem.Mol | None],
-    offsets: NDArray[np.int64],
-    in_part: NDArray[np.bool_],
-) -> Iterator[_Selection]:
-    """All atoms, each element, ring and chain, and molecules that hold each group."""
-    molecule = molecule_of(offsets)
-    anywhere, all_atoms = np.ones(len(mols), dtype=bool), np.ones(len(numbers), dtype=bool)
-    yield _Selection("all atoms", all_atoms, anywhere)
-    yield _Selection("all atoms", all_atoms, anywhere, composition="kept")
-    for z in np.unique(numbers[in_part[molecule]]).tolist():
-        yield _Selection(f"element {symbol(z)}", numbers == z, anywhere)
-    ring = np.zeros(len(numbers), dtype=bool)
-    for mol, start, stop in zip(mols, offsets[:-1], offsets[1:], strict=True):
-        if mol is not None:
-            ring[start:stop] = in_ring(mol)
-    yield _Selection("ring atoms", ring, anywhere)
-    yield _Selection("chain atoms", ~ring, anywhere)
-    for name, smarts in GROUPS.items():
-        holds = np.array([m is not None and bool(occurrences(m, smarts)) for m in mols])
-        if (holds & in_part).any():
-            yield _Selection(f"molecules with {name}", holds[molecule], holds)
-
-
 # ------------------------------------------------------------------- what the tables need
 
 
@@ -230,16 +197,6 @@ def _shares(dataset: Dataset, rows: RelevanceRows) -> NDArray[np.float64] | None
         return None
     values = dataset.column(name)
     return values if np.isfinite(values).any() else None
-
-
-def _split(dataset: Dataset, model_folder: Path) -> dict[str, NDArray[np.bool_]]:
-    """Part of the split -> which rows; nothing where the network has no split."""
-    path = ModelFolder(model_folder).split
-    if not path.exists():
-        return {}
-    split, keys = read_split(path), dataset.keys
-    chosen = {part: np.isin(keys, np.array(split.part(part), "U32")) for part in PARTS}
-    return {part: rows for part, rows in chosen.items() if rows.any()}
 
 
 def _perceived(dataset: Dataset) -> list[Chem.Mol | None]:

@@ -48,7 +48,16 @@ def _pattern(smarts: str) -> Chem.Mol:
 def occurrences(mol: Chem.Mol, smarts: str) -> list[NDArray[np.int64]]:
     """Atoms of each match of ``smarts``, with the hydrogens bound to them.
 
-    mol    with explicit hydrogens, as ``hpcml.molecules.perceive`` gives it
+    Parameters
+    ----------
+    mol : Mol
+        With explicit hydrogens, as ``hpcml.molecules.perceive`` gives it.
+    smarts : str
+
+    Returns
+    -------
+    list of (k,) integer array
+        Atoms of each match, ascending.
     """
     found = []
     for match in mol.GetSubstructMatches(_pattern(smarts)):
@@ -61,5 +70,10 @@ def occurrences(mol: Chem.Mol, smarts: str) -> list[NDArray[np.int64]]:
 
 
 def in_ring(mol: Chem.Mol) -> NDArray[np.bool_]:
-    """(n,) whether each atom lies in a ring."""
+    """Whether each atom lies in a ring.
+
+    Returns
+    -------
+    (n,) boolean array
+    """
     return np.array([atom.IsInRing() for atom in mol.GetAtoms()], dtype=bool)

@@ -13,7 +13,12 @@ def by_distance(
 ) -> list[dict[str, object]]:
     """Mean relevance, and mean size of it, of the pairs in each bin of distance that occurs.
 
-    molecules   of each the distances (angstrom) and relevances of its pairs
+    Parameters
+    ----------
+    molecules : pairs of (P,) array
+        Of each molecule the distances (angstrom) and relevances of its P pairs.
+    width : float
+        Of a bin, angstrom.
     """
     sums = np.zeros((3, 0))  # pairs, relevance, |relevance|, by bin
     for distance, relevance in molecules:

@@ -1,13 +1,19 @@
 """The reasons score: do relevances agree with what physics assigns to each atom?
 
-Both are numbers for each atom of many molecules, laid end to end and cut by ``offsets``.  The
-score is Pearson's correlation of relevance with share *within molecules*: the mean of each
-molecule is taken off both, so that big molecules do not count as insight.  With kinds (elements)
+Both are numbers for each atom of many molecules, laid end to end and cut by ``offsets``, and are
+compared *within molecules*, so that big molecules do not count as insight.  With kinds (elements)
 given, what a regression on the kinds explains within molecules is taken off as well: knowing
 what carbon and hydrogen are worth on average is not yet a reason.
 
-Intervals are percentiles of a bootstrap over molecules, since atoms of one molecule are no
-independent draws.
+The score is given twice.  Pooled: Pearson's correlation of all atoms, the mean of each molecule
+taken off, in which a molecule counts by how much its values vary.  By rank: the mean over
+molecules of Spearman's correlation within each, in which every molecule counts the same and one
+with absurd relevances moves little.
+
+Intervals are of Student's t over molecules, since atoms of one molecule are no independent draws:
+for the mean of the ranks' correlations as for any mean; for the pooled score by the jackknife on
+Fisher's scale (B. Efron and C. Stein, Ann. Statist. 9, 586 (1981)), which covers 0.94 of the cases
+at eight molecules of alike size where percentiles of a bootstrap cover 0.85.
 """
 
 from __future__ import annotations
@@ -16,32 +22,65 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+LEAST_MOLECULES = 3
+"""Of fewer no interval is given."""
+_ALMOST_ONE = 1.0 - 1e-12
+_TIED = 1e-9
+"""Values that differ by less than this part of their molecule's spread have one rank."""
+
 
 @dataclass(frozen=True)
 class Score:
-    """A correlation with its 95 % interval; NaN where there is too little to correlate.
+    """The agreement of relevances with shares; NaN where there is too little to compare.
 
-    molecules, atoms   that took part: molecules with at least two atoms that count
+    correlation, low, high      pooled, with its 95 % interval
+    rank, rank_low, rank_high   by rank, with its 95 % interval
+    molecules, atoms            that took part: molecules with at least two atoms that count
     """
 
-    correlation: float
-    low: float
-    high: float
-    molecules: int
-    atoms: int
+    correlation: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    rank: float = np.nan
+    rank_low: float = np.nan
+    rank_high: float = np.nan
+    molecules: int = 0
+    atoms: int = 0
 
 
 def molecule_of(offsets: Integers) -> Integers:
-    """The molecule of each atom, (A,), from the cuts (M + 1,)."""
+    """The molecule of each atom.
+
+    Parameters
+    ----------
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+
+    Returns
+    -------
+    (A,) integer array
+    """
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
 def centred(values: Floats, molecule: Integers) -> Floats:
-    """Values (A,) or (A, K) less their mean over the molecule."""
+    """Values less their mean over the molecule.
+
+    Parameters
+    ----------
+    values : (A,) or (A, K) array
+    molecule : (A,) integer array
+        The molecule of each atom.
+
+    Returns
+    -------
+    (A,) or (A, K) array
+    """
     columns = values.reshape(len(values), -1)
     count = np.maximum(np.bincount(molecule), 1)
     means = np.stack([np.bincount(molecule, column) / count for column in columns.T], axis=1)
@@ -50,10 +89,20 @@ def centred(values: Floats, molecule: Integers) -> Floats:
 
 
 def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats:
-    """Values (A,) less the effects of molecule and kind: residuals of a two-way regression.
+    """Values less the effects of molecule and kind: residuals of a two-way regression.
 
     By Frisch, Waugh and Lovell: centre values and kinds' indicators within molecules, then
     regress the ones on the others.
+
+    Parameters
+    ----------
+    values : (A,) array
+    kinds, molecule : (A,) integer array
+        The kind and the molecule of each atom.
+
+    Returns
+    -------
+    (A,) array
     """
     indicators = centred((kinds[:, None] == np.unique(kinds)).astype(np.float64), molecule)
     within = centred(values, molecule)
@@ -69,14 +118,19 @@ def reasons_score(
     *,
     kinds: Integers | None = None,
     counts: NDArray[np.bool_] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
 ) -> Score:
-    """Correlation of relevance (A,) with share (A,) within molecules.
+    """The agreement of relevance with share within molecules.
 
-    kinds    (A,) whose effects are taken off too; None keeps composition in
-    counts   (A,) which atoms take part; None: all. Atoms without a finite relevance and share,
-             and molecules left with one atom, never do
+    Parameters
+    ----------
+    relevance, share : (A,) array
+        Of each atom; those without a finite value of both never take part.
+    offsets : (M + 1,) integer array
+        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    kinds : (A,) integer array, optional
+        Their effects are taken off too; None keeps composition in.
+    counts : (A,) boolean array, optional
+        Which atoms take part; molecules left with one atom never do.
     """
     molecule = molecule_of(offsets)
     used = np.isfinite(relevance) & np.isfinite(share)
@@ -84,25 +138,41 @@ def reasons_score(
         used &= counts
     used &= np.bincount(molecule[used], minlength=len(offsets) - 1)[molecule] > 1
     if not used.any():
-        return Score(np.nan, np.nan, np.nan, 0, 0)
+        return Score()
     _, molecule = np.unique(molecule[used], return_inverse=True)
+    kinds = None if kinds is None else kinds[used]
+    size, atoms = int(molecule[-1]) + 1, int(used.sum())
+    pooled = _pooled(relevance[used], share[used], molecule, kinds)
+    ranked = _ranked(relevance[used], share[used], molecule, kinds)
+    return Score(*pooled, *ranked, size, atoms)
+
+
+# ---------------------------------------------------------------------------- pooled
+
+
+def _pooled(
+    relevance: Floats, share: Floats, molecule: Integers, kinds: Integers | None
+) -> tuple[float, float, float]:
+    """Pearson's correlation of all atoms within molecules, and its interval."""
     x, y = (
-        centred(values[used], molecule)
-        if kinds is None
-        else without_kinds(values[used], kinds[used], molecule)
+        centred(values, molecule) if kinds is None else without_kinds(values, kinds, molecule)
         for values in (relevance, share)
     )
-    size = int(molecule[-1]) + 1
-    sums: Floats = np.stack([np.bincount(molecule, p, size) for p in (x * y, x * x, y * y)], axis=1)
+    sums: Floats = np.stack([np.bincount(molecule, p) for p in (x * y, x * x, y * y)], axis=1)
     # what rounding alone leaves is no variation
-    floor = 1e-20 * np.array([np.square(relevance[used]).sum(), np.square(share[used]).sum()])
+    floor = 1e-20 * np.array([np.square(relevance).sum(), np.square(share).sum()])
     if (sums[:, 1:].sum(axis=0) <= floor).any():
-        return Score(np.nan, np.nan, np.nan, size, int(used.sum()))
-    draws = _resampled(sums, resamples, seed)
-    low, high = np.nanpercentile(draws, [2.5, 97.5]) if size > 1 else (np.nan, np.nan)
-    return Score(
-        float(_correlation(sums.sum(axis=0))), float(low), float(high), size, int(used.sum())
-    )
+        return np.nan, np.nan, np.nan
+    total = sums.sum(axis=0)
+    if len(sums) < LEAST_MOLECULES:
+        return float(_correlation(total)), np.nan, np.nan
+    fisher = np.arctanh(np.clip(_correlation(total), -_ALMOST_ONE, _ALMOST_ONE))
+    without = np.arctanh(np.clip(_correlation(total - sums), -_ALMOST_ONE, _ALMOST_ONE))
+    without = without[np.isfinite(without)]  # one molecule may hold all there is
+    spread = np.sqrt((len(sums) - 1) / len(sums) * np.square(without - without.mean()).sum())
+    width = stdtrit(len(sums) - 1, 0.975) * spread
+    r, low, high = np.tanh([fisher, fisher - width, fisher + width]).tolist()
+    return r, low, high
 
 
 def _correlation(sums: Floats) -> Floats:
@@ -112,14 +182,67 @@ def _correlation(sums: Floats) -> Floats:
     return r
 
 
-def _resampled(sums: Floats, resamples: int, seed: int) -> Floats:
-    """Correlations of molecules drawn with replacement, (resamples,); a few at a time."""
-    random = np.random.default_rng(seed)
-    size = len(sums)
-    even = np.full(size, 1.0 / size)
-    step = max(1, 4_000_000 // size)
-    parts = [
-        _correlation(random.multinomial(size, even, min(step, resamples - start)) @ sums)
-        for start in range(0, resamples, step)
-    ]
-    return np.concatenate(parts)
+# ---------------------------------------------------------------------------- by rank
+
+
+def _ranked(
+    relevance: Floats, share: Floats, molecule: Integers, kinds: Integers | None
+) -> tuple[float, float, float]:
+    """Mean over molecules of the rank correlation within each, and its interval.
+
+    Each molecule's values are brought to the same spread before the kinds are taken off, so that
+    none of them decides what a kind is worth.
+    """
+    x, y = (
+        values if kinds is None else without_kinds(values, kinds, molecule)
+        for values in (_scaled(relevance, molecule), _scaled(share, molecule))
+    )
+    if kinds is not None:  # a molecule in which nothing is left has no order
+        x, y = (_scaled(values, molecule, least=1e-9) for values in (x, y))
+    x, y = (centred(ranks_within(values, molecule), molecule) for values in (x, y))
+    each = _correlation(np.stack([np.bincount(molecule, p) for p in (x * y, x * x, y * y)], axis=1))
+    each = each[np.isfinite(each)]
+    if not each.size:
+        return np.nan, np.nan, np.nan
+    mean = float(each.mean())
+    if each.size < LEAST_MOLECULES:
+        return mean, np.nan, np.nan
+    width = float(stdtrit(each.size - 1, 0.975) * each.std(ddof=1) / np.sqrt(each.size))
+    return mean, max(-1.0, mean - width), min(1.0, mean + width)
+
+
+def _scaled(values: Floats, molecule: Integers, least: float = 0.0) -> Floats:
+    """Values of mean zero and mean square one within each molecule; zero where none varies."""
+    within = centred(values, molecule)
+    spread = np.sqrt(np.bincount(molecule, within**2) / np.bincount(molecule))
+    size = np.sqrt(np.bincount(molecule, values**2) / np.bincount(molecule))
+    constant = spread <= np.maximum(1e-12 * size, least)
+    scaled: Floats = within / np.where(constant, np.inf, spread)[molecule]
+    return scaled
+
+
+def ranks_within(values: Floats, molecule: Integers) -> Floats:
+    """The rank of each value within its molecule, from 0; ties have the mean of their ranks.
+
+    Parameters
+    ----------
+    values : (A,) array
+        Of spread one within molecules: values that differ by less than 1e-9 are tied.
+    molecule : (A,) integer array
+        The molecule of each atom, ascending.
+
+    Returns
+    -------
+    (A,) array
+    """
+    order = np.lexsort((values, molecule))
+    sorted_molecule, sorted_values = molecule[order], values[order]
+    begins = np.ones(len(values), dtype=bool)
+    begins[1:] = (np.diff(sorted_molecule) > 0) | (np.diff(sorted_values) > _TIED)
+    run = np.cumsum(begins) - 1
+    first = np.searchsorted(sorted_molecule, sorted_molecule)  # where the molecule begins
+    place = np.arange(len(values)) - first
+    mean = np.bincount(run, place) / np.bincount(run)
+    ranks = np.empty(len(values))
+    ranks[order] = mean[run]
+    return ranks

@@ -1,66 +1,148 @@
-"""Commands of a campaign: its stages, their jobs in SLURM, their state."""
+"""Commands of a campaign: its check, its stages, their jobs in SLURM, their state."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcml import stages
-from hpcml.cli.command_words import Add
-from hpcml.errors import InputError
-from hpcml.exits import DONE
+from hpcml.cli.command_words import Command, check_run
+from hpcml.errors import InputError, SettingsError
+from hpcml.exits import DONE, FAILED, WRONG
+
+if TYPE_CHECKING:
+    from hpcml.config import Campaign
+    from hpcml.stages import Stage
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+_MOST_LINES = 3  # of findings on the screen before a stage; `hpcml check` gives all
 
 
-def add_commands(add: Add) -> None:
+def commands() -> list[Command]:
+    """The commands of this file; those of the stages are read from their records."""
     every = "all stages of a campaign, each only as far as it is not done"
-    commands = [("run", every, stages.STAGES)]
-    commands += [(stage.name, stage.help, (stage,)) for stage in stages.STAGES]
-    for name, text, chosen in commands:
-        sub = add(name, _stages, text)
-        sub.add_argument("campaign", type=Path, metavar="CAMPAIGN.toml")
-        sub.add_argument(
-            "--run", type=Path, metavar="DIR", help="the run's folder (runs/NAME unless given)"
-        )
-        sub.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="print what would be done, its cost, and the sbatch script",
-        )
-        sub.set_defaults(stages=chosen, faithfulness=False)
-        if name == "analyze":
-            sub.add_argument(
-                "--faithfulness",
-                action="store_true",
-                help="also hold the rules against atom flipping, randomization, symmetry and noise",
-            )
-
-    sub = add("submit", _submit, "the same through SLURM, stages chained by dependency")
-    sub.add_argument("campaign", type=Path, metavar="CAMPAIGN.toml")
-    sub.add_argument("--site", type=Path, required=True, metavar="SITE.toml")
-    sub.add_argument("--run", type=Path, metavar="DIR")
-    sub.add_argument("--dry-run", action="store_true", help="print the sbatch scripts only")
-
-    sub = add("status", _status, "what is done, running, failed and why, and the time left")
-    sub.add_argument("run", type=Path, metavar="RUN")
-    sub.add_argument("--watch", action="store_true", help="renew every few seconds")
-    sub.add_argument("--json", action="store_true")
-
-    sub = add("retry", _retry, "let failed molecules of one cause be tried again")
-    sub.add_argument("run", type=Path, metavar="RUN")
-    sub.add_argument("--cause", required=True, help="as it stands in failures.jsonl")
+    made = [_stage_command("run", every, stages.STAGES)]
+    made += [_stage_command(stage.name, stage.help, (stage,)) for stage in stages.STAGES]
+    return [
+        *made,
+        Command(
+            name="check",
+            help="all that is wrong with a campaign, before anything is computed",
+            words=_campaign_words,
+            run=_check,
+        ),
+        Command(
+            name="submit",
+            help="the same through SLURM, stages chained by dependency",
+            words=_submit_words,
+            run=_submit,
+        ),
+        Command(
+            name="status",
+            help="what is done, running, failed and why, and the time left",
+            words=_status_words,
+            run=_status,
+        ),
+        Command(
+            name="retry",
+            help="let failed molecules of one cause be tried again",
+            words=_retry_words,
+            run=_retry,
+        ),
+    ]
 
 
-def _stages(options: argparse.Namespace) -> int:
+def _campaign_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("campaign", type=Path, metavar="CAMPAIGN.toml")
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="the run's folder (runs/NAME unless given)"
+    )
+
+
+# --- check -----------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
     from hpcml import config, pipeline
 
-    campaign = config.load(options.campaign)
+    campaign, faults = config.examine(options.campaign)
+    code = WRONG if faults else DONE
+    if campaign is not None:
+        found = pipeline.check(campaign, options.run, stages.STAGES)
+        faults += [f"{options.campaign}: {finding}" for finding in found]
+        if any(finding.stops for finding in found):
+            code = WRONG
+        elif found and code == DONE:
+            code = FAILED
+    print("\n".join(faults) or f"{options.campaign}: nothing is wrong")
+    return code
+
+
+def _checked(path: Path, run: Path | None, chosen: Sequence[Stage], site: Path | None) -> Campaign:
+    """The campaign of a file; SettingsError where something stands in the way of these stages."""
+    import msgspec
+
+    from hpcml import config, pipeline
+
+    campaign = config.load(path)
+    if site is not None:
+        campaign = msgspec.structs.replace(campaign, site=config.load_site(site))
+    if len(chosen) == 1 and not chosen[0].wanted(campaign):
+        raise SettingsError(
+            f"{path}: has no [{chosen[0].settings}], so there is nothing to {chosen[0].name}"
+        )
+    lines = [str(found) for found in pipeline.check(campaign, run, chosen) if found.stops]
+    if len(lines) > _MOST_LINES:
+        more = len(lines) - _MOST_LINES + 1
+        lines[_MOST_LINES - 1 :] = [f"and {more} more, see: hpcml check {path}"]
+    for line in lines[:-1]:
+        print(f"hpcml: {path}: {line}", file=sys.stderr)
+    if lines:
+        raise SettingsError(f"{path}: {lines[-1]}")
+    return campaign
+
+
+# --- the stages ------------------------------------------------------------------------------
+
+
+def _stage_command(name: str, text: str, chosen: Sequence[Stage]) -> Command:
+    return Command(
+        name=name,
+        help=text,
+        words=partial(_stage_words, name),
+        run=partial(_run_stages, chosen),
+    )
+
+
+def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
+    _campaign_words(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be done, its cost, and the sbatch script",
+    )
+    parser.set_defaults(faithfulness=False)
+    if name == "analyze":
+        parser.add_argument(
+            "--faithfulness",
+            action="store_true",
+            help="also hold the rules against atom flipping, randomization, symmetry and noise",
+        )
+
+
+def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
+    from hpcml import pipeline
+
+    campaign = _checked(options.campaign, options.run, chosen, None)
     if options.dry_run:
-        print(pipeline.describe(campaign, options.run, options.stages))
+        print(pipeline.describe(campaign, options.run, chosen))
         return DONE
-    code = pipeline.run(campaign, options.run, options.stages)
+    code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
         _show_faithfulness(pipeline.faithfulness(campaign, options.run))
     return code
@@ -87,17 +169,32 @@ def _show_faithfulness(path: Path) -> None:
     print(f"{LEGEND}\n{path}")
 
 
-def _submit(options: argparse.Namespace) -> int:
-    from hpcml import config, pipeline
+# --- submit, status, retry -------------------------------------------------------------------
 
-    pipeline.submit(
-        config.load(options.campaign),
-        options.run,
-        config.load_site(options.site),
-        stages=stages.STAGES,
-        dry_run=options.dry_run,
-    )
+
+def _submit_words(parser: argparse.ArgumentParser) -> None:
+    _campaign_words(parser)
+    parser.add_argument("--site", type=Path, required=True, metavar="SITE.toml")
+    parser.add_argument("--dry-run", action="store_true", help="print the sbatch scripts only")
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from hpcml import pipeline
+
+    campaign = _checked(options.campaign, options.run, stages.STAGES, options.site)
+    pipeline.submit(campaign, options.run, stages=stages.STAGES, dry_run=options.dry_run)
     return DONE
+
+
+def _status_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--watch", action="store_true", help="renew every few seconds")
+    parser.add_argument("--json", action="store_true")
+
+
+def _retry_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--cause", required=True, help="as it stands in failures.jsonl")
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -106,8 +203,7 @@ def _status(options: argparse.Namespace) -> int:
     from hpcml.cluster import RunFolder
     from hpcml.generation import status
 
-    if not options.run.is_dir():
-        raise InputError(f"{options.run}: no such folder of a run")
+    check_run(options.run)
     run_folder = RunFolder(options.run)
     now = status(run_folder)
     if options.json:
@@ -128,6 +224,7 @@ def _retry(options: argparse.Namespace) -> int:
     from hpcml.cluster import RunFolder
     from hpcml.generation import failures
 
+    check_run(options.run)
     run_folder = RunFolder(options.run)
     with run_folder.lock():
         forgotten = failures.forget(run_folder.failures, [options.cause])

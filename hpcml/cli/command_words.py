@@ -3,36 +3,100 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-Command = Callable[[argparse.Namespace], int]
-"""Runs with the parsed options; returns the exit code."""
+import msgspec
 
-Add = Callable[[str, Command, str], argparse.ArgumentParser]
-"""Adds a command: its name, what runs, its help; returns its parser."""
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+from hpcml.errors import InputError
 
 
-def some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
-    """A converter of "a,b" that takes these words only."""
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A word behind ``hpcml``.
+
+    help    one line for ``hpcml --help``
+    words   adds its own words to its parser; called for the command that is given alone
+    run     what it does; returns the exit code
+    """
+
+    name: str
+    help: str
+    words: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``did you mean 'beta'? `` for a word near one of the choices; else empty."""
+    near = difflib.get_close_matches(word.lower(), list(choices), 1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def some_of(choices: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """A converter of "a,b" that takes these words only, in any case."""
+    known = tuple(choices)
 
     def convert(text: str) -> tuple[str, ...]:
-        words = _words(text)
+        words = tuple(word.lower() for word in _words(text))
         for word in words:
-            if word not in choices:
-                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(choices)}")
+            if word not in known:
+                hint = did_you_mean(word, known)
+                raise argparse.ArgumentTypeError(
+                    f"{word!r} is unknown: {hint}there are {', '.join(known)}"
+                )
+        if not words:
+            raise argparse.ArgumentTypeError(f"name at least one of {', '.join(known)}")
         return words
 
     return convert
 
 
 def numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas."""
     try:
         return tuple(float(word) for word in _words(text))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a list of numbers such as 0.0428,0.0656"
         ) from None
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A converter of whole numbers that are not smaller."""
+
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        return number
+
+    return convert
+
+
+def inside(name: str) -> Callable[[str], Path]:
+    """A converter of a path that takes a run's folder for its ``name`` ("dataset", "model")."""
+
+    def convert(text: str) -> Path:
+        path = Path(text)
+        return path / name if (path / "campaign.toml").is_file() else path
+
+    return convert
+
+
+def check_run(folder: Path) -> None:
+    """InputError where a folder is no run's."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of a run")
+    if not (folder / "campaign.toml").is_file():
+        runs = sorted(each.parent.name for each in folder.glob("*/campaign.toml"))
+        raise InputError(
+            f"{folder}: is no run's folder, which has a campaign.toml (runs/NAME after `hpcml run`)"
+            + (f"; in it are {', '.join(runs[:5])}" if runs else "")
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -5,66 +5,139 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpcml.cli.command_words import Add, some_of
+from hpcml.cli.command_words import Command, inside, some_of
+from hpcml.cli.output_files import check_output
+from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
-
-_ENDINGS = {
-    "extxyz": ".xyz",
-    "csv": ".csv",
-    "parquet": ".parquet",
-    "qcschema": ".jsonl",
-    "pyg": ".pt",
-}
+from hpcml.files import make_folder
 
 
-def add_commands(add: Add) -> None:
-    sub = add("import", _import, "bring a published data set into hpcml's form")
-    sub.add_argument("kind", choices=["qm9"])
-    sub.add_argument("source", type=Path, help="tar of xyz files, qm9pack wheel, or SDF beside CSV")
-    sub.add_argument("--to", type=Path, default=Path("qm9"), metavar="DATASET")
+def commands() -> list[Command]:
+    """The commands of this file."""
+    return [
+        Command(
+            name="import",
+            help="bring a published data set, or one's own labels, into hpcml's form",
+            words=_import_words,
+            run=_import,
+        ),
+        Command(
+            name="export",
+            help="write a data set in other programs' forms",
+            words=_export_words,
+            run=_export,
+        ),
+        Command(
+            name="verify",
+            help="read every byte of a data set and say what is bad",
+            words=_one_data_set,
+            run=_verify,
+        ),
+        Command(
+            name="repair",
+            help="give shards whose manifest line was lost a line again",
+            words=_one_data_set,
+            run=_repair,
+        ),
+        Command(
+            name="compact",
+            help="write many small shards as few large ones",
+            words=_one_data_set,
+            run=_compact,
+        ),
+        Command(
+            name="merge",
+            help="join data sets of several runs, each result once",
+            words=_merge_words,
+            run=_merge,
+        ),
+    ]
 
-    sub = add("export", _export, "write a data set in other programs' forms")
-    sub.add_argument("dataset", type=Path, metavar="DATASET")
-    sub.add_argument(
-        "--to",
-        type=some_of(*_ENDINGS),
-        required=True,
-        metavar="F,F",
-        help=f"of {', '.join(_ENDINGS)}",
+
+def _one_data_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "dataset", type=inside("dataset"), metavar="DATASET", help="its folder, or a run's"
     )
-    sub.add_argument(
-        "--out", type=Path, default=Path(), metavar="DIR", help="this folder unless given"
+
+
+def _import_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=["qm9", "table"])
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="qm9: tar of xyz files, qm9pack wheel, or SDF beside CSV; "
+        "table: .csv or .tsv with SMILES, SDF with properties, extended xyz",
     )
-
-    sub = add("verify", _verify, "read every byte of a data set and say what is bad")
-    sub.add_argument("dataset", type=Path, metavar="DATASET")
-
-    sub = add("repair", _repair, "give shards whose manifest line was lost a line again")
-    sub.add_argument("dataset", type=Path, metavar="DATASET")
-
-    sub = add("compact", _compact, "write many small shards as few large ones")
-    sub.add_argument("dataset", type=Path, metavar="DATASET")
-
-    sub = add("merge", _merge, "join data sets of several runs, each result once")
-    sub.add_argument("sources", type=Path, nargs="+", metavar="DATASET")
-    sub.add_argument("--to", type=Path, required=True, metavar="DATASET")
+    parser.add_argument(
+        "--to", type=Path, default=None, metavar="DATASET", help="the kind's name unless given"
+    )
+    labels = parser.add_argument_group("of a table")
+    for option, words in (
+        ("--target", "what is to be learned, and where it stands in the file"),
+        ("--atom-target", "what each atom contributes to a target of that name"),
+    ):
+        labels.add_argument(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="NAME[=FIELD][:UNIT]",
+            help=words,
+        )
+    labels.add_argument("--smiles-column", default="", metavar="NAME")
 
 
 def _import(options: argparse.Namespace) -> int:
     from hpcml import store
 
-    print(store.import_qm9(options.source, options.to))
+    destination = options.to or Path(options.kind)
+    if options.kind == "table":
+        labels = [
+            list(map(store.OwnLabel.said, words)) for words in (options.target, options.atom_target)
+        ]
+        print(
+            store.import_table(
+                options.source,
+                destination,
+                targets=labels[0],
+                atom_targets=labels[1],
+                smiles_column=options.smiles_column,
+            )
+        )
+        return DONE
+    if options.target or options.atom_target or options.smiles_column:
+        raise SettingsError("import qm9: its columns are known; targets are those of a table")
+    print(store.import_qm9(options.source, destination))
     return DONE
+
+
+def _export_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.store.exports import FORMATS
+
+    _one_data_set(parser)
+    parser.add_argument(
+        "--to",
+        type=some_of(FORMATS),
+        required=True,
+        metavar="F,F",
+        help=f"of {', '.join(FORMATS)}",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="this folder unless given"
+    )
 
 
 def _export(options: argparse.Namespace) -> int:
     from hpcml import store
+    from hpcml.store.exports import FORMATS
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    for form in options.to:
-        destination = options.out / f"{options.dataset.resolve().name}{_ENDINGS[form]}"
-        rows = store.export(options.dataset, form, destination)
-        print(f"{rows} rows in {destination}")
+    make_folder(options.out)
+    name = options.dataset.resolve().name
+    files = {form: options.out / f"{name}{FORMATS[form].ending}" for form in options.to}
+    for path in files.values():
+        check_output(path)
+    for form, path in files.items():
+        print(f"{store.export(options.dataset, form, path)} rows in {path}")
     return DONE
 
 
@@ -88,6 +161,11 @@ def _compact(options: argparse.Namespace) -> int:
 
     print(f"{store.compact(options.dataset)} shards in {options.dataset}")
     return DONE
+
+
+def _merge_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", type=inside("dataset"), nargs="+", metavar="DATASET")
+    parser.add_argument("--to", type=Path, required=True, metavar="DATASET")
 
 
 def _merge(options: argparse.Namespace) -> int:

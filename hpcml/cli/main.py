@@ -7,88 +7,195 @@ input; 85 stopped in time with work left.
 from __future__ import annotations
 
 import argparse
-import os
+import io
+import re
+import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import hpcml
-from hpcml.cli import campaign_commands, dataset_commands, molecule_commands, network_commands
-from hpcml.cli.command_words import Command
-from hpcml.cluster.stopping import interrupted_by_signals
-from hpcml.errors import HpcmlError, InputError, SettingsError
-from hpcml.exits import DONE, FAILED, WORK_LEFT, WRONG
+from hpcml.cli.command_words import Command, did_you_mean
+from hpcml.cluster.stop_signals import STOP_SIGNALS, drop_dead_streams, interruptible
+from hpcml.errors import HpcmlError, InputWarning
+from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
+from hpcml.files import storage_error
+
+_MOST_WARNINGS = 10  # lines; a library of radicals has millions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    command: Command = options.command
-    try:
-        with interrupted_by_signals():
-            return command(options)
-    except (SettingsError, InputError) as error:
-        print(f"hpcml: {error}", file=sys.stderr)
-        return WRONG
-    except HpcmlError as error:
-        print(f"hpcml: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        with suppress(OSError):  # where the terminal itself is gone
-            print("hpcml: stopped; the same command goes on from here", file=sys.stderr)
-        _forget_lost_readers()
-        return WORK_LEFT
-    except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to say
-        _forget_lost_readers()
-        return WORK_LEFT
+    """Run one command; returns its exit code.
 
-
-def _forget_lost_readers() -> None:
-    """Let what is left in a stream's buffer go nowhere if nobody reads the stream any more."""
+    arguments   the words behind ``hpcml``; None: those of this process, which then ends next
+    """
+    warnings.showwarning = _WarningLines()
     for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of molecules may be anything
+    try:
+        with interruptible():
+            code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # a signal that came while another end was being told
+        code = WORK_LEFT
+    if arguments is None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # what is left is the interpreter's end
+    return code
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The exit code of a command; whatever goes wrong is told in one line."""
+    try:
         try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = _run(arguments)
+        except SystemExit as ended:  # argparse's: --help, --version, wrong usage
+            code = ended.code if isinstance(ended.code, int) else WRONG
+        sys.stdout.flush()  # here, where a full disk or a reader that has left can be told
+    except (KeyboardInterrupt, BrokenPipeError) as stopped:
+        drop_dead_streams()  # where the reader of our output (head, less) has left
+        if not isinstance(stopped, BrokenPipeError) and "SIGPIPE" not in stopped.args:
+            _say("stopped; the same command goes on from here")
+        code = WORK_LEFT
+    except Exception as error:
+        code = _tell(error)
+    return code
 
 
-def _doctor(_options: argparse.Namespace) -> int:
-    from hpcml.doctor import examine
+def _tell(error: Exception) -> int:
+    """Say what has ended a command, and what to do; the exit code."""
+    if isinstance(error, OSError):
+        error = storage_error(error, f"cannot use {error.filename or 'a file or device'}")
+    if isinstance(error, HpcmlError):
+        _say(str(error))
+        return exit_code(error)
+    if isinstance(error, MemoryError):
+        _say("not enough memory: give more, or ask for less")
+        return FAILED
+    with suppress(OSError):
+        traceback.print_exception(error)
+    _say(
+        f"this is a bug of hpcml {hpcml.__version__}, not of your input: please report it with "
+        "the lines above and the command"
+    )
+    return FAILED
 
-    findings = examine()
-    for finding in findings:
-        print(f"{'ok     ' if finding.works else 'MISSING'}  {finding.what:<17} {finding.seen}")
-        if not finding.works:
-            print(f"         {'':<17} mend: {finding.mend}")
-    return DONE if all(finding.works for finding in findings) else FAILED
+
+def _say(words: str) -> None:
+    """One line on stderr, wherever that leads."""
+    with suppress(OSError):
+        print("hpcml:", " ".join(words.split("\n")), file=sys.stderr, flush=True)
+
+
+class _WarningLines:
+    """Warnings of ours, one line each and not without end; those of others as Python has them."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(  # noqa: PLR0917 - the signature of warnings.showwarning
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, InputWarning):
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            print(text, end="", file=file or sys.stderr)
+            return
+        self.seen += 1
+        if self.seen <= _MOST_WARNINGS:
+            _say(str(message))
+        elif self.seen == _MOST_WARNINGS + 1:
+            _say("further molecules are read like these")
+
+
+# --- the words -------------------------------------------------------------------------------
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser that answers wrong usage with one line, as everything here does."""
 
     def error(self, message: str) -> NoReturn:
+        message = " ".join(message.split())
         self.exit(WRONG, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run(arguments: list[str]) -> int:
+    parser, command, words = _parser(arguments)
+    if words is not None:
+        _check_options(arguments, words)
+    options, unknown = parser.parse_known_args(arguments)
+    assert command is not None and words is not None
+    if unknown:
+        words.error(f"unknown word {unknown[0]!r}")
+    return command.run(options)
+
+
+def _check_options(arguments: list[str], words: argparse.ArgumentParser) -> None:
+    """Wrong usage, with a suggestion, for an option that the command does not know."""
+    known = re.findall(r"--[a-z][a-z-]*", words.format_help())
+    for argument in arguments:
+        if argument == "--":
+            return
+        option = argument.split("=")[0]
+        if option.startswith("--") and not any(each.startswith(option) for each in known):
+            words.error(f"unknown option {option!r}: {did_you_mean(option, known)}".rstrip(": "))
+
+
+def _commands() -> list[Command]:
+    from hpcml.cli import (
+        campaign_commands,
+        dataset_commands,
+        doctor_command,
+        molecule_commands,
+        network_commands,
+    )
+
+    return [
+        *campaign_commands.commands(),
+        *molecule_commands.commands(),
+        *dataset_commands.commands(),
+        *network_commands.commands(),
+        *doctor_command.commands(),
+    ]
+
+
+def _parser(
+    arguments: list[str],
+) -> tuple[argparse.ArgumentParser, Command | None, argparse.ArgumentParser | None]:
+    """The parser of all commands, and the command that is named, with its own parser.
+
+    Only that one gets its words: to know them, rooms are imported.
+    """
     parser = _Parser(
         prog="hpcml",
         description="Response properties of many molecules, and networks asked for their reasons.",
     )
     parser.add_argument("--version", action="version", version=f"hpcml {hpcml.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.set_defaults(command=command)
-        return sub
-
-    for group in (campaign_commands, molecule_commands, dataset_commands, network_commands):
-        group.add_commands(add)
-    add("doctor", _doctor, "what is installed, and does it work")
-    return parser
+    group = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = {command.name: command for command in _commands()}
+    subs = {
+        command.name: group.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+        )
+        for command in commands.values()
+    }
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    if name and name not in commands:
+        parser.error(f"no command {name!r}: {did_you_mean(name, commands)}".rstrip(": "))
+    if not name:
+        return parser, None, None
+    commands[name].words(subs[name])
+    return parser, commands[name], subs[name]
 
 
 if __name__ == "__main__":

@@ -1,78 +1,207 @@
-"""The command for one molecule: its response properties on the screen."""
+"""The command for single molecules: their response properties on the screen."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
-from hpcml.cli.command_words import Add, numbers, some_of
-from hpcml.errors import InputError
-from hpcml.exits import DONE
+from hpcml.cli.command_words import Command, at_least, numbers, some_of
+from hpcml.cli.output_files import check_output, write_output
+from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
+from hpcml.exits import DONE, FAILED, WORK_LEFT
+
+if TYPE_CHECKING:
+    from hpcml.molecules import Molecule
+    from hpcml.response import Level, Request, ResponseProperties
 
 
-def add_commands(add: Add) -> None:
-    sub = add("compute", _compute, "response properties of one molecule")
-    sub.add_argument("molecule", type=Path, metavar="MOL.xyz")
-    sub.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
-    sub.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
-    sub.add_argument("--charge", type=int, help="instead of what the file says (0 unless it does)")
-    sub.add_argument("--multiplicity", type=int, help="2S + 1, likewise")
-    sub.add_argument(
+def commands() -> list[Command]:
+    """The commands of this file."""
+    return [
+        Command(
+            name="compute",
+            help="response properties of a molecule, or of each in a file",
+            words=_compute_words,
+            run=_compute,
+        )
+    ]
+
+
+def _compute_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.response.level import Process, Property
+
+    properties, processes = get_args(Property), get_args(Process)
+    parser.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
+    parser.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
+    parser.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
+    parser.add_argument(
+        "--charge", type=int, help="instead of what the file says (0 unless it does)"
+    )
+    parser.add_argument(
+        "--multiplicity",
+        type=at_least(1),
+        help="2S + 1, likewise; the lowest that fits unless said",
+    )
+    parser.add_argument(
         "--property",
-        type=some_of("dipole", "alpha", "beta", "zpve", "shares"),
+        type=some_of(properties),
         default=("dipole", "alpha", "beta"),
         metavar="P,P",
-        help="of dipole, alpha, beta, zpve, shares (dipole,alpha,beta unless given)",
+        help=f"of {', '.join(properties)} (dipole,alpha,beta unless given)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--process",
-        type=some_of("static", "shg", "eope", "or"),
+        type=some_of(processes),
         default=("static",),
         metavar="P,P",
-        help="of beta: static, shg, eope, or (static unless given)",
+        help=f"of beta: {', '.join(processes)} (static unless given)",
     )
-    sub.add_argument(
+    light = parser.add_mutually_exclusive_group()
+    light.add_argument(
         "--frequency", type=numbers, default=(), metavar="W,W", help="in hartree, e.g. 0.0656"
     )
-    sub.add_argument("--exact", action="store_true", help="no density fitting")
-    sub.add_argument("--optimize", action="store_true", help="the geometry first")
-    sub.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    sub.add_argument("--memory", type=int, default=2000, metavar="MB")
-    sub.add_argument("--json", type=Path, metavar="FILE")
+    light.add_argument(
+        "--wavelength", type=numbers, default=(), metavar="L,L", help="in nm instead, e.g. 694.3"
+    )
+    parser.add_argument("--exact", action="store_true", help="no density fitting")
+    parser.add_argument(
+        "--tight", action="store_true", help="stricter thresholds of SCF and response"
+    )
+    parser.add_argument("--optimize", action="store_true", help="the geometry first")
+    parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--memory", type=at_least(500), default=2000, metavar="MB")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
 
 
 def _compute(options: argparse.Namespace) -> int:
+    try:
+        return _computed(options)
+    except KeyboardInterrupt:
+        print("hpcml: stopped; the same command begins anew", file=sys.stderr)
+        return WORK_LEFT
+
+
+def _computed(options: argparse.Namespace) -> int:
     import json
-    from dataclasses import replace
 
-    from hpcml.molecules import Defect, read
-    from hpcml.response import Level, Request, compute
+    from hpcml.cluster import Site
+    from hpcml.generation import Foreground
+    from hpcml.generation.protocol.task import Orders
 
-    records = list(read(options.molecule))
-    if len(records) != 1:
-        raise InputError(
-            f"{options.molecule}: holds {len(records)} molecules, compute takes one "
-            "(hpcml run takes many)"
-        )
-    molecule = records[0]
-    if isinstance(molecule, Defect):
-        raise InputError(str(molecule))
-    if options.charge is not None:
-        molecule = replace(molecule, charge=options.charge)
-    if options.multiplicity is not None:
-        molecule = replace(molecule, multiplicity=options.multiplicity)
-    level = Level(method=options.method, basis=options.basis, exact=options.exact)
-    request = Request(
+    level, request = _level(options), _request(options)
+    molecules, code = _molecules(options)
+    if options.json is not None:
+        check_output(options.json)
+    site = Site(threads=options.threads, memory_mb=options.memory)
+    orders = Orders(level=level, request=request, site=site)
+    several = len(molecules) > 1 or code == FAILED
+    documents: list[dict[str, Any]] = []
+    with Foreground(orders) as engine:
+        for molecule in molecules:
+            try:
+                properties = engine.compute(molecule)
+            except SettingsError:
+                raise
+            except HpcmlError as error:
+                if not several:
+                    raise
+                print(f"failed ({error.cause}): {error}", file=sys.stderr)
+                code = FAILED
+                continue
+            if several:
+                print(f"{'' if not documents else chr(10)}== {molecule.name}")
+            print(properties.table(molecule.symbols), flush=True)
+            documents.append(document(molecule, properties))
+    if options.json is not None and documents:
+        content = documents if several else documents[0]
+        write_output(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return code
+
+
+def document(molecule: Molecule, properties: ResponseProperties) -> dict[str, Any]:
+    """What ``compute --json`` writes of a molecule: what it is, its properties, their units."""
+    return {
+        "name": molecule.name,
+        "smiles": molecule.smiles,
+        "charge": molecule.charge,
+        "multiplicity": molecule.multiplicity,
+        "symbols": molecule.symbols,
+        "isotopes": molecule.isotopes.tolist(),
+        # Where the geometry was optimized, the properties are those of the minimum.
+        "geometry": properties.provenance.get("optimized_positions", molecule.positions.tolist()),
+        **properties.to_json(),
+        "units": {
+            "geometry": "angstrom",
+            "energy": "Eh",
+            "dipole": "e a0",
+            "frequency": "Eh",
+            "polarizability": "e^2 a0^2 Eh^-1",
+            "hyperpolarizability": "e^3 a0^3 Eh^-2, Taylor convention",
+            "zpve": "Eh",
+            "frequencies": "cm^-1",
+            "shares": "of the property",
+        },
+    }
+
+
+def _level(options: argparse.Namespace) -> Level:
+    from hpcml.response import Level
+
+    basis = options.basis
+    if basis.endswith(".gbs"):  # the engine works in a folder of its own
+        basis = str(Path(basis).resolve())
+    level = Level(method=options.method, basis=basis, exact=options.exact)
+    return level.tight() if options.tight else level
+
+
+def _request(options: argparse.Namespace) -> Request:
+    from hpcml.response import Request, units
+
+    if any(length <= 0 for length in options.wavelength):
+        raise SettingsError("--wavelength must be positive")
+    lengths = tuple(units.frequency_from_wavelength(length) for length in options.wavelength)
+    return Request(
         properties=options.property,
         processes=options.process,
-        frequencies=options.frequency,
+        frequencies=options.frequency or lengths,
         optimize=options.optimize,
     )
-    properties = compute(
-        molecule, level, request, threads=options.threads, memory_mb=options.memory
-    )
-    print(properties.table(molecule.symbols))
-    if options.json is not None:
-        options.json.write_text(json.dumps(properties.to_json(), indent=1, allow_nan=False) + "\n")
-    return DONE
+
+
+def _molecules(options: argparse.Namespace) -> tuple[list[Molecule], int]:
+    """The molecules of the file, or that of the SMILES, with the charge that is asked for; FAILED
+    where a record of several gave none and was named."""
+    import warnings
+
+    from hpcml.molecules import SUFFIXES, Defect, molecule_from_smiles, read, restated
+
+    path = Path(options.molecule)
+    if path.suffix.lower() not in SUFFIXES and not path.exists():
+        try:
+            records: list[Molecule | Defect] = [
+                molecule_from_smiles(options.molecule, options.molecule)
+            ]
+        except InputError as error:
+            raise InputError(f"{options.molecule}: no such file, and as SMILES: {error}") from None
+    else:
+        with warnings.catch_warnings():
+            if options.charge is not None:  # what the file leaves open is said here
+                warnings.simplefilter("ignore", InputWarning)
+            records = list(read(path))
+    molecules, bad = [], []
+    for record in records:
+        if isinstance(record, Defect):
+            bad.append(str(record))
+            continue
+        try:
+            molecules.append(restated(record, options.charge, options.multiplicity))
+        except InputError as error:
+            bad.append(f"{record.name}: {error}")
+    if not molecules:
+        raise InputError(bad[0] + (f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""))
+    for line in bad:
+        print(f"failed (input): {line}", file=sys.stderr)
+    return molecules, FAILED if bad else DONE

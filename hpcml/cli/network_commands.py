@@ -1,4 +1,4 @@
-"""Commands of trained networks: predictions for other molecules."""
+"""Commands of trained networks: predictions for other molecules, and which rule explains them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,85 @@ import argparse
 import sys
 from pathlib import Path
 
-from hpcml.cli.command_words import Add
+from hpcml.cli.command_words import Command, check_run, inside
+from hpcml.cli.output_files import check_output
+from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
 
 
-def add_commands(add: Add) -> None:
-    sub = add("predict", _predict, "predictions of a trained network for other molecules")
-    sub.add_argument("model", type=Path, metavar="MODEL", help="a run's model folder")
-    sub.add_argument("molecules", type=Path, metavar="MOLECULES")
-    sub.add_argument("--explain", action="store_true", help="with each atom's relevance")
-    sub.add_argument("--csv", type=Path, metavar="FILE", help="instead of to the screen")
+def commands() -> list[Command]:
+    """The commands of this file."""
+    return [
+        Command(
+            name="predict",
+            help="predictions of a trained network for other molecules",
+            words=_predict_words,
+            run=_predict,
+        ),
+        Command(
+            name="calibrate",
+            help="find the rule that tells a run's network's reasons truly",
+            words=_calibrate_words,
+            run=_calibrate,
+        ),
+    ]
+
+
+def _predict_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", type=inside("model"), metavar="MODEL", help="a run, or its model folder"
+    )
+    parser.add_argument("molecules", type=inside("dataset"), metavar="MOLECULES")
+    parser.add_argument("--explain", action="store_true", help="with each atom's relevance")
+    parser.add_argument(
+        "--rule", metavar="NAME", help="that explains; unless given, the one that calibrate chose"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="instead of to the screen")
+
+
+def _calibrate_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
 
 
 def _predict(options: argparse.Namespace) -> int:
     from hpcml.predict_file import predict_file
+    from hpcml.relevance import ExplainSettings
+    from hpcml.relevance.explain_settings import AUTO
 
-    table, failed = predict_file(options.model, options.molecules, explain=options.explain)
-    if options.csv is None:
-        sys.stdout.write(table)
-    else:
-        options.csv.write_text(table, encoding="utf-8")
+    if options.csv is not None:
+        check_output(options.csv)
+    explain = None
+    if options.explain or options.rule is not None:
+        try:
+            explain = ExplainSettings(rule=options.rule or AUTO)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    failed = predict_file(options.model, options.molecules, options.csv, explain=explain)
     for line in failed:
         print(f"failed (input): {line}", file=sys.stderr)
     return FAILED if failed else DONE
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from hpcml import config
+    from hpcml.cluster import RunFolder
+    from hpcml.relevance import ExplainSettings
+    from hpcml.relevance.calibration import calibrate
+    from hpcml.relevance.rule_choice import told
+    from hpcml.sources import dataset_path
+    from hpcml.store import Dataset
+    from hpcml.training.model_folder import ModelFolder
+
+    run_folder = RunFolder(options.run)
+    check_run(options.run)
+    campaign = config.load(run_folder.campaign_toml)
+    with run_folder.lock():
+        found = calibrate(
+            Dataset.open(dataset_path(campaign, run_folder)),
+            run_folder.model,
+            campaign.explain or ExplainSettings(),
+            tell=lambda line: print(f"calibrate: {line}", file=sys.stderr),
+        )
+    folder = ModelFolder(run_folder.model)
+    print(folder.calibration_table.read_text(encoding="utf-8") + told(found))
+    return DONE

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from hpcml.cluster.processes import tethered
 from hpcml.cluster.site import Site
-from hpcml.cluster.stopping import noted_signals
+from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import PlatformError, SettingsError
 from hpcml.exits import DONE, WORK_LEFT, WRONG, complaint_in
 
 _SECONDS_BETWEEN_LOOKS = 0.2
-_SECONDS_TO_STOP = 60.0  # for a program that was asked to, before it is ended
-_SECONDS_TO_END = 5.0
-_ENDED = frozenset(
-    code
+_SECONDS_TO_STOP = 30.0
+_SECONDS_TO_END = 10.0
+# How mpiexec or srun ends that was ended, or that had to end a rank: by a signal or as a shell says
+_ENDED_BY_SIGNAL = tuple(
+    status
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
-    for code in (128 + number, -number)
+    for status in (128 + number, -number)
 )
-"""Codes of mpiexec and srun whose ranks a signal ended: srun ends the others itself, and before a
-rank has begun to listen, the signal that asks it to stop ends it."""
+
+
+_INTERFACES = (
+    "OMPI_MCA_oob_tcp_if_include",
+    "OMPI_MCA_btl_tcp_if_include",
+    "PMIX_MCA_ptl_tcp_if_include",
+    "PRTE_MCA_prte_if_include",
+    "HYDRA_IFACE",  # MPICH
+)
+"""Variables by which MPI launchers and libraries are told on which network to listen."""
 
 
 def mpi_command(ranks: int, module: str, arguments: Sequence[str], site: Site) -> list[str]:
@@ -74,14 +84,8 @@ def mpi_environment(site: Site) -> dict[str, str]:
             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
             "PRTE_MCA_hwloc_default_binding_policy": "none",
         }
-    if site.kind == "local" and site.launcher == "mpiexec":  # nobody from outside may connect
-        for part in (
-            "OMPI_MCA_oob_tcp",
-            "OMPI_MCA_btl_tcp",
-            "PMIX_MCA_ptl_tcp",
-            "PRTE_MCA_oob_tcp",
-        ):
-            environment[f"{part}_if_include"] = "lo"
+        if site.kind == "local":  # nobody else's business: nothing listens beyond this machine
+            environment |= dict.fromkeys(_INTERFACES, "lo")
     if os.geteuid() == 0:
         environment |= {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -111,43 +115,35 @@ def run_mpi(
 
     watch   called about five times a second while it runs, e.g. to show progress
 
-    A signal that asks this process to stop (``STOP_SIGNALS``) is passed on to the program, which
-    has a session of its own, as one SIGUSR1; a program that does not heed it is ended.  False if
-    it stopped in time with work left: by exit code 85, or, when it was asked to, by a signal.
-    Raises SettingsError if it says so (exit code 2),
-    PlatformError if it fails otherwise, with the telling line of the log.  It dies with this
-    process.
+    The first stop signal (``stop_signals``) is passed on to the program as SIGUSR1; what has not
+    ended half a minute later is ended.  False if it stopped in time with work left: by exit code
+    85, or, when it was asked to, by srun, which ends the other ranks as soon as the first one has
+    left with 85.  Raises SettingsError if it says so (exit code 2), PlatformError if it fails
+    otherwise, with the telling line of the log.  It dies with this process.
     """
     command = mpi_command(ranks, module, arguments, site)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, StopSignals() as stop:
         start = output.tell()
+        process = start_program(command, mpi_environment(site), output)
+        passed = 0.0  # when the word to stop was passed on
         try:
-            process = subprocess.Popen(
-                tethered(command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C is for this process to pass on
-                env={**os.environ, **mpi_environment(site)},
-            )
-        except OSError as error:
-            raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
-        try:
-            with noted_signals() as asked:
-                while process.poll() is None and not asked:
-                    if watch is not None:
-                        watch()
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-                if asked:
-                    _stop(process)
+            while process.poll() is None:
+                if stop.asked:
+                    # again and again: before its ranks have begun, mpiexec loses the word
+                    process.send_signal(signal.SIGUSR1)
+                    passed = passed or time.monotonic()
+                if passed and time.monotonic() - passed > _SECONDS_TO_STOP:
+                    process.terminate()
+                if watch is not None:
+                    watch()
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
         except BaseException:
-            process.terminate()
-            process.wait()
+            end_program(process)
             raise
     if process.returncode == DONE:
         return True
-    if process.returncode == WORK_LEFT or (asked and process.returncode in _ENDED):
+    if process.returncode == WORK_LEFT or (passed and process.returncode in _ENDED_BY_SIGNAL):
         return False
     if process.returncode == WRONG:
         # the program's own line: below it mpiexec goes on about exit codes
@@ -156,18 +152,36 @@ def run_mpi(
     raise PlatformError(f"{module} ended with status {process.returncode}: {words} (see {log})")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a program to stop, end it if it does not, and wait until it has ended."""
-    asked_again = [(signal.SIGUSR1, 1.0)] * int(_SECONDS_TO_STOP)  # mpiexec loses early ones
-    for number, patience in (
-        *asked_again,
-        (signal.SIGTERM, _SECONDS_TO_END),
-        (signal.SIGKILL, None),  # mpiexec's ranks end with it
-    ):
-        process.send_signal(number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            return
+def start_program(
+    command: Sequence[str], environment: dict[str, str], output: BinaryIO
+) -> subprocess.Popen[bytes]:
+    """Start an MPI program that dies with this process, but not with this process's terminal.
+
+    Raises PlatformError if its launcher (mpiexec, srun) is not there.
+    """
+    if shutil.which(command[0]) is None:
+        raise PlatformError(f"cannot start {command[0]}: it is not on the PATH")
+    try:
+        return subprocess.Popen(
+            tethered(list(command)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise PlatformError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def end_program(process: subprocess.Popen[bytes]) -> None:
+    """End it now, whatever it does: mpiexec and srun end their ranks when they are ended."""
+    process.terminate()
+    try:
+        process.wait(timeout=_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def last_line(log: Path, start: int = 0) -> str:

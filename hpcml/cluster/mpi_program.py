@@ -1,4 +1,9 @@
-"""One rank of an MPI program of ours: the memory it keeps, how it is asked to stop, how it ends."""
+"""The other end of ``launch``: what every rank of an MPI program does to its own process.
+
+A program's ``main`` calls ``stop_asked`` and looks at it between steps, and is run by ``end_by``,
+which ends the process by an exit code of ``hpcml.exits`` and, for an error, by the one line that
+``launch.run_mpi`` looks for in the log.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hpcml.cluster.stopping import STOP_SIGNALS
+from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.errors import HpcmlError, SettingsError
 from hpcml.exits import complaint, exit_code
 

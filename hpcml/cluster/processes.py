@@ -2,12 +2,14 @@
 
     python -m hpcml.cluster.processes COMMAND ARGUMENT...
 
-becomes COMMAND, and is sent SIGTERM by the kernel as soon as its parent is gone, however the
-parent ended: a launcher killed with SIGKILL leaves nothing behind that computes on.
+becomes COMMAND in a session of its own, which no terminal's Ctrl-C reaches, and is sent SIGTERM by
+the kernel as soon as its parent is gone, however the parent ended: a launcher killed with SIGKILL
+leaves nothing behind that computes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -33,7 +35,7 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
 
 
 def tethered(command: list[str]) -> list[str]:
-    """``command`` prefixed so that it dies with its parent."""
+    """``command`` prefixed so that it dies with its parent, and not with its parent's terminal."""
     return [sys.executable, "-m", "hpcml.cluster.processes", *command]
 
 
@@ -51,5 +53,8 @@ def process_start(process: int) -> int:
 
 
 if __name__ == "__main__":
+    if os.getsid(0) != os.getpid():
+        with contextlib.suppress(PermissionError):  # the leader of a group of its own already
+            os.setsid()
     die_with_parent(signal.SIGTERM)
     os.execvp(sys.argv[1], sys.argv[1:])

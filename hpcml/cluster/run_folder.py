@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hpcml.errors import PlatformError, SettingsError
+from hpcml.files import lock, storage_error
 
 _held: set[Path] = set()  # folders whose lock this process holds
 
@@ -67,6 +67,11 @@ class RunFolder:
         return self.work / "stop"
 
     @property
+    def cut_off(self) -> Path:
+        """How often a walltime's end cut molecules off, by key."""
+        return self.work / "cut_off.json"
+
+    @property
     def ranks_lock(self) -> Path:
         """Locked, shared, by every rank that lives."""
         return self.work / "ranks.lock"
@@ -77,11 +82,11 @@ class RunFolder:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.dataset, self.logs, self.work):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            self.ranks_lock.touch(mode=0o600)
         except OSError as error:
             raise PlatformError(
                 f"cannot create the run's folder {self.path}: {error.strerror}"
             ) from error
-        self.ranks_lock.touch(mode=0o600)
         return self
 
     @contextmanager
@@ -96,15 +101,18 @@ class RunFolder:
             yield
             return
         self.create()
-        with (self.work / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        path = self.work / "lock"
+        try:
+            opened = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, f"cannot open {path}") from error
+        with opened as file:
+            if not lock(file.fileno(), path):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 raise PlatformError(
                     f"{self.path} is in use by {holder}: let it end, or give --run another folder"
-                ) from None
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()

@@ -1,3 +1,4 @@
+from .foreground import Foreground as Foreground
 from .generate_stage import GenerateReport as GenerateReport
 from .generate_stage import generate as generate
 from .plan.planning import Plan as Plan

@@ -7,12 +7,10 @@ import os
 import secrets
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
 
 import msgspec
 
@@ -20,12 +18,15 @@ from hpcml.cluster.launch import last_line
 from hpcml.cluster.processes import process_start
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
+from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
-from hpcml.files import write_whole
+from hpcml.files import lock, write_whole
 from hpcml.generation import failures
+from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
 from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
 from hpcml.generation.plan.sharing import share_out
 from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFolder, task_folders
+from hpcml.generation.psi4_process.keeper import sweep
 from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
 from hpcml.response import Level, Request
@@ -34,7 +35,9 @@ from hpcml.store import recover, repair
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_HEARTBEATS = 5.0
 _SECONDS_FOR_ORPHANS = 60.0
+_SECONDS_TO_STOP = 20.0  # after the time that was left to calculations
 _STARTS_WITHOUT_PROGRESS = 3
+_DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,18 @@ def generate(
     """Compute what is missing in the run's data set; the same call again goes on where it ended.
 
     A molecule that fails, and a record that is no molecule, become a line in failures.jsonl and
-    never an exception.  SIGTERM, SIGINT and SIGUSR1 end the campaign in order, with work left.
+    never an exception.  Stop signals end the campaign in order, with work left.
 
     Raises PlatformError if another process works in the folder, or if MPI programs end again and
-    again without a result; SettingsError, ResourceError and PlatformError from calculations that
-    would fail for every molecule alike.
+    again without a result; ResourceError if a walltime went by in which no molecule ended;
+    SettingsError, ResourceError and PlatformError from calculations that would fail for every
+    molecule alike.
     """
     began = time.monotonic()
     everything = list(molecules)
     site = site.here(os.environ)
-    with run_folder.lock(), _Stop(run_folder, site) as stop:
+    with run_folder.lock():
+        stop = _Stop(run_folder, site)
         campaign = _Campaign(
             run_folder=run_folder,
             molecules=everything,
@@ -100,10 +105,12 @@ def generate(
         campaign.clear()
         before = campaign.plan()
         if before.entries:
-            with progress("generate", before.total) as advance:
+            with progress("generate", before.total) as advance, stop:
                 advance(before.total - len(before.entries))
                 campaign.run(before, advance)
         after = campaign.plan() if before.entries else before
+        if stop.walltime_is_over and after.entries and len(after.entries) == len(before.entries):
+            raise _nothing_done(after, site)
         return GenerateReport(
             total=after.total,
             done=after.done,
@@ -138,14 +145,20 @@ class _Campaign:
         self.calculator = calculator
         self.stop = stop
         self.suspects: dict[str, int] = {}  # key -> MPI programs that died while it was in flight
+        self.cut_off = _read_counts(run_folder.cut_off)  # key -> walltimes that cut it off
         self.busy = 0.0
 
     def clear(self) -> None:
         """Wait until ranks of an earlier, killed launcher have ended; bring home what they left."""
-        with self.run_folder.ranks_lock.open("r+b") as lock:
-            _wait_for(lock.fileno(), self.run_folder)
+        self.wait_for_ranks()
         repair(self.run_folder.dataset)  # or rows whose manifest line was lost are computed again
         self.collect()
+
+    def wait_for_ranks(self) -> None:
+        """Wait until every rank has ended: one outlives its mpiexec while it commits its rows."""
+        with self.run_folder.ranks_lock.open("r+b") as file:
+            _wait_for(file.fileno(), self.run_folder)
+        sweep(Path(self.site.scratch_folder))  # what keepers of this host left that were killed
 
     def collect(self) -> None:
         """Bring rows and failures of ended MPI programs into the run's own files."""
@@ -188,16 +201,15 @@ class _Campaign:
 
     def run(self, current: Plan, advance: Advance) -> None:
         """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
-        from hpcml.generation.executor import Blocks  # Parsl takes a second to import
-
         fruitless = 0
-        with Blocks(self.site, self.run_folder) as blocks:
-            while current.entries and not self.stop.asked:
+        with self._blocks() as blocks:
+            while current.entries and not self.stop.asked():
                 started = {}
                 for place, entries in share_out(current.entries, self.site):
-                    task = self._write_task(entries, place)
+                    task = self._write_task(entries, place, current.fitted)
                     started[task] = blocks.start(task, self.calculator, place)
-                self._watch(started, current, advance)
+                self._watch(blocks, started, current, advance)
+                self.wait_for_ranks()
                 self.collect()
                 self._account(started)
                 left = len(current.entries)
@@ -206,11 +218,18 @@ class _Campaign:
                 reason = _reason(started)
                 # A full disk stays full; for anything else it is worth to try again.
                 if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
-                    if self.stop.asked:
+                    if self.stop.asked():
                         return
                     raise reason or PlatformError("MPI programs end without doing anything")
 
-    def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
+    def _blocks(self) -> Blocks:
+        if self.site.kind != "slurm":
+            return OneBlock()
+        from hpcml.generation.pilot_jobs import PilotJobs  # Parsl takes a second to import
+
+        return PilotJobs(self.site, self.run_folder)
+
+    def _write_task(self, entries: list[Entry], site: Site, fitted: bool) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
         # The random part keeps writers of runs apart whose data sets are merged one day.
         identity = f"task{number:06d}-{secrets.token_hex(4)}"
@@ -220,113 +239,140 @@ class _Campaign:
             deadline = self.stop.began + site.seconds
         task = Task(
             identity=identity,
-            orders=Orders(
-                level=self.level,
-                request=self.request,
-                threads=site.threads,
-                memory_mb=site.memory_mb,
-                tries=site.tries,
-                molecules_per_process=site.molecules_per_process,
-            ),
-            dataset=str(self.run_folder.dataset),
-            run_lock=str(self.run_folder.ranks_lock),
-            heartbeat=str(self.run_folder.heartbeat),
-            stop_file=str(self.run_folder.stop_file),
-            logs=str(self.run_folder.logs),
-            scratch=site.scratch_folder,
-            rows_per_shard=site.rows_per_shard,
-            pin=site.pins,
-            large_functions=site.large_functions,
-            large_ranks=site.large_ranks,
+            orders=Orders(level=self.level, request=self.request, site=site),
+            run=str(self.run_folder.path),
             deadline=deadline,
-            margin=site.margin,
             launcher=(socket.gethostname(), os.getpid(), process_start(os.getpid())),
+            fitted=fitted,
         )
         folder.write(task, entries)
         return folder
 
     def _watch(
-        self, started: dict[TaskFolder, Future[int]], current: Plan, advance: Advance
+        self,
+        blocks: Blocks,
+        started: dict[TaskFolder, ProgramRun],
+        current: Plan,
+        advance: Advance,
     ) -> None:
         """Show progress until every task has ended."""
-        ended = current.total - len(current.entries)
-        beaten = 0.0
+        ended_before = current.total - len(current.entries)
+        last_heartbeat = 0.0
         while True:
-            over = all(future.done() for future in started.values())
-            if time.monotonic() - beaten > _SECONDS_BETWEEN_HEARTBEATS:
+            over = all(run.ended() for run in started.values())
+            if time.monotonic() - last_heartbeat > _SECONDS_BETWEEN_HEARTBEATS:
                 self.run_folder.heartbeat.touch(mode=0o600)
-                beaten = time.monotonic()
+                last_heartbeat = time.monotonic()
+            if self.stop.overdue():
+                blocks.end()
             states = [task.read_progress() for task in started]
             done = sum(state.done for state in states)
             failed = sum(state.failed for state in states)
-            advance(ended + done + failed, _note(states))
+            advance(ended_before + done + failed, _note(states))
             if over:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _account(self, started: dict[TaskFolder, Future[int]]) -> None:
+    def _account(self, started: dict[TaskFolder, ProgramRun]) -> None:
         """Learn from how the tasks ended; raises what would befall every molecule alike."""
-        for task, future in started.items():
+        for task, run in started.items():
             state = task.read_progress()
             self.busy += state.busy
+            for key in state.cut_off:
+                self.cut_off[key] = self.cut_off.get(key, 0) + 1
             # The time of this machine, or of the allocation that this process runs in, is over;
             # a pilot job's end is not the campaign's: another pilot goes on.
-            self.stop.asked |= state.state == "stopped" and self.site.kind != "slurm"
+            in_order = state.state == "stopped" and not run.error() and not self.stop.asked()
+            if in_order and self.site.kind != "slurm":
+                self.stop.walltime_is_over = True
             if state.fatal:
                 cause, _, message = state.fatal.partition(": ")
                 raise {"settings": SettingsError, "environment": PlatformError}[cause](message)
-            if future.exception() is not None and not self.stop.asked:
+            if run.error() and not self.stop.asked():
                 for key in task.in_flight():
                     self.suspects[key] = self.suspects.get(key, 0) + 1
-        condemned = [key for key, deaths in self.suspects.items() if deaths >= _DEATHS]
-        if condemned:
-            self._condemn(condemned)
+        deadly = {key: n for key, n in self.suspects.items() if n >= _DEATHS}
+        self._give_up(deadly, "crash", "the rank that computed it was killed, {} times")
+        endless = {key: n for key, n in self.cut_off.items() if n >= self.site.tries}
+        self._give_up(endless, "hang", "the walltime was over before it ended, {} times")
+        for key in (*deadly, *endless):
+            self.suspects.pop(key, None)
+            self.cut_off.pop(key, None)
+        if self.cut_off or self.run_folder.cut_off.exists():
+            write_whole(self.run_folder.cut_off, msgspec.json.encode(self.cut_off))
 
-    def _condemn(self, keys: list[str]) -> None:
-        """File molecules that took their MPI program with them again and again."""
+    def _give_up(self, times: dict[str, int], cause: str, message: str) -> None:
+        """File molecules that ended an MPI program, or a walltime, once too often."""
+        if not times:
+            return
         known = failures.read(self.run_folder.failures)
         done = done_keys(self.run_folder.dataset)
-        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in keys}
-        for key in keys:
-            deaths = self.suspects.pop(key)
+        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in times}
+        for key, number in times.items():
             if key not in done and key not in known:
-                message = f"the rank that computed it was killed, {deaths} times"
                 known[key] = failures.Failure(
-                    key=key, name=names.get(key, ""), cause="crash", message=message, tries=deaths
+                    key=key,
+                    name=names.get(key, ""),
+                    cause=cause,
+                    message=message.format(number),
+                    tries=number,
                 )
         failures.write(self.run_folder.failures, known.values())
 
 
-_DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except FileNotFoundError:
+        return {}
 
 
 class _Stop:
-    """Signals that ask for an orderly end, and the file that carries the word to the ranks."""
+    """Whether the campaign is to end in order, and the file that carries the word to the ranks."""
 
     def __init__(self, run_folder: RunFolder, site: Site) -> None:
         self.file = run_folder.stop_file
         self.margin = site.margin
-        self.asked = False
         self.began = time.time()
-        self._before: dict[int, object] = {}
+        self.walltime_is_over = False
+        self._signals = StopSignals()
+        self._end = 0.0  # epoch seconds by which ranks were told to end; 0: they were not
 
     def __enter__(self) -> _Stop:
         self.file.unlink(missing_ok=True)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-                self._before[number] = signal.signal(number, self._ask)
+        self._signals.__enter__()
         return self
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        # USR1 is the scheduler's warning: current molecules may take half of what is left.
-        grace = 0.5 * self.margin if number == signal.SIGUSR1 else 0.0
-        self.asked = True
-        write_whole(self.file, str(time.time() + grace).encode())
-
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._signals.__exit__()
         self.file.unlink(missing_ok=True)
+
+    def asked(self) -> bool:
+        """Whether nothing more is to be started; the first time, ranks are told so."""
+        if self._signals.asked and not self._end:
+            # USR1 is the scheduler's warning: current molecules may take half of what is left.
+            warned = self._signals.received[0] == signal.SIGUSR1
+            self._end = time.time() + (0.5 * self.margin if warned else 0.0)
+            self.walltime_is_over = warned
+            words = f"{self._end} walltime" if warned else f"{self._end}"
+            write_whole(self.file, words.encode())
+        return self._signals.asked or self.walltime_is_over
+
+    def overdue(self) -> bool:
+        """Whether ranks that were told to end have had the time to."""
+        return self.asked() and 0.0 < self._end < time.time() - _SECONDS_TO_STOP
+
+
+def _nothing_done(plan: Plan, site: Site) -> ResourceError:
+    """Why the same start again would do as little, in figures."""
+    shortest = plan.entries[-1]
+    basis = "what was computed so far" if plan.fitted else "a guess, as too little was computed"
+    return ResourceError(
+        f"no molecule ended within the walltime {site.walltime or 'of this job'} (margin = "
+        f"{site.margin:g} s): {shortest.name or shortest.formula}, the shortest of "
+        f"{len(plan.entries)}, is expected to take {shortest.expected:.3g} s on one rank "
+        f"({basis}); give a longer walltime, more threads, or large_ranks"
+    )
 
 
 def _note(states: list[Progress]) -> str:
@@ -334,13 +380,13 @@ def _note(states: list[Progress]) -> str:
     return f"computing {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
 
 
-def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError | None:
-    """Why an MPI program failed: what it printed, or what Parsl says; None if none has."""
-    for task, future in started.items():
-        error = future.exception()
-        if error is None:
+def _reason(started: dict[TaskFolder, ProgramRun]) -> HpcmlError | None:
+    """Why an MPI program failed: what it printed, or how it ended; None if none has."""
+    for task, run in started.items():
+        error = run.error()
+        if not error:
             continue
-        words = last_line(task.output) or " ".join(str(error).split())
+        words = last_line(task.output) or error
         _, resource, message = words.partition("ResourceError: ")
         if resource:
             return ResourceError(message)
@@ -348,19 +394,17 @@ def _reason(started: dict[TaskFolder, Future[int]]) -> HpcmlError | None:
     return None
 
 
-def _wait_for(lock: int, run_folder: RunFolder) -> None:
+def _wait_for(descriptor: int, run_folder: RunFolder) -> None:
     """Take and release the ranks' lock; PlatformError if ranks live on for a minute."""
     end = time.monotonic() + _SECONDS_FOR_ORPHANS
     while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor, run_folder.ranks_lock):
             if time.monotonic() > end:
                 raise PlatformError(
                     f"ranks of an earlier start still compute in {run_folder.path}: end their job "
                     f"(scancel, or kill their mpiexec), then start again"
-                ) from None
+                )
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         else:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             return

@@ -18,6 +18,8 @@ from hpcml.cluster.submission import submitted_jobs
 from hpcml.generation import failures
 from hpcml.generation.plan.planning import PlanRecord
 from hpcml.generation.protocol.task import Progress, Running, task_folders
+from hpcml.store import Manifest
+from hpcml.store.shards import WARNED
 
 _T = TypeVar("_T")
 
@@ -31,6 +33,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
                        stopped (work is left and nobody does it)
     total              different results asked for
     done, failed       in the data set; in failures.jsonl, by cause
+    warned             of those done, as far as they were written by 0.2 or later, the rows with a
+                       warning
     missing            neither
     running            what the ranks compute now
     rate               molecules an hour, of the programs that run now
@@ -46,6 +50,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     done: int
     failed: dict[str, int]
+    warned: int
     missing: int
     running: list[Running]
     rate: float | None
@@ -73,6 +78,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             f"failed      {sum(self.failed.values())}{f' ({causes})' if causes else ''}",
             f"missing     {self.missing}",
         ]
+        if self.warned:
+            lines.append(
+                f"warned      {self.warned} (the data set's column `warnings` says of what)"
+            )
         if self.rate is not None:
             lines.append(f"rate        {self.rate:.0f} molecules an hour")
         if self.seconds_left is not None:
@@ -132,6 +141,7 @@ def status(run_folder: RunFolder) -> Status:
         total=record.total,
         done=done,
         failed=failures.by_cause(filed.values()),
+        warned=sum(int(entry.attributes.get(WARNED, 0)) for entry in Manifest(run_folder.dataset)),
         missing=missing,
         running=running,
         rate=_rate(live),

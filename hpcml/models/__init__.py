@@ -5,7 +5,7 @@ from hpcml.models.batch import Batch, Example, collate, example
 from hpcml.models.network import Network
 from hpcml.models.networks import MODELS, build, names, register
 from hpcml.models.neurochem import read_neurochem
-from hpcml.models.readout import Scaling, fit_references, fit_scaling, unit_scaling
+from hpcml.models.readout import Scaling, fit_references, fit_scaling, unit_scaling, without_scale
 
 __all__ = [
     "MODELS",
@@ -25,4 +25,5 @@ __all__ = [
     "read_neurochem",
     "register",
     "unit_scaling",
+    "without_scale",
 ]

@@ -85,6 +85,17 @@ class AEV(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, batch: Batch, element: Tensor) -> Tensor:
+        """The environment of each atom: its radial terms, then its angular ones.
+
+        Parameters
+        ----------
+        element : (A,) Tensor of int64
+            Place of each atom's element among the known.
+
+        Returns
+        -------
+        (A, size) Tensor
+        """
         # geometry is data: no matter of the network's precision, and without a gradient
         device = batch.distances.device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):

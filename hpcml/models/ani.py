@@ -7,6 +7,7 @@ Nat. Commun. 10, 2903 (2019) (ANI-1ccx).  The defaults are ANI-1ccx's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ from hpcml.models.hyperparameters import Elements, Size, Sizes
 from hpcml.models.layers import CELU, Gather, Gaussian, Input, Linear, Product, Sum
 from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
+from hpcml.molecules.molecule import symbol
 
 
 class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +116,16 @@ class ANI(Network):
         self.mean = Product()
         self.readout = AtomicReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """Blocks of the environment: "radial H" are all terms of hydrogen neighbours,
+        "angular H-C" those of pairs of a hydrogen and a carbon."""
+        elements = [symbol(z) for z in self.elements.tolist()]
+        radial = [f"radial {element}" for element in elements]
+        pairs = [f"angular {a}-{b}" for a, b in combinations_with_replacement(elements, 2)]
+        times = [self.aev.radial_terms] * len(radial) + [self.aev.angular_terms] * len(pairs)
+        blocks = zip([*radial, *pairs], times, strict=True)
+        return {"aev_input": [name for name, terms in blocks for _ in range(terms)]}
+
     def constrain(self) -> None:
         """Shorten the weights into each hidden unit to max_norm; to be called after each step."""
         if not self.max_norm:
@@ -147,17 +159,34 @@ class ANI(Network):
         return average
 
     def representation(self, batch: Batch) -> Tensor:
-        """The last hidden layers of all members side by side, (A, members * last)."""
+        """The last hidden layers of all members side by side, (A, members * last).
+
+        Returns
+        -------
+        (A, members * last) Tensor
+        """
         groups, row = self._groups(batch)
         values = [torch.cat(member.hidden_values(groups)) for member in self.members]
         return torch.cat(values, dim=1).index_select(0, row)
 
     def member_predictions(self, batch: Batch) -> Tensor:
-        """What each member predicts by itself, (members, M, T)."""
+        """What each member predicts by itself, (members, M, T).
+
+        Returns
+        -------
+        (members, M, T) Tensor
+            In the targets' units.
+        """
         return torch.stack([self.readout(one, batch) for one in self._member_outputs(batch)])
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self._outputs(batch), batch)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -52,7 +52,16 @@ class Autoencoder(nn.Module):
         self.decoder = _chain(way_in[::-1], settings.activation)
 
     def encode(self, representations: Tensor) -> Tensor:
-        """The middle: (rows, F) -> (rows, latent)."""
+        """The middle: (rows, F) -> (rows, latent).
+
+        Parameters
+        ----------
+        representations : (rows, F) Tensor
+
+        Returns
+        -------
+        (rows, latent) Tensor
+        """
         standard = self.standardize(representations).to(representations.dtype)
         if self.training:
             standard = self._corrupt(standard)
@@ -89,6 +98,10 @@ def fit_autoencoder(
     """Train on (rows, F) with Adam to the least squared error in units of each feature's spread.
 
     The same seed gives the same autoencoder, returned in evaluation mode.
+
+    Parameters
+    ----------
+    representations : (rows, F) Tensor
     """
     rows = representations.shape[0]
     if rows < 2:

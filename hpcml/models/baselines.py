@@ -179,6 +179,12 @@ class Baseline:
         self.estimator = estimator(features).fit(features, targets - self._offset)
 
     def predict(self, molecules: Sequence[Molecule]) -> NDArray[np.float64]:
-        """(M,) or (M, T); InputError for a molecule beyond the training molecules' layout."""
+        """(M,) or (M, T); InputError for a molecule beyond the training molecules' layout.
+
+        Returns
+        -------
+        (M,) or (M, T) array
+            In the targets' units.
+        """
         predicted = self.estimator.predict(self._represent(molecules)) + self._offset
         return np.asarray(predicted, dtype=np.float64)

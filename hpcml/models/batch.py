@@ -111,13 +111,28 @@ def example(molecule: Molecule, inputs: frozenset[str]) -> Example:
 
 
 @lru_cache(maxsize=512)
-def _upper_triangle(atoms: int) -> NDArray[np.int64]:
-    """(2, n (n - 1) / 2): the pairs i < j of one molecule of n atoms."""
+def upper_triangle(atoms: int) -> NDArray[np.int64]:
+    """The pairs i < j of one molecule.
+
+    Returns
+    -------
+    (2, p) integer array
+        Of n atoms, p = n (n - 1) / 2.
+    """
     return np.stack(np.triu_indices(atoms, 1)).astype(np.int64)
 
 
-def _both_ways(columns: NDArray[np.int64]) -> Tensor:
-    """(2, h) -> (2, 2 h): the columns, then the same turned round."""
+def both_ways(columns: NDArray[np.int64]) -> Tensor:
+    """The columns, then the same turned round.
+
+    Parameters
+    ----------
+    columns : (2, h) integer array
+
+    Returns
+    -------
+    (2, 2 h) Tensor
+    """
     return torch.from_numpy(np.concatenate([columns, columns[::-1]], axis=1))
 
 
@@ -138,7 +153,7 @@ def collate(examples: Sequence[Example], dtype: torch.dtype = torch.float32) -> 
     half = np.empty((2, 0), dtype=np.int64)
     if "pairs" in inputs or "pair_features" in inputs:
         half = np.concatenate(
-            [_upper_triangle(int(n)) + start for n, start in zip(sizes, starts, strict=True)],
+            [upper_triangle(int(n)) + start for n, start in zip(sizes, starts, strict=True)],
             axis=1,
         )
     difference = positions[half[0]] - positions[half[1]]
@@ -157,13 +172,13 @@ def collate(examples: Sequence[Example], dtype: torch.dtype = torch.float32) -> 
             for one, start in zip(examples, starts, strict=True)
             if one.bonds is not None
         ]
-        bonds = _both_ways(np.concatenate(shifted).T)
+        bonds = both_ways(np.concatenate(shifted).T)
     return Batch(
         numbers=torch.from_numpy(np.concatenate([one.numbers for one in examples])),
         positions=torch.from_numpy(positions).to(dtype),
         molecule=torch.from_numpy(np.repeat(np.arange(len(examples)), sizes)),
         size=len(examples),
-        pairs=_both_ways(half),
+        pairs=both_ways(half),
         distances=torch.from_numpy(distances).to(dtype),
         atom_features=joined("atom_features"),
         pair_features=joined("pair_features", repeat=2),

@@ -91,7 +91,12 @@ class DTNN(Network):
         nn.init.zeros_(self.output.bias)
 
     def representation(self, batch: Batch) -> Tensor:
-        """The atoms' refined vectors c, (A, B); InputError for an element too heavy."""
+        """The atoms' refined vectors c, (A, B); InputError for an element too heavy.
+
+        Returns
+        -------
+        (A, B) Tensor
+        """
         check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
         # d_ij = d_ji: each pair once gives the factors of both directions
         once = batch.distances[: batch.distances.shape[0] // 2]
@@ -127,7 +132,13 @@ class DTNN(Network):
         return outputs
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self._outputs(batch), batch)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -11,13 +11,31 @@ from hpcml.molecules.molecule import symbol
 
 
 def check_numbers(numbers: Tensor, largest: int) -> None:
-    """InputError naming the elements beyond atomic number ``largest``."""
+    """InputError naming the elements beyond atomic number ``largest``.
+
+    Parameters
+    ----------
+    numbers : (A,) Tensor of int64
+        Atomic numbers.
+    """
     if numbers.numel() and int(numbers.max()) > largest:
         raise _unknown(numbers[numbers > largest], [f"up to {symbol(largest)}"])
 
 
 def element_index(numbers: Tensor, elements: Tensor) -> Tensor:
-    """Where each atomic number stands in ``elements``: (A,), (S,) -> (A,); else InputError."""
+    """Where each atomic number stands in ``elements``: (A,), (S,) -> (A,); else InputError.
+
+    Parameters
+    ----------
+    numbers : (A,) Tensor of int64
+        Atomic numbers.
+    elements : (S,) Tensor of int64
+        Those known.
+
+    Returns
+    -------
+    (A,) Tensor of int64
+    """
     same = numbers[:, None] == elements
     known = same.any(dim=1)
     if not bool(known.all()):

@@ -49,13 +49,33 @@ class SincExpansion(nn.Module):
 
 def gaussian(offsets: Tensor) -> Tensor:
     """exp(-x^2) up to the largest exponent; into the offsets themselves where they need no
-    gradient."""
+    gradient.
+
+    Parameters
+    ----------
+    offsets : (E, count) Tensor
+        In units of sqrt(2) widths.
+
+    Returns
+    -------
+    (E, count) Tensor
+    """
     if offsets.requires_grad:
         return torch.exp(-(offsets**2).clamp(max=LARGEST_EXPONENT))
     return offsets.square_().clamp_(max=LARGEST_EXPONENT).neg_().exp_()
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
-    """(cos(pi d / cutoff) + 1) / 2 below the cutoff, zero from there on: (E,) -> (E,)."""
+    """(cos(pi d / cutoff) + 1) / 2 below the cutoff, zero from there on: (E,) -> (E,).
+
+    Parameters
+    ----------
+    distances : (E,) Tensor
+        Angstrom.
+
+    Returns
+    -------
+    (E,) Tensor
+    """
     falling = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
     return falling * (distances < cutoff)

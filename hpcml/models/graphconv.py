@@ -66,7 +66,10 @@ class SumOverNeighbours(nn.Module):
 
 
 class GraphConvolution(nn.Module):
-    """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i."""
+    """h'_i = ReLU(W_d^rel sum_j h_j + b_d^rel + W_d^self h_i + b_d^self), d bonds at atom i.
+
+    (A, F) -> (A, hidden).
+    """
 
     def __init__(self, inputs: int, outputs: int, largest_degree: int) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class GraphConvolution(nn.Module):
 
 
 class GraphPool(nn.Module):
-    """h_i = max over atom i and its neighbours, feature by feature."""
+    """h_i = max over atom i and its neighbours, feature by feature: (A, F) -> (A, F)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,6 +139,10 @@ class GraphConv(Network):
         self.head = Linear(2 * settings.dense, scaling.targets)
         self.readout = MoleculeReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """The features of atoms."""
+        return {"atom_input": list(ATOM_FEATURES)}
+
     def _final(self, batch: Batch) -> tuple[Tensor, Neighbours]:
         """The atoms' final features, by falling number of bonds, and which atom stands where.
 
@@ -156,7 +163,12 @@ class GraphConv(Network):
         return self.dense(atoms), bonded
 
     def representation(self, batch: Batch) -> Tensor:
-        """The atoms' final features, (A, dense); InputError for an atom with too many bonds."""
+        """The atoms' final features, (A, dense); InputError for an atom with too many bonds.
+
+        Returns
+        -------
+        (A, dense) Tensor
+        """
         atoms, bonded = self._final(batch)
         final: Tensor = self.as_before(atoms, bonded.place)
         return final

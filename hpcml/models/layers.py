@@ -51,7 +51,7 @@ class Embedding(nn.Embedding):
 
 
 class Input(nn.Module):
-    """Marks where data enter the network; the identity.
+    """Marks where data enter the network; the identity, (rows, F) -> (rows, F).
 
     rows    "atom", "pair", or "molecule": what the rows of the tensor are
     """
@@ -114,7 +114,7 @@ class SiLU(nn.SiLU):
 
 
 class ShiftedSoftplus(nn.Module):
-    """ln(exp(x) / 2 + 1 / 2); SchNet, arXiv:1706.08566."""
+    """ln(exp(x) / 2 + 1 / 2), (rows, F) -> (rows, F); SchNet, arXiv:1706.08566."""
 
     zero_at_zero: ClassVar[bool] = True
 
@@ -123,7 +123,7 @@ class ShiftedSoftplus(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """exp(-x^2): activation of ANI-1; one, not zero, at zero."""
+    """exp(-x^2), (rows, F) -> (rows, F): activation of ANI-1; one, not zero, at zero."""
 
     zero_at_zero: ClassVar[bool] = False
 
@@ -135,7 +135,7 @@ class Gaussian(nn.Module):
 
 
 class Sum(nn.Module):
-    """Element-wise sum of tensors of one shape."""
+    """Element-wise sum of tensors of the same shape."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         total = tensors[0]
@@ -145,7 +145,7 @@ class Sum(nn.Module):
 
 
 class Product(nn.Module):
-    """Element-wise product of a signal with a gate that broadcasts to it."""
+    """Element-wise product of a signal (rows, ...) with a gate that broadcasts to it."""
 
     def forward(self, signal: Tensor, gate: Tensor) -> Tensor:
         return signal * gate

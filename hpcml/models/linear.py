@@ -20,6 +20,7 @@ from hpcml.models.hyperparameters import Elements
 from hpcml.models.network import Network
 from hpcml.models.readout import AtomicReadout, Scaling
 from hpcml.molecules.features import ATOM_FEATURES
+from hpcml.molecules.molecule import symbol
 
 
 class LinearSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,10 +53,20 @@ class LinearRegression(Network):
         self.neuron = layers.Linear(width, scaling.targets)
         self.readout = AtomicReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """The elements, or the features of atoms."""
+        if self.inputs:
+            return {"input": list(ATOM_FEATURES)}
+        return {"input": [symbol(z) for z in self.elements.tolist()]}
+
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' features, (A, F): one-hot elements or graph features.
 
         Raises InputError for an element that the settings do not count.
+
+        Returns
+        -------
+        (A, F) Tensor
         """
         if self.inputs:
             features: Tensor = self.input(batch.atom_features)
@@ -67,7 +78,13 @@ class LinearRegression(Network):
         return counts
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self.neuron(self.representation(batch)), batch)
 
     def forward(self, batch: Batch) -> Tensor:

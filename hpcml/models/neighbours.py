@@ -37,7 +37,13 @@ class Neighbours:
 
     @classmethod
     def of(cls, bonds: Tensor, atoms: int) -> Neighbours:
-        """bonds    (2, B), as of a Batch"""
+        """Neighbours of a batch's atoms.
+
+        Parameters
+        ----------
+        bonds : (2, B) Tensor of int64
+            As of a Batch.
+        """
         degree = torch.bincount(bonds[0], minlength=atoms)
         degree, order = degree.sort(descending=True, stable=True)
         place = torch.empty_like(order)
@@ -54,7 +60,13 @@ class Neighbours:
         return cls(order, place, torch.stack([i, j]), start, counts, columns)
 
     def blocks(self, *values: Tensor) -> Iterator[tuple[Any, ...]]:
-        """Number of bonds, and the rows of the atoms that have so many in each of ``values``."""
+        """Number of bonds, and the rows of the atoms that have so many in each of ``values``.
+
+        Parameters
+        ----------
+        values : each (A, F) Tensor
+            Atoms in the order of ``order``.
+        """
         degrees = [d for d in range(len(self.counts) - 1, -1, -1) if self.counts[d]]
         sizes = [self.counts[d] for d in degrees]
         return zip(degrees, *(one.split(sizes) for one in values), strict=True)

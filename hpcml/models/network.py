@@ -50,18 +50,41 @@ class Network(nn.Module, ABC):
         """Predict the properties of M molecules, (M, T), in the targets' units.
 
         Raises InputError for a molecule that the network cannot take.
+
+        Returns
+        -------
+        (M, T) Tensor
+            In the targets' units.
         """
 
     @abstractmethod
     def representation(self, batch: Batch) -> Tensor:
-        """Give the last hidden features of each of A atoms, (A, F), in the batch's order."""
+        """Give the last hidden features of each of A atoms, (A, F), in the batch's order.
+
+        Returns
+        -------
+        (A, F) Tensor
+        """
 
     def atomic_terms(self, batch: Batch) -> Tensor:
         """Give what each of A atoms adds to the prediction, (A, T), in the targets' units.
 
         Raises InputError where the network is no sum over atoms.
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
         """
         raise InputError(f"{type(self).__name__} has no atomic terms: it is no sum over atoms")
+
+    def column_names(self) -> dict[str, list[str]]:
+        """Say what each column of each input layer is, by the layer's name.
+
+        Columns of one name belong together.  Learned vectors of elements have no names, and
+        their layers do not stand here.
+        """
+        return {}
 
     def constrain(self) -> None:
         """Bring the weights back to where they may lie; called after each step of training."""

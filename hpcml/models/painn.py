@@ -67,7 +67,8 @@ class NearPairs:
 class PaiNNMessage(nn.Module):
     """ds_i = sum_j phi_s(s_j) W_s;  dv_i = sum_j v_j phi_vv(s_j) W_vv + r_ij phi_vs(s_j) W_vs.
 
-    Equations 7 and 8.  While all vectors are zero the term with v_j is not computed.
+    Equations 7 and 8: (A, F), (A, 3, F) -> (A, F), (A, 3, F).  While all vectors are zero the term
+    with v_j is not computed.
     """
 
     def __init__(self, features: int, *, has_vectors: bool) -> None:
@@ -168,6 +169,11 @@ class PaiNN(Network):
         """Scalars (A, F) and vectors (A, 3, F) of the atoms; InputError for an element too heavy.
 
         The vectors turn with the molecule.
+
+        Returns
+        -------
+        (A, F) Tensor, (A, 3, F) Tensor
+            Scalars and vectors.
         """
         check_numbers(batch.numbers, self.embedding.num_embeddings - 1)
         near = NearPairs(batch, self.cutoff)
@@ -188,7 +194,12 @@ class PaiNN(Network):
         return s, v
 
     def representation(self, batch: Batch) -> Tensor:
-        """The atoms' scalars, (A, F)."""
+        """The atoms' scalars, (A, F).
+
+        Returns
+        -------
+        (A, F) Tensor
+        """
         return self.features(batch)[0]
 
     def _outputs(self, batch: Batch) -> Tensor:
@@ -196,7 +207,13 @@ class PaiNN(Network):
         return outputs
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T)."""
+        """What each atom adds to the prediction, (A, T).
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         return self.readout.terms(self._outputs(batch), batch)
 
     def forward(self, batch: Batch) -> Tensor:

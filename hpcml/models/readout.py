@@ -50,7 +50,17 @@ def unit_scaling(targets: int, *, extensive: bool = True) -> Scaling:
 def element_counts(
     numbers: Sequence[NDArray[np.int64]], elements: Sequence[int]
 ) -> NDArray[np.float64]:
-    """(M, len(elements)): how many atoms of each element a molecule has."""
+    """(M, len(elements)): how many atoms of each element a molecule has.
+
+    Parameters
+    ----------
+    numbers : M arrays, each (n,) int64
+        Atomic numbers.
+
+    Returns
+    -------
+    (M, E) array, E elements
+    """
     return np.array([[np.count_nonzero(n == e) for e in elements] for n in numbers], dtype=float)
 
 
@@ -61,6 +71,13 @@ def fit_references(
 
     The solution of least norm where the counts do not determine it.  NaN targets are left out,
     target by target.
+
+    Parameters
+    ----------
+    numbers : M arrays, each (n,) int64
+        Atomic numbers.
+    targets : (M, T) array
+        In the targets' units.
     """
     elements = sorted({int(z) for one in numbers for z in one})
     counts = element_counts(numbers, elements)
@@ -80,12 +97,17 @@ def fit_scaling(
 ) -> Scaling:
     """Mean and standard deviation of the training targets above their references.
 
-    numbers       M arrays of atomic numbers
-    targets       (M, T); NaN where a target is not known
-    references    atomic number -> T values, such as ``fit_references`` gives; None for none
-
     A target that does not vary gets the standard deviation 1.  Raises InputError for a target
     that no molecule has, and for references of an intensive target.
+
+    Parameters
+    ----------
+    numbers : M arrays, each (n,) int64
+        Atomic numbers.
+    targets : (M, T) array
+        In the targets' units; NaN where not known.
+    references
+        Atomic number -> T values, such as ``fit_references`` gives; None for none.
     """
     if references and not extensive:
         raise InputError("an intensive target has no atom references: leave them out")
@@ -114,6 +136,22 @@ def fit_scaling(
     )
 
 
+def without_scale(scaling: Scaling, chosen: Sequence[bool]) -> Scaling:
+    """The scaling, with mean 0, spread 1 and no references for the chosen of its T targets."""
+
+    def replaced(values: Sequence[float], by: float) -> tuple[float, ...]:
+        return tuple(by if one else value for one, value in zip(chosen, values, strict=True))
+
+    return msgspec.structs.replace(
+        scaling,
+        mean=replaced(scaling.mean, 0.0),
+        std=replaced(scaling.std, 1.0),
+        atom_mean=replaced(scaling.atom_mean, 0.0),
+        atom_std=replaced(scaling.atom_std, 1.0),
+        references={z: replaced(row, 0.0) for z, row in scaling.references.items()},
+    )
+
+
 class AtomicReadout(nn.Module):
     """Sum (extensive) or mean (intensive) over atoms: (A, T) -> (M, T) in the target's unit."""
 
@@ -127,7 +165,18 @@ class AtomicReadout(nn.Module):
         self.over_atoms = ScatterSum()
 
     def terms(self, values: Tensor, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction of its molecule: (A, T)."""
+        """What each atom adds to the prediction of its molecule: (A, T).
+
+        Parameters
+        ----------
+        values : (A, T) Tensor
+            The network's outputs.
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         scaled: Tensor = self.standardize(values)
         if self.extensive:
             total: Tensor = self.add_reference(scaled, self.reference(batch.numbers))

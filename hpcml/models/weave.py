@@ -170,8 +170,17 @@ class Weave(Network):
         self.head = nn.Sequential(*layers, Linear(width, scaling.targets))
         self.molecule_readout = MoleculeReadout(scaling)
 
+    def column_names(self) -> dict[str, list[str]]:
+        """The features of atoms and of pairs."""
+        return {"atom_input": list(ATOM_FEATURES), "pair_input": list(PAIR_FEATURES)}
+
     def representation(self, batch: Batch) -> Tensor:
-        """The atoms' final features, (A, representation)."""
+        """The atoms' final features, (A, representation).
+
+        Returns
+        -------
+        (A, representation) Tensor
+        """
         atoms = self.atom_input(batch.atom_features)
         pairs = self.pair_input(batch.pair_features)[: batch.pairs.shape[1] // 2]
         for layer, atom_update in enumerate(self.atom_updates):
@@ -183,7 +192,13 @@ class Weave(Network):
         return final
 
     def atomic_terms(self, batch: Batch) -> Tensor:
-        """What each atom adds to the prediction, (A, T); InputError with the histogram readout."""
+        """What each atom adds to the prediction, (A, T); InputError with the histogram readout.
+
+        Returns
+        -------
+        (A, T) Tensor
+            In the targets' units.
+        """
         if not self.additive:
             raise InputError("Weave with the histogram readout has no atomic terms: readout='sum'")
         return self.atomic_readout.terms(self.head(self.representation(batch)), batch)

@@ -2,6 +2,7 @@
 
 from hpcml.molecules.bonds import perceive
 from hpcml.molecules.conformers import molecule_from_smiles
+from hpcml.molecules.constitution import constitutions
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES, Graph, graph
 from hpcml.molecules.molecule import (
     Molecule,
@@ -10,23 +11,28 @@ from hpcml.molecules.molecule import (
     molecule_keys,
     symbol,
 )
-from hpcml.molecules.readers import read
-from hpcml.molecules.records import Defect
+from hpcml.molecules.readers import SUFFIXES, read, read_records
+from hpcml.molecules.records import Defect, Record, restated
 from hpcml.molecules.xyz import write_extended_xyz
 
 __all__ = [
     "ATOM_FEATURES",
     "PAIR_FEATURES",
+    "SUFFIXES",
     "Defect",
     "Graph",
     "Molecule",
+    "Record",
     "atomic_number",
+    "constitutions",
     "graph",
     "isotope_mass",
     "molecule_from_smiles",
     "molecule_keys",
     "perceive",
     "read",
+    "read_records",
+    "restated",
     "symbol",
     "write_extended_xyz",
 ]

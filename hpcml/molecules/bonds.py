@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
+from scipy.sparse.csgraph import connected_components
 
 from hpcml.errors import InputError
 from hpcml.molecules.molecule import Molecule
@@ -48,6 +49,12 @@ def perceive(molecule: Molecule) -> Chem.Mol:
     for atom, isotope in zip(mol.GetAtoms(), molecule.isotopes.tolist(), strict=True):
         atom.SetIsotope(isotope)
     return mol
+
+
+def pieces(molecule: Molecule) -> int:
+    """How many pieces the geometry falls into, with no bond between any two of them."""
+    bonded = _distance_ratios(molecule) < _LONGEST_BOND
+    return int(connected_components(bonded, directed=False, return_labels=False))
 
 
 def _distance_ratios(molecule: Molecule) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,36 @@ from hpcml.molecules.records import label, sound_molecule
 _SEED = 20170417  # fixed: the same SMILES gives the same geometry, hence the same key
 _SECONDS = 60
 _FORCE_FIELD_STEPS = 2000
+_REACTION = re.compile(r"(?<!-)>")  # "->" is a dative bond
 
 
 def molecule_from_smiles(smiles: str, name: str = "") -> Molecule:
     """The molecule of a SMILES with a geometry from RDKit (ETKDG version 3, then MMFF94).
 
-    Radical electrons are coupled to the highest multiplicity.  InputError if the SMILES does
-    not parse, has more than one part, or no geometry is found.
+    Radical electrons are coupled to the highest multiplicity.  An extension behind the SMILES
+    (CXSMILES, between bars) is read, and what is kept of both is the canonical SMILES.
+    InputError if the SMILES does not parse, has more than one part, or no geometry is found.
     """
-    return embed(parse_smiles(smiles), name=name, smiles=smiles)
+    mol = parse_smiles(smiles)
+    if "|" in smiles:
+        smiles = Chem.MolToSmiles(mol)
+    return embed(mol, name=name, smiles=smiles)
 
 
 def parse_smiles(smiles: str) -> Chem.Mol:
     """An RDKit molecule of a SMILES, implicit hydrogens not yet added; InputError if none."""
+    if not smiles.isascii():
+        raise InputError(f"SMILES {label(smiles)[:80]!r} does not parse")
+    if _REACTION.search(smiles):
+        raise InputError(f"SMILES {label(smiles)[:80]!r} is a reaction, expected one molecule")
+    settings: Any = Chem.SmilesParserParams()
+    settings.strictCXSMILES = False  # what it says beyond the SMILES and is wrong is passed over
     with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
+        mol = Chem.MolFromSmiles(smiles, settings)
         if mol is not None:
             return mol
-        drawn = Chem.MolFromSmiles(smiles, sanitize=False)
+        settings.sanitize = settings.removeHs = False
+        drawn = Chem.MolFromSmiles(smiles, settings)
     if drawn is None:
         raise InputError(f"SMILES {label(smiles)[:80]!r} does not parse")
     with rdBase.BlockLogs():

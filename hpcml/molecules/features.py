@@ -77,7 +77,23 @@ class Graph:
 
 
 def graph(molecule: Molecule) -> Graph:
-    """The features of a molecule; InputError for an element without a column of its own."""
+    """The features of a molecule.
+
+    Parameters
+    ----------
+    molecule : Molecule
+        Of N atoms; its SMILES, where it has one, says the bonds.
+
+    Returns
+    -------
+    Graph
+        float32 and int64 arrays in the order of the molecule's atoms.
+
+    Raises
+    ------
+    InputError
+        For an element without a column of its own, or bonds that nobody can make out.
+    """
     columns = _TYPE_COLUMN[molecule.numbers]
     if columns.min() < 0:
         element = symbol(int(molecule.numbers[int(columns.argmin())]))

@@ -145,7 +145,7 @@ class Molecule:
 
     @property
     def masses(self) -> NDArray[np.float64]:
-        """Masses of the atoms, (n,), unified atomic mass units."""
+        """Masses of the atoms, (N,) float64, unified atomic mass units."""
         pairs = zip(self.numbers.tolist(), self.isotopes.tolist(), strict=True)
         return np.array([isotope_mass(number, isotope) for number, isotope in pairs])
 
@@ -185,6 +185,11 @@ def _settled_isotopes(
         except InputError as error:
             raise InputError(f"{label}: atom {atom + 1}: {error}") from None
     return isotopes
+
+
+def mean_mass(number: int) -> float:
+    """Mean mass of an element's natural isotopes in unified atomic mass units."""
+    return float(_PERIODIC_TABLE.GetAtomicWeight(number))
 
 
 def molecule_keys(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rdkit import Chem, rdBase
 
 from hpcml.errors import InputError
@@ -45,6 +46,9 @@ _PARTS = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 _TENSOR = "qm9_polarizability.csv"
 _XX_XY_YY_XZ_YZ_ZZ = ((0, 1, 3), (1, 2, 4), (3, 4, 5))
 _HARTREE_PER_WAVENUMBER = 4.556335252912e-6  # CODATA 2018
+_GDB9_MOLECULES = 133_885
+_REFUSED_MOLECULES = 3_054
+_TITLE_LINES = 9  # of uncharacterized.txt
 _LARGEST_MEMBER = 1 << 20  # bytes of an xyz file in the tar
 
 
@@ -70,14 +74,17 @@ class Qm9Record:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_qm9(source: Path | str) -> Iterator[Qm9Record | Defect]:
+def read_qm9(
+    source: Path | str, warn: Callable[[str], None] = warnings.warn
+) -> Iterator[Qm9Record | Defect]:
     """Every molecule of QM9, from whichever of the three forms ``source`` is.
 
     source   the qm9pack wheel or its folder; the published tar or a folder of its xyz files;
              gdb9.sdf, with gdb9.sdf.csv beside it.  A folder that holds one of them will do.
+    warn     is told what is odd about the source as a whole
 
     Raises InputError if it is none of them, or if uncharacterized.txt is missing beside the tar
-    or the SDF.
+    or the SDF or names no molecule.
     """
     path = Path(source)
     if not path.exists():
@@ -85,7 +92,7 @@ def read_qm9(source: Path | str) -> Iterator[Qm9Record | Defect]:
     if path.is_dir():
         found = [*path.rglob(_PARTS[0]), *path.glob("gdb9.sdf"), *path.glob("*.xyz.tar*")]
         if not found and next(path.glob("dsgdb9nsd_*.xyz"), None) is not None:
-            return _from_xyz(_files_in_folder(path), path, _uncharacterized(path))
+            return _from_xyz(_files_in_folder(path), path, _uncharacterized(path, warn))
         if not found:
             raise InputError(f"{path}: holds neither qm9pack's CSV files, xyz files nor gdb9.sdf")
         path = found[0]
@@ -94,9 +101,9 @@ def read_qm9(source: Path | str) -> Iterator[Qm9Record | Defect]:
     if path.suffix in (".whl", ".zip"):
         return _from_qm9pack(path)
     if path.suffix == ".sdf":
-        return _from_sdf(path, _uncharacterized(path.parent))
+        return _from_sdf(path, _uncharacterized(path.parent, warn))
     if ".tar" in path.suffixes:
-        return _from_xyz(_files_in_tar(path), path, _uncharacterized(path.parent))
+        return _from_xyz(_files_in_tar(path), path, _uncharacterized(path.parent, warn))
     raise InputError(f"{path}: expected the qm9pack wheel, dsgdb9nsd.xyz.tar.bz2 or gdb9.sdf")
 
 
@@ -106,22 +113,42 @@ def settled_frequencies(
     """The harmonic frequencies (cm^-1) and what is odd about them.
 
     334 molecules list theirs twice, the second list being the one whose sum is the published
-    zero-point energy (hartree).  InputError for any other number of modes than 3n - 6 or 3n - 5.
+    zero-point energy.
+
+    Parameters
+    ----------
+    listed : (M,) float64 array
+        As published, cm^-1.
+    atoms : int
+    zpve : float
+        Zero-point energy, hartree.
+
+    Returns
+    -------
+    frequencies : (3N - 6,) or (3N - 5,) float64 array
+        cm^-1, imaginary ones negative.
+    warnings : list of str
+        What is odd about them.
+
+    Raises
+    ------
+    InputError
+        Where there are neither 3N - 6 nor 3N - 5 nor twice as many.
     """
-    warnings = []
+    oddities = []
     modes = {3 * atoms - 6, 3 * atoms - 5} if atoms > 2 else {1}
     if len(listed) not in modes and len(listed) / 2 in modes:
         listed = listed[len(listed) // 2 :]
-        warnings.append("frequencies were listed twice; the second list is kept")
+        oddities.append("frequencies were listed twice; the second list is kept")
     if len(listed) not in modes:
         raise InputError(f"{atoms} atoms cannot have {len(listed)} vibrations")
     imaginary = int((listed < 0).sum())
     if imaginary:
-        warnings.append(f"{imaginary} imaginary frequencies")
+        oddities.append(f"{imaginary} imaginary frequencies")
     half_sum = 0.5 * float(listed[listed > 0].sum()) * _HARTREE_PER_WAVENUMBER
     if abs(half_sum - zpve) > 1e-5:
-        warnings.append(f"half the sum of the frequencies is {half_sum:.6f} Eh, zpve {zpve:.6f}")
-    return listed, warnings
+        oddities.append(f"half the sum of the frequencies is {half_sum:.6f} Eh, zpve {zpve:.6f}")
+    return listed, oddities
 
 
 def _from_qm9pack(path: Path) -> Iterator[Qm9Record | Defect]:
@@ -193,24 +220,34 @@ def _record(
     inchi: str = "",
 ) -> Qm9Record:
     """Every molecule of QM9 is neutral and a singlet; zwitterions show charges in the SMILES."""
+    measured: dict[str, ArrayLike | None] = {
+        **scalars,
+        "a position": positions,
+        "a frequency": frequencies,
+        "a charge": mulliken,
+        "polarizability": polarizability,
+    }
+    for name, values in measured.items():
+        if values is not None and not np.isfinite(values).all():
+            raise InputError(f"{name} is not a number")
     numbers = np.array([_ATOMIC_NUMBER.get(e) or atomic_number(e) for e in elements])
     molecule = Molecule(numbers, positions, 0, 1, f"gdb_{number}", printable(smiles))
     if molecule.electrons % 2:
         raise InputError("has an odd number of electrons")
     if mulliken is not None and mulliken.shape != numbers.shape:
         raise InputError(f"{len(numbers)} atoms and {len(mulliken)} Mulliken charges")
-    warnings: list[str] = []
+    oddities: list[str] = []
     if frequencies is not None:
-        frequencies, warnings = settled_frequencies(frequencies, len(numbers), scalars["zpve"])
+        frequencies, oddities = settled_frequencies(frequencies, len(numbers), scalars["zpve"])
     return Qm9Record(
-        number, molecule, scalars, frequencies, mulliken, polarizability, inchi, warnings
+        number, molecule, scalars, frequencies, mulliken, polarizability, inchi, oddities
     )
 
 
 _ATOMIC_NUMBER = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 
 
-def _uncharacterized(folder: Path) -> set[int]:
+def _uncharacterized(folder: Path, warn: Callable[[str], None]) -> set[int]:
     """The numbers of the 3,054 molecules that the authors' consistency check refused."""
     path = folder / "uncharacterized.txt"
     if not path.exists():
@@ -218,12 +255,38 @@ def _uncharacterized(folder: Path) -> set[int]:
             f"{path} is missing: it names the 3,054 molecules that are no part of QM9 and comes "
             "with the published files"
         )
-    # Nine lines of title before the table, one of dashes behind it.
-    table = path.read_text(errors="replace").splitlines()[9:-1]
-    try:
-        return {int(line.split()[0]) for line in table}
-    except (ValueError, IndexError) as error:
-        raise InputError(f"{path}: a line of its table begins with no number") from error
+    lines = [line.split() for line in path.read_text("utf-8-sig", "replace").splitlines()]
+    # Nine lines of title stand before the table, the last of them no row; rules of dashes may
+    # stand anywhere.  A list of bare numbers has neither.
+    head = lines[:_TITLE_LINES]
+    text = [i for i, words in enumerate(head, 1) if not (_is_row(words) or _is_rule(words))]
+    start = max(text, default=0)
+    if len(head) == _TITLE_LINES and not _is_row(head[-1]):
+        start = _TITLE_LINES
+    table = [(i, words) for i, words in enumerate(lines[start:], start + 1) if not _is_rule(words)]
+    numbers = set()
+    for i, words in table:
+        if not _is_row(words) or not 1 <= int(words[0]) <= _GDB9_MOLECULES:
+            raise InputError(f"{path} line {i}: begins with no number of a molecule of QM9")
+        numbers.add(int(words[0]))
+    if not numbers:
+        raise InputError(f"{path}: names no molecule; it is empty or cut short")
+    if len(numbers) != _REFUSED_MOLECULES:
+        warn(
+            f"{path}: names {len(numbers):,} molecules where the published file names "
+            f"{_REFUSED_MOLECULES:,}; the others of these are taken for part of QM9"
+        )
+    return numbers
+
+
+def _is_row(words: list[str]) -> bool:
+    """Whether a line begins with a number."""
+    return bool(words) and words[0].isascii() and words[0].isdigit()
+
+
+def _is_rule(words: list[str]) -> bool:
+    """Whether a line is empty or drawn."""
+    return set("".join(words)) <= set("-=_*")
 
 
 def _files_in_folder(folder: Path) -> Iterator[tuple[str, str]]:

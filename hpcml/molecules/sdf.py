@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,25 +11,37 @@ from rdkit import Chem, rdBase
 
 from hpcml.errors import InputError
 from hpcml.molecules.conformers import embed
-from hpcml.molecules.molecule import Molecule
-from hpcml.molecules.records import Defect, label, sound_molecule
+from hpcml.molecules.molecule import Molecule, atomic_number
+from hpcml.molecules.records import Defect, Record, label, sound_molecule, warn_of_unsaid_charge
+from hpcml.molecules.text_files import open_text
+
+# RDKit would draw hydrogens on them: an atom of sodium is no sodium hydride.
+_METALS = frozenset({3, 4, 11, 12, 13, 19, 20, 37, 38, 55, 56})
+_COMMA = re.compile(r"(\d),(\d)")
+_PROPERTY = re.compile(r"^>[^<\n]*<([^>\n]+)>[^\n]*\n((?:[^\n]*\S[^\n]*\n?)*)", re.MULTILINE)
 
 
-def read_sdf(path: Path) -> Iterator[Molecule | Defect]:
+def read_sdf(path: Path) -> Iterator[Record | Defect]:
     """Every record of an SDF.  A flat drawing gets a geometry as a SMILES does."""
     for record, (line, block) in enumerate(_blocks(path), start=1):
         name = label(block.split("\n", 1)[0]) or f"{path.stem}-{record}"
+        where = f"record {record}, line {line}"
         try:
-            yield _molecule(block, name)
+            molecule = _molecule(block, name)
         except InputError as error:
-            yield Defect(str(path), f"record {record}, line {line}", name, str(error))
+            yield Defect(str(path), where, name, str(error))
+        else:
+            stated = molecule.charge or "CHG" in block or "RAD" in block
+            if molecule.electrons % 2 and not stated:
+                warn_of_unsaid_charge(path, line, molecule)
+            yield Record(molecule, where, dict(_PROPERTY.findall(block)))
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, str]]:
     """The text of each record, with the number of its first line."""
     block: list[str] = []
     first = 1
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if line.startswith("$$$$"):
                 yield first, "".join(block)
@@ -39,11 +52,47 @@ def _blocks(path: Path) -> Iterator[tuple[int, str]]:
         yield first, "".join(block)
 
 
+def _mended(block: str) -> str:
+    """Without the blank lines and decimal commas that some programs put between atoms and end."""
+    lines = block.split("\n")
+    end = next((at for at, line in enumerate(lines) if line.startswith("M  END")), len(lines))
+    table = [_COMMA.sub(r"\1.\2", line) for line in lines[4:end] if line.strip()]
+    return "\n".join([*lines[:4], *table, *lines[end:]])
+
+
+def _complaint(block: str) -> str:
+    """Why a block is none, in words that name its line."""
+    expected = "expected a MOL block with atoms (V2000 or V3000)"
+    lines = block.split("\n")
+    if len(lines) < 4 or not re.search(r"V[23]000", lines[3]):
+        for at, line in enumerate(lines):
+            if re.search(r"V[23]000", line):
+                return f"{expected}: the line of counts is line {at + 1} of its record, not line 4"
+        return f"{expected}: line 4 of the record, the line of counts, says neither"
+    if "M  END" not in block:
+        return f"{expected}: it has no line M  END"
+    counts = lines[3][:3].strip()
+    if "V2000" in lines[3] and counts.isdigit():
+        for atom, line in enumerate(lines[4 : 4 + int(counts)], start=1):
+            element = line[31:34].strip()
+            if not element:
+                break
+            try:
+                _ = element in ("D", "T") or atomic_number(element)
+            except InputError as error:
+                return f"{expected}: atom {atom}: {error}"
+    return f"{expected}: its atoms and bonds are not those that line 4 announces"
+
+
 def _molecule(block: str, name: str) -> Molecule:
+    block = _mended(block)
     with rdBase.BlockLogs():
         mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False, strictParsing=True)
         if mol is None or mol.GetNumAtoms() == 0:
-            raise InputError("expected a MOL block with atoms (V2000 or V3000)")
+            raise InputError(_complaint(block))
+        for atom in mol.GetAtoms():
+            if atom.GetAtomicNum() in _METALS:
+                atom.SetNoImplicit(True)
         problems = Chem.DetectChemistryProblems(mol)
         if problems:
             raise InputError(f"is no molecule: {label(problems[0].Message())}")

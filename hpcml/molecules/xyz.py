@@ -1,8 +1,8 @@
-"""XYZ files: plain, multi-frame, and extended (`key=value` pairs in the comment line).
+"""XYZ files: plain, multi-frame, extended (`key=value` pairs in the comment line), and QM9's own.
 
 The extended form is that of ASE and libAtoms: ``Properties=species:S:1:pos:R:3:...`` names the
 columns, quotes group words, backslashes escape quotes.  Coordinates are in angstrom.  Of the
-keys, hpcml reads ``name``, ``smiles``, ``charge`` and ``multiplicity`` (or ``spin_multiplicity``).
+keys, hpcml reads ``name``, ``smiles``, and those for charge and multiplicity (``xyz_comment``).
 """
 
 from __future__ import annotations
@@ -15,17 +15,28 @@ from pathlib import Path
 import numpy as np
 
 from hpcml.errors import InputError
-from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.molecules.records import Defect, label, printable, sound_molecule
-
-_PAIR = re.compile(
-    r"""([A-Za-z_][\w\-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(\{[^}]*\}|[^\s"']+))"""
+from hpcml.molecules.atom_lines import (
+    INTEGER,
+    PLAIN_COLUMNS,
+    Atom,
+    begins_like_an_atom,
+    read_atom,
 )
-_ESCAPED = re.compile(r"\\(.)")
+from hpcml.molecules.molecule import Molecule
+from hpcml.molecules.records import (
+    Defect,
+    Record,
+    label,
+    printable,
+    shown,
+    sound_molecule,
+    warn,
+    warn_of_unsaid_charge,
+)
+from hpcml.molecules.text_files import open_text
+from hpcml.molecules.xyz_comment import Comment, read_comment
+
 _COUNT = re.compile(r"\s*\+?\d{1,9}\s*$", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d{1,9}$", re.ASCII)
-_HYDROGENS = {"D": 2, "T": 3}  # symbols of isotopes
-_PLAIN_COLUMNS = {"species": 0, "pos": 1}
 _MOST_COLUMNS = 10_000
 
 
@@ -61,12 +72,12 @@ class _BrokenFrameError(InputError):
         self.line = line
 
 
-def read_xyz(path: Path) -> Iterator[Molecule | Defect]:
+def read_xyz(path: Path) -> Iterator[Record | Defect]:
     """Every frame of an XYZ file as a molecule, or as the defect that keeps it from being one.
 
     After a broken frame reading goes on at the next line that can begin a frame.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         lines = _Lines(file)
         frame = 0
         while True:
@@ -75,62 +86,175 @@ def read_xyz(path: Path) -> Iterator[Molecule | Defect]:
             if first is None:
                 return
             frame += 1
-            comment = lines.peek(1) or ""
-            keys = _pairs(comment)
-            name = label(keys.get("name", "" if keys else comment)) or f"{path.stem}-{frame}"
+            reader = _Frame(path, lines, f"{path.stem}-{frame}")
             try:
-                molecule, length = _frame(lines, keys, name)
+                molecule = reader.molecule()
             except _BrokenFrameError as error:
                 where = f"line {lines.number + error.line}"
-                yield Defect(str(path), where, name, str(error))
+                yield Defect(str(path), where, reader.name, str(error))
                 _skip_broken_frame(lines)
             else:
-                yield molecule
-                lines.skip(length)
+                where = f"line {lines.number}"
+                yield Record(molecule, where, reader.fields, reader.atom_fields)
+                lines.skip(reader.length)
 
 
-def _frame(lines: _Lines, keys: dict[str, str], name: str) -> tuple[Molecule, int]:
-    """The molecule of the frame that begins at the current line, and its number of lines."""
-    first = lines.peek(0) or ""
-    if not _COUNT.match(first):
-        raise _BrokenFrameError(0, f"expected the number of atoms, found {_shown(first)}")
-    count = int(first)
-    if count == 0:
-        raise _BrokenFrameError(0, "expected at least one atom, found 0")
-    try:
-        columns = _columns(keys)
-        charge = _integer(keys, ("charge", "total_charge"))
-        multiplicity = _integer(keys, ("multiplicity", "spin_multiplicity"))
-        _refuse_periodic(keys)
-    except InputError as error:
-        raise _BrokenFrameError(1, str(error)) from None
-    numbers, positions, isotopes = [], [], []
-    for row in range(count):
-        line = lines.peek(2 + row)
-        if line is None or not line.strip() or _COUNT.match(line):
-            raise _BrokenFrameError(
-                2 + row, f"expected {count} atoms, found {row} before the frame's end"
-            )
+class _Frame:
+    """The frame that begins at the current line.
+
+    length               its number of lines, once its molecule is read
+    fields, atom_fields  of a Record, keys in lower case; the same
+    """
+
+    def __init__(self, path: Path, lines: _Lines, name: str) -> None:
+        self.path = path
+        self.lines = lines
+        self.name = name
+        self.length = 0
+        self.fields: dict[str, str] = {}
+        self.atom_fields: dict[str, list[str]] = {}
+
+    def molecule(self) -> Molecule:
+        """What the frame holds; _BrokenFrameError if it holds no molecule."""
+        count = self._count()
+        start = 2
+        if _is_atom(self.lines.peek(1) or ""):
+            self._check_missing_comment(count)
+            start = 1
+        comment, columns = Comment({}), PLAIN_COLUMNS
+        if start == 2:
+            comment, columns = self._comment(self.lines.peek(1) or "")
+        atoms = self._atoms(start, count, columns)
+        self.length = start + count
+        self._check_end(count)
+        if comment.qm9 and (self.lines.peek(self.length + 2) or "").startswith("InChI="):
+            # Frequencies; SMILES and InChI, both of GDB-17 and of the relaxed geometry.
+            comment.keys["smiles"] = (self.lines.peek(self.length + 1) or "").split()[0]
+            self.length += 3
+        self.fields = comment.keys
+        words = [(self.lines.peek(start + row) or "").split() for row in range(count)]
+        self.atom_fields = {
+            name: [line[at] if at < len(line) else "" for line in words]
+            for name, at in columns.items()
+            if name not in ("species", "pos", "isotopes")
+        }
         try:
-            number, isotope, position = _atom(line, columns)
+            return self._sound(atoms, comment)
         except InputError as error:
-            raise _BrokenFrameError(2 + row, str(error)) from None
-        numbers.append(number)
-        positions.append(position)
-        isotopes.append(isotope)
-    try:
+            raise _BrokenFrameError(0, str(error)) from None
+
+    def _count(self) -> int:
+        first = self.lines.peek(0) or ""
+        if not _COUNT.match(first):
+            raise _BrokenFrameError(0, f"expected the number of atoms, found {shown(first)}")
+        count = int(first)
+        if count == 0:
+            raise _BrokenFrameError(0, "expected at least one atom, found 0")
+        return count
+
+    def _check_missing_comment(self, count: int) -> None:
+        """A frame without its comment line is read where the number of atoms leaves no doubt."""
+        found = 0
+        while found <= count and _is_atom(self.lines.peek(1 + found) or ""):
+            found += 1
+        if found != count:
+            raise _BrokenFrameError(
+                1,
+                f"expected a comment line and {count} atoms, found an atom and "
+                f"{'more' if found > count else found - 1} behind it",
+            )
+
+    def _comment(self, line: str) -> tuple[Comment, dict[str, int]]:
+        try:
+            comment = read_comment(line)
+            columns = _columns(comment.keys)
+            _refuse_periodic(comment.keys)
+        except InputError as error:
+            raise _BrokenFrameError(1, str(error)) from None
+        self.name = label(comment.name) or self.name
+        return comment, columns
+
+    def _atoms(self, start: int, count: int, columns: dict[str, int]) -> list[Atom]:
+        atoms = []
+        for row in range(count):
+            line = self.lines.peek(start + row)
+            if line is None or not line.strip() or _COUNT.match(line):
+                raise _BrokenFrameError(
+                    start + row, f"expected {count} atoms, found {row} before the frame's end"
+                )
+            try:
+                atoms.append(read_atom(line, columns))
+            except InputError as error:
+                raise _BrokenFrameError(start + row, str(error)) from None
+        self._refuse_numbered(start, count, columns)
+        return atoms
+
+    def _refuse_numbered(self, start: int, count: int, columns: dict[str, int]) -> None:
+        """Atoms numbered behind their elements: the numbers are no x."""
+        rows = [(self.lines.peek(start + row) or "").split() for row in range(count)]
+        if columns is not PLAIN_COLUMNS or count == 1 or min(map(len, rows)) < 5:
+            return
+        for first in (0, 1):
+            if [row[1] for row in rows] == [str(first + at) for at in range(count)]:
+                raise _BrokenFrameError(
+                    start,
+                    f"expected an element and x y z, found numbers of atoms between them: "
+                    f"{shown(' '.join(rows[0]))}",
+                )
+
+    def _check_end(self, count: int) -> None:
+        """More atoms than were announced: which of them are the molecule, nobody knows."""
+        behind = self.length
+        while (line := self.lines.peek(behind)) is not None and not line.strip():
+            behind += 1
+        if line is not None and not _COUNT.match(line) and begins_like_an_atom(line):
+            raise _BrokenFrameError(
+                behind, f"expected {count} atoms and the frame's end, found another: {shown(line)}"
+            )
+
+    def _sound(self, atoms: list[Atom], comment: Comment) -> Molecule:
+        """The molecule, with a warning where its charge had to be guessed."""
+        numbers = np.array([atom.species.number for atom in atoms], dtype=np.int64)
+        charge, doubt = comment.charge, ""
+        multiplicity = None
+        if charge is None and comment.guesses and not comment.multiplicities | comment.spins:
+            guess, multiplicity, name = comment.guesses
+            if (int(numbers.sum()) - guess + multiplicity) % 2:
+                charge, self.name = guess, label(name)
+            else:
+                multiplicity = None
+        labelled = sum(atom.species.charge for atom in atoms)
+        if charge is None and labelled:
+            charge, doubt = labelled, f"no charge said: {labelled:+d} read from the atoms' labels"
+        elif comment.doubtful:
+            doubt = f"charge {charge} and multiplicity read from two bare numbers"
+        elif comment.doubts:
+            doubt = "; ".join(comment.doubts)
+        electrons = int(numbers.sum()) - (charge or 0)
         molecule = sound_molecule(
-            np.array(numbers, dtype=np.int64),
-            np.array(positions, dtype=np.float64),
+            numbers,
+            np.array([atom.position for atom in atoms], dtype=np.float64),
             charge=charge or 0,
-            multiplicity=multiplicity,
-            name=name,
-            smiles=keys.get("smiles", ""),
-            isotopes=isotopes,
+            multiplicity=multiplicity or comment.multiplicity(electrons),
+            name=self.name,
+            smiles=comment.keys.get("smiles", ""),
+            isotopes=[atom.species.isotope for atom in atoms],
         )
-    except InputError as error:
-        raise _BrokenFrameError(0, str(error)) from None
-    return molecule, 2 + count
+        line = self.lines.number + 1
+        if doubt:
+            warn(self.path, line, molecule.name, doubt)
+        elif charge is None and electrons % 2:
+            warn_of_unsaid_charge(self.path, line, molecule)
+        return molecule
+
+
+def _is_atom(line: str) -> bool:
+    """Whether a line is one that a plain frame has for an atom, with its element as letters."""
+    try:
+        read_atom(line)
+    except InputError:
+        return False
+    return begins_like_an_atom(line)
 
 
 def _skip_broken_frame(lines: _Lines) -> None:
@@ -168,24 +292,15 @@ def _may_begin_frame_after_blank(lines: _Lines, ahead: int) -> bool:
     return line is None or _may_begin_frame(lines, ahead)
 
 
-def _pairs(comment: str) -> dict[str, str]:
-    """The ``key=value`` pairs of a comment line, keys in lower case, quotes taken off."""
-    found = {}
-    for key, double, single, bare in _PAIR.findall(comment):
-        quoted = double or single
-        found[key.lower()] = _ESCAPED.sub(r"\1", quoted) if quoted else bare
-    return found
-
-
 def _columns(keys: dict[str, str]) -> dict[str, int]:
     """The column at which species (or atomic numbers) and positions begin."""
     if "properties" not in keys:
-        return _PLAIN_COLUMNS
+        return PLAIN_COLUMNS
     words = keys["properties"].split(":")
     columns: dict[str, int] = {}
     at = 0
     for name, kind, width in zip(words[::3], words[1::3], words[2::3], strict=False):
-        if kind not in ("S", "I", "R", "L") or not _INTEGER.match(width) or int(width) < 1:
+        if kind not in ("S", "I", "R", "L") or not INTEGER.match(width) or int(width) < 1:
             raise InputError(f"Properties: expected name:kind:count, found {name}:{kind}:{width}")
         columns["species" if name.lower() in ("species", "z", "numbers") else name.lower()] = at
         at += int(width)
@@ -193,69 +308,15 @@ def _columns(keys: dict[str, str]) -> dict[str, int]:
             raise InputError(f"Properties: more than {_MOST_COLUMNS} columns")
     if len(words) % 3 or "species" not in columns or "pos" not in columns:
         raise InputError(
-            f"Properties: expected species:S:1 and pos:R:3, found {_shown(keys['properties'])}"
+            f"Properties: expected species:S:1 and pos:R:3, found {shown(keys['properties'])}"
         )
     return columns
-
-
-def _integer(keys: dict[str, str], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        if name in keys:
-            value = keys[name].removesuffix(".0")
-            if not _INTEGER.match(value):
-                raise InputError(f"{name}: expected an integer, found {_shown(keys[name])}")
-            return int(value)
-    return None
 
 
 def _refuse_periodic(keys: dict[str, str]) -> None:
     periodic = keys.get("pbc", "T" if "lattice" in keys else "F").lower()
     if any(word in ("t", "true", "1") for word in re.split(r"[\s,\[\]]+", periodic)):
         raise InputError('expected a molecule, found a periodic cell (mark it pbc="F F F" if not)')
-
-
-def _atom(line: str, columns: dict[str, int]) -> tuple[int, int, list[float]]:
-    """Atomic number, mass number (0: the most abundant isotope) and position of a line."""
-    words = line.split()
-    species, pos = columns["species"], columns["pos"]
-    if len(words) <= max(species, pos + 2):
-        raise InputError(f"expected an element and x y z, found {_shown(line)}")
-    element = words[species]
-    isotope = _HYDROGENS.get(element.upper(), 0)
-    if isotope:
-        number = 1
-    else:
-        number = int(element) if element.isascii() and element.isdigit() else atomic_number(element)
-    if "isotopes" in columns:
-        isotope = _isotope(words, columns["isotopes"])
-    if not 1 <= number <= 118:
-        raise InputError(f"{_shown(element)} is not an element")
-    try:
-        return number, isotope, [_number(word) for word in words[pos : pos + 3]]
-    except ValueError:
-        raise InputError(f"expected three coordinates in angstrom, found {_shown(line)}") from None
-
-
-def _isotope(words: list[str], column: int) -> int:
-    word = words[column] if column < len(words) else ""
-    if not _INTEGER.match(word) or int(word) < 0:
-        raise InputError(f"isotopes: expected a mass number or 0, found {_shown(word)}")
-    return int(word)
-
-
-def _number(word: str) -> float:
-    """A number as C, Fortran (1.0D-3) or Mathematica (1.0*^-3, in QM9's own files) write it."""
-    if "_" in word:  # which Python would read over
-        raise ValueError(word)
-    try:
-        return float(word)
-    except ValueError:
-        return float(word.replace("*^", "e").replace("D", "e").replace("d", "e"))
-
-
-def _shown(text: str) -> str:
-    text = label(text)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def write_extended_xyz(path: Path | str, molecules: Iterable[Molecule], **constants: str) -> None:

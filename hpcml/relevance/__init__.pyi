@@ -1,4 +1,3 @@
-from .blocks import by_block as by_block
 from .comparators import explain_by as explain_by
 from .engine.registry import declare as declare
 from .engine.rules import AlphaBeta as AlphaBeta
@@ -11,6 +10,7 @@ from .engine.rules import WSquare as WSquare
 from .engine.rules import z_plus as z_plus
 from .explain_settings import ExplainSettings as ExplainSettings
 from .explain_settings import register_rule as register_rule
+from .feature_blocks import by_block as by_block
 from .ledger import LEDGER as LEDGER
 from .ledger import cancellation as cancellation
 from .ledger import closure as closure

@@ -28,6 +28,7 @@ from hpcml.models.layers import Input
 from hpcml.models.network import Network
 from hpcml.relevance.copies import copies_per_atom
 from hpcml.relevance.engine.composites import composite
+from hpcml.relevance.engine.owners import Owners
 from hpcml.relevance.explain_settings import ExplainSettings
 from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance, explain
@@ -121,7 +122,13 @@ def occlusion(model: nn.Module, batch: Batch, *, target: int = 0) -> Relevance:
 
 
 def masking(batch: Batch, kept: Tensor) -> Replace:
-    """Multiplies atoms' inputs by ``kept`` (A,), and pairs' by that of both atoms."""
+    """Multiplies atoms' inputs by ``kept`` (A,), and pairs' by that of both atoms.
+
+    Parameters
+    ----------
+    kept : (A,) Tensor
+        0 for an atom that is masked, 1 for others.
+    """
     of_pairs = kept[batch.pairs[0]] * kept[batch.pairs[1]]
 
     def masked(name: str, kind: str, out: Tensor) -> Tensor:
@@ -168,7 +175,10 @@ def _with_rest(
     """The relevance with everything unexplained in the ledger's "taylor" column."""
     empty = torch.zeros(batch.size, len(LEDGER), dtype=torch.float64, device=prediction.device)
     of_atoms = empty.new_zeros(batch.atoms, len(LEDGER))
-    found = Relevance(prediction, empty, features, kinds, {}, batch.molecule, batch.pairs, of_atoms)
+    of_pairs = empty.new_zeros(Owners.of_batch(batch).pairs, len(LEDGER))
+    found = Relevance(
+        prediction, empty, features, kinds, {}, batch.molecule, batch.pairs, of_atoms, of_pairs
+    )
     ledger = empty.clone()
     ledger[:, LEDGER.index("taylor")] = prediction - found.explained
     return replace(found, ledger=ledger)

@@ -19,7 +19,13 @@ def _runs(starts: Tensor, lengths: Tensor) -> Tensor:
 
 
 def select(batch: Batch, molecules: Tensor) -> Batch:
-    """The batch of these molecules (K,) of ``batch``, in this order; each may come many times."""
+    """The batch of these molecules (K,) of ``batch``, in this order; each may come many times.
+
+    Parameters
+    ----------
+    molecules : (K,) Tensor of int64
+        Numbers of molecules of the batch.
+    """
     counts = torch.bincount(batch.molecule, minlength=batch.size)
     starts = counts.cumsum(0) - counts
     sizes = counts[molecules]

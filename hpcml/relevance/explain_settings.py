@@ -12,9 +12,11 @@ from hpcml.errors import SettingsError
 
 if TYPE_CHECKING:
     from hpcml.relevance.engine.rules import Composite, Rule
+    from hpcml.training.targets import Target
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+AUTO = "auto"
 RULES = (
     "epsilon",
     "gamma",
@@ -41,7 +43,7 @@ def register_rule(name: str, make: MakeRule) -> None:
     such a function: ``mine = "my_package.my_rules:my_rule"``.  Raises SettingsError where
     another rule has the name.
     """
-    if name in (*RULES, *COMPARATORS) or _REGISTERED.get(name, make) is not make:
+    if name in (AUTO, *RULES, *COMPARATORS) or _REGISTERED.get(name, make) is not make:
         raise SettingsError(f"there is a rule {name!r} already: choose another name")
     _REGISTERED[name] = make
 
@@ -49,7 +51,8 @@ def register_rule(name: str, make: MakeRule) -> None:
 def rule_names() -> list[str]:
     """All names that ``ExplainSettings.rule`` takes; nothing is imported for it."""
     others = {*_REGISTERED, *entry_points(group=ENTRY_POINTS).names}
-    return [*RULES, *COMPARATORS, *sorted(others - {*RULES, *COMPARATORS})]
+    house = (AUTO, *RULES, *COMPARATORS)
+    return [*house, *sorted(others - {*house})]
 
 
 def rule_from_outside(name: str) -> MakeRule | None:
@@ -73,7 +76,8 @@ def rule_from_outside(name: str) -> MakeRule | None:
 class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a data set is explained.
 
-    rule         a rule for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
+    rule         "auto": the one that tells the truth for this network (``hpcml calibrate``); or
+                 one for all affine layers ("epsilon" with epsilon near 0 is the plainest); a
                  composite by depth, "epsilon_gamma" (gamma in the lower layers, epsilon above)
                  or "epsilon_gamma_w_square" (w-square in the first layer as well); a comparator;
                  or a rule from outside (``register_rule``)
@@ -94,7 +98,7 @@ class ExplainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     threads      of each rank
     """
 
-    rule: str = "epsilon"
+    rule: str = AUTO
     epsilon: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     gamma: Annotated[float, msgspec.Meta(ge=0)] = 0.25
     alpha: Annotated[float, msgspec.Meta(ge=1)] = 2.0
@@ -118,3 +122,13 @@ def read_settings(text: bytes, where: str) -> ExplainSettings:
         return msgspec.json.decode(text, type=ExplainSettings)
     except msgspec.DecodeError as error:
         raise SettingsError(f"{where}: {error}") from None
+
+
+def target_index(targets: tuple[Target, ...], wanted: str) -> int:
+    """Which of the network's outputs has this label; SettingsError for one it has not."""
+    if not wanted:
+        return 0
+    labels = [target.label for target in targets]
+    if wanted not in labels:
+        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(labels)}")
+    return labels.index(wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,21 +17,26 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.models import Batch, Network, collate, example
 from hpcml.progress import Advance, progress
+from hpcml.relevance.calibration import calibrated
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.engine.composites import composite
-from hpcml.relevance.explain_settings import ExplainSettings
+from hpcml.relevance.explain_settings import AUTO, ExplainSettings, target_index
 from hpcml.relevance.interactions import interactions
 from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
 from hpcml.relevance.relevance_rows import RelevanceRow
+from hpcml.relevance.rule_choice import told
 from hpcml.store import Dataset, Manifest, shards
 from hpcml.training.data import share_of_rank
 from hpcml.training.model_file import load_model
 from hpcml.training.model_folder import ModelFolder
-from hpcml.training.targets import Target
+from hpcml.training.run import from_rank_0
 from hpcml.training.world import World
 
-VALUES = ("prediction", "ledger", "relevance", "atom_ledger", "pair_relevance")
+VALUES = (
+    *("prediction", "ledger", "relevance", "atom_ledger"),
+    *("pair_relevance", "pair_ledger"),
+)
 _FREE = ("batch_size", "ranks", "threads")
 """Settings that do not change a relevance beyond rounding."""
 
@@ -51,17 +57,19 @@ def explain_dataset(
     take has NaN.  False where ``stop`` said so and work is left.
     """
     torch.set_num_threads(settings.threads)
+    settings = _settled(dataset, model_folder, settings, world)
     model, info = load_model(model_folder)
     target = target_index(info.targets, settings.target)
     checksum = hashlib.sha256(ModelFolder(model_folder).network.read_bytes()).hexdigest()
     said = {key: v for key, v in msgspec.to_builtins(settings).items() if key not in _FREE}
     kept = {"model": checksum, "ledger": LEDGER, "values": VALUES}
     identity = json.dumps({**kept, **said}, sort_keys=True)
+    unit = info.targets[target].output_unit(info.units[target])
     about = {
         "identity": identity,
         "model": info.model,
         "target": msgspec.json.encode(info.targets[target]).decode(),
-        "unit": info.units[target],
+        "unit": unit,
         "rule": settings.rule,
         "pairs": settings.pairs,
     }
@@ -87,21 +95,26 @@ def explain_dataset(
                     name,
                     columns,
                     {**about, "source": source, "failed": failed},
-                    units={column: info.units[target] for column in VALUES if column in columns},
+                    units={column: unit for column in VALUES if column in columns},
                 )
             done += len(columns["key"])
             advance(done)
     return True
 
 
-def target_index(targets: tuple[Target, ...], wanted: str) -> int:
-    """Which of the network's outputs has this label; SettingsError for one it has not."""
-    if not wanted:
-        return 0
-    labels = [target.label for target in targets]
-    if wanted not in labels:
-        raise SettingsError(f"explain.target: no target {wanted!r}; there are {', '.join(labels)}")
-    return labels.index(wanted)
+def _settled(
+    dataset: Dataset, model_folder: Path, settings: ExplainSettings, world: World
+) -> ExplainSettings:
+    """The settings with the rule that "auto" stands for, on all ranks; rank 0 finds it."""
+    if settings.rule != AUTO:
+        return settings
+
+    def find() -> bytes:
+        chosen = calibrated(dataset, model_folder, settings)
+        print(f"explain: {told(chosen)}", file=sys.stderr)
+        return chosen.rule.encode()
+
+    return msgspec.structs.replace(settings, rule=from_rank_0(world, find).decode())
 
 
 def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
@@ -146,6 +159,7 @@ def _explain_shard(
         "relevance": np.zeros(int(offsets[-1])),
         "atom_ledger": np.zeros((int(offsets[-1]), len(LEDGER))),
         "pair_relevance": np.zeros(int(pair_offsets[-1])),
+        "pair_ledger": np.zeros((int(pair_offsets[-1]), len(LEDGER))),
         "stopped": np.zeros(1),
     }
     mine = share_of_rank(np.arange(len(atoms)), atoms, world.rank, world.size)
@@ -159,12 +173,14 @@ def _explain_shard(
             found["prediction"][row], found["ledger"][row] = values.prediction, values.ledger
             found["relevance"][of_atoms] = values.atoms
             found["atom_ledger"][of_atoms] = values.atom_ledger
-            found["pair_relevance"][slice(*pair_offsets[row : row + 2])] = values.pairs
+            of_pairs = slice(*pair_offsets[row : row + 2])
+            found["pair_relevance"][of_pairs] = values.pairs
+            found["pair_ledger"][of_pairs] = values.pair_ledger
     whole = _sum_over_ranks(world, found)
     stopped = bool(whole.pop("stopped")[0])
     columns = {"key": shard.column("key"), "atom_offsets": offsets, **whole}
     if settings.pairs == "none":
-        del columns["pair_relevance"]
+        del columns["pair_relevance"], columns["pair_ledger"]
     else:
         columns["pair_offsets"] = pair_offsets
     return columns, stopped
@@ -192,6 +208,11 @@ def explain_rows(
 
     Where the network cannot take a molecule (its bonds are not perceived, an element is not
     known), its values are NaN and the others' are as without it.
+
+    Parameters
+    ----------
+    rows : (K,) array of int64
+        Rows of the data set.
     """
     dtype = next(model.parameters()).dtype
     examples, kept = [], []
@@ -219,9 +240,13 @@ def explain_rows(
     atoms = np.split(found.atoms.cpu().numpy(), ends)
     of_atoms = np.split(found.atom_ledger.cpu().numpy(), ends)
     cuts = np.cumsum(counts * (counts - 1) // 2)[:-1]
-    of_pairs = np.split(pairs, cuts) if len(pairs) else [pairs] * len(kept)
+    pair_ledger = found.pair_ledger.cpu().numpy()[: len(pairs)]  # none where none are kept
+    of_pairs = [
+        np.split(whole, cuts) if len(pairs) else [whole] * len(kept)
+        for whole in (pairs, pair_ledger)
+    ]
     predictions, ledger = found.prediction.tolist(), found.ledger.cpu().numpy()
-    values = zip(predictions, atoms, ledger, of_atoms, of_pairs, strict=True)
+    values = zip(predictions, atoms, ledger, of_atoms, *of_pairs, strict=True)
     yield from zip(kept, (RelevanceRow(*row) for row in values), strict=True)
 
 
@@ -245,5 +270,5 @@ def _of_pairs(
 
 def _not_a_number(atoms: int, settings: ExplainSettings) -> RelevanceRow:
     pairs = 0 if settings.pairs == "none" else atoms * (atoms - 1) // 2
-    shapes = ((atoms,), (len(LEDGER),), (atoms, len(LEDGER)), (pairs,))
+    shapes = ((atoms,), (len(LEDGER),), (atoms, len(LEDGER)), (pairs,), (pairs, len(LEDGER)))
     return RelevanceRow(np.nan, *(np.full(shape, np.nan) for shape in shapes))

@@ -40,7 +40,15 @@ class Interactions:
     def of_pairs(self, molecule: Tensor) -> Tensor:
         """R_ij + R_ji of the pairs i < j of each molecule, in the order of numpy.triu_indices.
 
-        molecule   (A,) the molecule of each atom of the batch
+        Parameters
+        ----------
+        molecule : (A,) Tensor of int64
+            The molecule of each atom of the batch.
+
+        Returns
+        -------
+        (P,) Tensor of float64, P = sum of n (n - 1) / 2 over molecules
+            Target's unit.
         """
         counts = torch.bincount(molecule)
         pairs = torch.div(counts * (counts - 1), 2, rounding_mode="floor")
@@ -58,7 +66,15 @@ class Interactions:
     def by_distance(self, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Mean |R_ij| and number of pairs in each bin of distance; i = j is no pair.
 
-        edges   (K + 1,) ascending, angstrom; a bin holds its lower edge
+        Parameters
+        ----------
+        edges : (K + 1,) Tensor
+            Ascending, angstrom; a bin holds its lower edge.
+
+        Returns
+        -------
+        (K,) Tensor of float64, (K,) Tensor of int64
+            Strength in the target's unit, and count.
         """
         apart = self.source != self.reader
         bins = torch.bucketize(self.distance[apart], edges.to(self.distance), right=True) - 1

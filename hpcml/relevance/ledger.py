@@ -42,8 +42,8 @@ def closure(prediction: Array, explained: Array, ledger: Array) -> Array:
         Predictions, target's unit.
     explained : (M,) array or Tensor
         Sum of the relevances of each molecule's inputs, target's unit.
-    ledger : (M, len(LEDGER)) array or Tensor
-        Terms of the ledger, target's unit.
+    ledger : (M, K) array or Tensor
+        The K terms of the ledger, target's unit.
 
     Returns
     -------
@@ -59,8 +59,17 @@ def relative_closure(
 ) -> NDArray[np.float64]:
     """The size of ``closure`` as a share of max(1, |prediction|): the divisor used everywhere.
 
-    Parameters and shapes are those of ``closure``; returns a (M,) array without unit, NaN for a
-    molecule that could not be explained.
+    Parameters
+    ----------
+    prediction : (M,) array
+    explained : (M,) array
+    ledger : (M, K) array
+        As for ``closure``.
+
+    Returns
+    -------
+    (M,) array
+        Without unit; NaN for a molecule that could not be explained.
     """
     gap = np.abs(closure(prediction, explained, ledger))
     share: NDArray[np.float64] = gap / np.maximum(1.0, np.abs(prediction))
@@ -81,8 +90,8 @@ def cancellation(
     ----------
     atoms : (A,) array
         Relevances of the atoms of all molecules, end to end, target's unit.
-    ledger : (M, len(LEDGER)) array
-        Terms of the ledger, target's unit.
+    ledger : (M, K) array
+        The K terms of the ledger, target's unit.
     offsets : (M + 1,) integer array
         Molecule m has the atoms offsets[m] to offsets[m + 1].
 

@@ -56,6 +56,11 @@ def flipping(
     """Atom-flipping curves; each point is one forward of the whole batch.
 
     For atoms of random relevance the area is 0 on average.
+
+    Parameters
+    ----------
+    atoms : (A,) Tensor
+        Relevances, any unit.
     """
     counts = torch.bincount(batch.molecule, minlength=batch.size)
     fraction = torch.linspace(0.0, 1.0, points, dtype=torch.float64, device=batch.molecule.device)
@@ -102,7 +107,15 @@ def randomization(
 
 
 def within_molecules(first: Tensor, second: Tensor, molecule: Tensor) -> float:
-    """Pearson's correlation of two relevances less their molecules' means; 0 if one is constant."""
+    """Pearson's correlation of two relevances less their molecules' means; 0 if one is constant.
+
+    Parameters
+    ----------
+    first, second : (A,) Tensor
+        Relevances, any unit.
+    molecule : (A,) Tensor of int64
+        The molecule of each atom.
+    """
     count = torch.bincount(molecule).clamp(min=1)
     columns = torch.stack([first.double(), second.double()], dim=1)
     sums = columns.new_zeros(len(count), 2).index_add_(0, molecule, columns)
@@ -117,10 +130,17 @@ def symmetry(
 ) -> float:
     """Spread of relevance among equivalent atoms, as a share of its spread within molecules.
 
-    classes    (A,) equal for the equivalent atoms of a molecule, such as RDKit's canonical ranks
-               without ties broken
-
     0: equivalent atoms are worth the same. 1: as different as any two atoms of the molecule.
+
+    Parameters
+    ----------
+    atoms : (A,) array
+        Relevances, any unit.
+    classes : (A,) array of int64
+        Equal for the equivalent atoms of a molecule, such as RDKit's canonical ranks without
+        ties broken.
+    molecule : (A,) array of int64
+        The molecule of each atom.
     """
 
     def squares(groups: NDArray[np.int64]) -> tuple[float, int]:

@@ -38,6 +38,9 @@ class Relevance:
     atom_ledger  (A, len(LEDGER)) float64, the part of the ledger that was taken at the row of one
                  atom, and half of what was taken at the row of a pair that it belongs to
 
+    pair_ledger  (P, len(LEDGER)) float64, what was taken at the rows of each pair i < j of one
+                 molecule, both ways together; its atoms have it among theirs, half and half
+
     prediction = atoms + molecule-wise inputs + ledger, molecule by molecule.
     """
 
@@ -49,6 +52,7 @@ class Relevance:
     molecule: Tensor
     pairs: Tensor
     atom_ledger: Tensor
+    pair_ledger: Tensor
     hidden: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def _of_kind(self, kind: str, rows: int) -> Tensor:
@@ -91,7 +95,7 @@ class Relevance:
 
     @cached_property
     def molecule_ledger(self) -> Tensor:
-        """(M, len(LEDGER)) what is truly the molecule's: the ledger less its atoms' parts."""
+        """(M, K) what is truly the molecule's: the ledger less its atoms' parts."""
         return self.ledger.index_add(0, self.molecule, self.atom_ledger, alpha=-1.0)
 
     @cached_property
@@ -103,7 +107,13 @@ class Relevance:
         return self.atoms + self.atom_ledger.sum(1)
 
     def column(self, name: str) -> Tensor:
-        """(M,) one column of the ledger."""
+        """(M,) one column of the ledger.
+
+        Returns
+        -------
+        (M,) Tensor of float64
+            Target's unit.
+        """
         return self.ledger[:, LEDGER.index(name)]
 
 
@@ -117,13 +127,23 @@ def explain(
 ) -> Relevance:
     """Relevance of every input of every molecule of a batch, by one backward.
 
-    batch    what the model's forward takes: a Batch, or for a plain network a tensor (M, F)
-             whose rows are explained one by one
-    rule     a rule's or composite's name with its default settings, or one of one's own
-    target   which of the model's T outputs
-    hidden   names of layers (as in model.named_modules()) whose outputs' relevance is wanted
+    The model is left as it was found.
 
-    The model is left as it was found. Raises InputError for a layer without a rule.
+    Parameters
+    ----------
+    batch : Batch or (M, F) Tensor
+        What the model's forward takes; the rows of a plain network are explained one by one.
+    rule
+        A rule's or composite's name with its default settings, or one of one's own.
+    target
+        Which of the model's T outputs.
+    hidden
+        Names of layers (as in model.named_modules()) whose outputs' relevance is wanted.
+
+    Raises
+    ------
+    InputError
+        For a layer without a rule.
     """
     wanted = frozenset(hidden)
     return propagate(model, batch, as_composite(rule), target=target, hidden=wanted)
@@ -149,10 +169,10 @@ def propagate(
 
     Parameters
     ----------
+    batch : Batch or (M, F) Tensor
+        This and what is not named here: as for ``explain``.
     readout : (A,) Tensor
         Multiplies the relevance that each atom takes from its molecule; all ones by default.
-
-    The others are those of ``explain``.
     """
     plain = batch if isinstance(batch, Tensor) else None  # a network without molecules
     if isinstance(batch, Tensor):
@@ -195,4 +215,5 @@ def propagate(
         pairs=pairs.long(),
         hidden=found,
         atom_ledger=trace.ledger.atoms[:-1],
+        pair_ledger=trace.ledger.pairs[:-1],
     )

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.relevance.ledger import LEDGER
+from hpcml.relevance.ledger import LEDGER, cancellation
 from hpcml.store import Dataset, Manifest, Shard
-from hpcml.store.dataset import ranges
+from hpcml.store.rows import ranges
 from hpcml.training.targets import Target
 
 
@@ -27,6 +27,7 @@ class RelevanceRow:
     ledger       (len(LEDGER),) what went to no atom's inputs
     atom_ledger  (n, len(LEDGER)) the part of it that was taken at each atom's own row, or, half
                  and half, at the row of a pair
+    pair_ledger  (n (n - 1) / 2, len(LEDGER)) what of the ledger was taken at the rows of pairs
     pairs        (n (n - 1) / 2,) of atoms i < j in the order of numpy.triu_indices(n, 1); empty
                  where none were kept
     """
@@ -36,6 +37,7 @@ class RelevanceRow:
     ledger: NDArray[np.float64]
     atom_ledger: NDArray[np.float64]
     pairs: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    pair_ledger: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, len(LEDGER))))
 
     @property
     def booked(self) -> NDArray[np.float64]:
@@ -91,17 +93,18 @@ class RelevanceRows:
         shard, row = (int(places[index]) for places in self._places)
         read = self._shards[shard]
         start, stop = read.view("atom_offsets")[row : row + 2]
-        pairs = np.empty(0)
+        pairs, pair_ledger = np.empty(0), np.empty((0, len(LEDGER)))
         if self.pairs != "none":
-            pairs = np.array(
-                read.view("pair_relevance")[slice(*read.view("pair_offsets")[row : row + 2])]
-            )
+            mine = slice(*(int(cut) for cut in read.view("pair_offsets")[row : row + 2]))
+            pairs = np.array(read.view("pair_relevance")[mine])
+            pair_ledger = _booked(read, "pair_ledger", mine)
         return RelevanceRow(
             float(read.view("prediction")[row]),
             np.array(read.view("relevance")[start:stop]),
             np.array(read.view("ledger")[row]),
-            self._atom_ledger_of(read, int(start), int(stop)),
+            _booked(read, "atom_ledger", slice(int(start), int(stop))),
             pairs,
+            pair_ledger,
         )
 
     @cached_property
@@ -115,7 +118,7 @@ class RelevanceRows:
 
     @cached_property
     def ledger(self) -> NDArray[np.float64]:
-        """(N, len(LEDGER)) what went to no atom."""
+        """(N, K) what went to no atom."""
         return self._molecules("ledger", np.empty((len(self), len(LEDGER))))
 
     @cached_property
@@ -125,7 +128,7 @@ class RelevanceRows:
 
     @cached_property
     def atoms(self) -> NDArray[np.float64]:
-        """Relevances of all atoms end to end: row i has offsets[i] to offsets[i + 1]."""
+        """(A,) relevances of all atoms end to end: row i has offsets[i] to offsets[i + 1]."""
         values = np.empty(int(self.offsets[-1]))
         shard, row = self._places
         for number, read in enumerate(self._shards):
@@ -136,27 +139,30 @@ class RelevanceRows:
 
     @cached_property
     def atom_ledger(self) -> NDArray[np.float64]:
-        """(atoms, len(LEDGER)) what was taken at the atoms' own rows, laid as ``atoms``."""
+        """(atoms, K) what was taken at the atoms' own rows, laid as ``atoms``."""
         values = np.empty((int(self.offsets[-1]), len(LEDGER)))
         shard, row = self._places
         for number, read in enumerate(self._shards):
             mine = np.flatnonzero(shard == number)
             cuts = read.column("atom_offsets")
-            whole = self._atom_ledger_of(read, 0, int(cuts[-1]))
+            whole = _booked(read, "atom_ledger", slice(0, int(cuts[-1])))
             values[ranges(self.offsets, mine)] = whole[ranges(cuts, row[mine])]
         return values
+
+    @cached_property
+    def cancellation(self) -> NDArray[np.float64]:
+        """(N,) sum of |parts| over |sum| of each molecule's explanation (``ledger.cancellation``).
+
+        A column for tables by molecule; those at ``ledger.MOSTLY_CANCELLATION`` and beyond are to
+        be warned of.
+        """
+        return cancellation(self.atoms, self.ledger, self.offsets)
 
     @property
     def booked(self) -> NDArray[np.float64]:
         """(atoms,) each atom's relevance with what its own biases, steps and reference say."""
         total: NDArray[np.float64] = self.atoms + self.atom_ledger.sum(axis=1)
         return total
-
-    def _atom_ledger_of(self, read: Shard, start: int, stop: int) -> NDArray[np.float64]:
-        """Of a shard's atoms; version 0.1.0 booked nothing to atoms, all to molecules."""
-        if "atom_ledger" not in read.entry.columns:
-            return np.zeros((stop - start, len(LEDGER)))
-        return np.array(read.view("atom_ledger")[start:stop])
 
     def _molecules(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         shard, row = self._places
@@ -167,6 +173,8 @@ class RelevanceRows:
 
 
 def _target(text: str, folder: Path) -> Target:
+    if text.isidentifier():  # version 0.1.0, of a static property
+        return Target(name=text)
     try:
         return msgspec.json.decode(text, type=Target)
     except msgspec.DecodeError:
@@ -181,3 +189,10 @@ def open_relevance(folder: Path | str, dataset: Dataset) -> RelevanceRows:
     Raises InputError where a shard is missing, or was made from other data.
     """
     return RelevanceRows(Path(folder), dataset)
+
+
+def _booked(read: Shard, column: str, rows: slice) -> NDArray[np.float64]:
+    """Rows of a ledger by atom or pair; version 0.1.0 had none, all of it was the molecules'."""
+    if column not in read.entry.columns:
+        return np.zeros((rows.stop - rows.start, len(LEDGER)))
+    return np.array(read.view(column)[rows])

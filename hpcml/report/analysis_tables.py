@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from hpcml.analysis.analyze_stage import CANCELLATION
+from hpcml.analysis.reasons_table import NETWORK
+from hpcml.relevance.ledger import MOSTLY_CANCELLATION
 from hpcml.report.facts import Averages, Reasons, Table
 from hpcml.report.run_files import Columns
 from hpcml.report.words import LEDGER_WORDS, number
 
 _MOST_GROUPS = 14
 _REASONS_NOTE = (
-    "Pearson correlation of relevance with the share that the physics assigns to the same atom, "
-    "within molecules, with 95 % intervals from a bootstrap over molecules. Composition removed: "
-    "what the elements are worth on average is taken off as well."
+    "Agreement of relevance with the share that the physics assigns to the same atom, within "
+    "molecules, with 95 % intervals over molecules. Score: Pearson correlation of all atoms. By "
+    "rank: mean of the molecules' rank correlations, which one odd molecule hardly moves. "
+    "Composition removed: what the elements are worth on average is taken off as well. Below "
+    "stand controls, which know nothing of the molecule, or one simple thing."
+)
+_CONSERVATION_NOTE = (
+    "Prediction = atoms + ledger + closure, molecule by molecule; closure is rounding. The last "
+    "line says how much larger the parts of an explanation are than what they add up to: 1 is "
+    "none of them against another."
+)
+_MOSTLY_CANCELLATION_NOTE = (
+    " Mostly cancellation: from {limit:g} on, colours on atoms tell more of the rule than of the "
+    "molecule."
 )
 
 
@@ -51,37 +66,53 @@ def reasons(folder: Path) -> Reasons | None:
     columns = Columns(folder / "reasons.csv")
     if not columns:
         return None
-    parts, of = columns.texts("part"), columns.texts("of")
+    parts, of, scored = (columns.texts(name) for name in ("part", "of", "scored"))
     composition = columns.texts("composition")
-    correlation, low, high = (columns.numbers(name) for name in ("correlation", "low", "high"))
     mae, atoms = columns.numbers("mae"), columns.numbers("atoms")
+    pooled, ranked = (
+        list(zip(*(columns.numbers(name).tolist() for name in names), strict=True))
+        for names in (("correlation", "low", "high"), ("rank", "rank_low", "rank_high"))
+    )
     headline = {
         part: row
         for row, part in enumerate(parts)
-        if (of[row], composition[row]) == ("all atoms", "removed")
+        if (of[row], composition[row], scored[row]) == ("all atoms", "removed", NETWORK)
     }
     chosen = headline.get("test", headline.get("all", 0))
+    shown = [
+        row
+        for row in range(len(parts))
+        if parts[row] in ("all", "test") and not of[row].startswith("molecules with")
+    ]
     rows = tuple(
         (
-            of[row],
+            of[row] if scored[row] == NETWORK else f"control: {scored[row]}",
             parts[row],
             composition[row],
-            number(correlation[row], 2),
-            f"{number(low[row], 2)} to {number(high[row], 2)}",
+            *_score(*pooled[row]),
+            *_score(*ranked[row]),
             f"{atoms[row]:,.0f}",
             number(mae[row]),
         )
-        for row in range(len(parts))
-        if parts[row] in ("all", "test") and not of[row].startswith("molecules with")
+        for row in sorted(shown, key=lambda row: scored[row] != NETWORK)
     )
-    heading = ("atoms of", "molecules of", "composition", "score", "95 % interval", "atoms", "MAE")
+    heading = ("atoms of", "molecules of", "composition", "score", "95 % interval", "by rank",
+               "its interval", "atoms", "MAE")  # fmt: skip
+    correlation, low, high = pooled[chosen]
     return Reasons(
         part=parts[chosen],
-        correlation=float(correlation[chosen]),
-        low=float(low[chosen]),
-        high=float(high[chosen]),
+        correlation=correlation,
+        low=low,
+        high=high,
         table=Table("Reasons score", heading, rows, _REASONS_NOTE),
     )
+
+
+def _score(value: float, low: float, high: float) -> tuple[str, str]:
+    """A score and its interval in words."""
+    if math.isnan(low):
+        return number(value, 2), "" if math.isnan(value) else "too few molecules"
+    return number(value, 2), f"{number(low, 2)} to {number(high, 2)}"
 
 
 def conservation(folder: Path, unit: str) -> tuple[Table, ...]:
@@ -89,11 +120,15 @@ def conservation(folder: Path, unit: str) -> tuple[Table, ...]:
     columns = Columns(folder / "conservation.csv")
     if not columns:
         return ()
-    values = [columns.numbers(n) for n in ("mean", "mean_absolute", "largest_absolute")]
+    names = ("mean", "median", "mean_absolute", "largest_absolute")
+    values = [columns.numbers(name) for name in names]
     rows = tuple(
         (LEDGER_WORDS.get(term, (term,))[0], *(number(column[row]) for column in values))
         for row, term in enumerate(columns.texts("term"))
     )
-    heading = ("term", f"mean / {unit}", "mean absolute", "largest absolute")
-    note = "Prediction = atoms + ledger + closure, molecule by molecule; closure is rounding."
+    heading = ("term", f"mean / {unit}", "median", "mean absolute", "largest absolute")
+    note = _CONSERVATION_NOTE
+    medians = dict(zip(columns.texts("term"), values[1].tolist(), strict=True))
+    if medians.get(CANCELLATION, 0.0) >= MOSTLY_CANCELLATION:
+        note += _MOSTLY_CANCELLATION_NOTE.format(limit=MOSTLY_CANCELLATION)
     return (Table("Where the predictions went", heading, rows, note),)

@@ -140,7 +140,8 @@ def _explanation(
     if predictions is not None:
         parts[listed >= 0] = predictions.parts[listed[listed >= 0]]
         references[listed >= 0] = predictions.reference[listed[listed >= 0]]
-    chosen = choose(parts, np.abs(rows.prediction - references), known, _MOST_DRAWN)
+    error = np.abs(rows.target.told(rows.prediction) - references)
+    chosen = choose(parts, error, known, _MOST_DRAWN)
     used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)
     drawn = []
     for row in chosen.tolist():
@@ -149,7 +150,7 @@ def _explanation(
             Explained(
                 molecule=data.molecules[row],
                 part=str(parts[row]),
-                reference=float(references[row]),
+                reference=np.nan if rows.target.yes_or_no else float(references[row]),
                 prediction=one.prediction,
                 relevance=one.atoms,
                 ledger={LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
@@ -173,6 +174,20 @@ def choose(
 
     Within a part they go from the smallest to the largest error, and where there are more than
     there is room for, they are taken evenly from that order, both ends included.
+
+    Parameters
+    ----------
+    parts : (N,) text array
+        The part of the split of each row.
+    error : (N,) array
+    known : (N,) boolean array
+        Rows that can be drawn.
+    most : int
+
+    Returns
+    -------
+    (n,) integer array
+        Rows, n <= most.
     """
     chosen: list[int] = []
     for part in (*reversed(PARTS), *sorted(set(parts.tolist()) - set(PARTS))):

@@ -30,11 +30,16 @@ def molecule_drawing(
 ) -> str:
     """An SVG of the molecule, hydrogens and all, with a disk behind every atom.
 
-    relevance   (n,) in ``unit``: above zero vermillion, below blue, fading to nothing at zero
-    limit       the relevance of full colour, above zero; the same for drawings to be compared
-    name        prefix of ids, unique in the page
-
     Resting on an atom shows its number.
+
+    Parameters
+    ----------
+    relevance : (n,) array
+        In ``unit``: above zero vermillion, below blue, fading to nothing at zero.
+    limit : float
+        The relevance of full colour, above zero; the same for drawings to be compared.
+    name : str
+        Prefix of ids, unique in the page.
     """
     mol = _flat(molecule)
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)

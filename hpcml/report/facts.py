@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class Predictions:
     """One property of N molecules: computed and predicted, in ``unit``.
 
     parts       (N,) text, the part of the split; ``PARTS`` are known
-    reference   (N,) what was computed
+    reference   (N,) what was computed, NaN where a molecule has no value
     predicted   (N,) what the network says
     """
 
@@ -25,6 +25,17 @@ class Predictions:
     parts: NDArray[np.str_]
     reference: NDArray[np.float64]
     predicted: NDArray[np.float64]
+
+    @property
+    def known(self) -> Predictions:
+        """Those of molecules that have a value."""
+        known = np.isfinite(self.reference)
+        return replace(
+            self,
+            parts=self.parts[known],
+            reference=self.reference[known],
+            predicted=self.predicted[known],
+        )
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,7 @@ def errors(predictions: Predictions) -> tuple[Errors, ...]:
     R2 is 1 - sum of squared errors / sum of squares about the part's own mean; NaN where that
     vanishes.  The mean predictor says the mean of the training rows (of all, if there are none).
     """
+    predictions = predictions.known
     training = predictions.reference[predictions.parts == "train"]
     mean = float((training if training.size else predictions.reference).mean())
     found = []

@@ -33,6 +33,7 @@ def parity(predictions: Predictions, name: str = "parity") -> str:
 
     Of a part with more than 2000 molecules an even sample of that size is drawn.
     """
+    predictions = predictions.known
     label = with_unit(predictions.quantity, predictions.unit)
     with styled():
         drawn = figure(4.6, 4.4)
@@ -169,8 +170,11 @@ def lines(
 ) -> str:
     """Several quantities over one, such as errors over the size of the training set.
 
-    x        (N,)
-    series   name -> (N,), NaN where there is no value; the line goes on to the next that there is
+    Parameters
+    ----------
+    x : (N,) array
+    series : name -> (N,) array
+        NaN where there is no value; the line goes on to the next that there is.
     """
     colours: Sequence[str] = (BLUE, VERMILLION, GREEN, "#cc79a7", "#56b4e9", "#e69f00", FAINT)
     markers = "oDs^vPX"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hpcml.files import make_folder, write_whole
 from hpcml.report import figures
 from hpcml.report.drawings import colour_scale, molecule_drawing
 from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table, errors
@@ -27,10 +27,8 @@ def build(facts: ReportFacts, destination: Path) -> Path:
     Every text in ``facts`` is escaped.
     """
     page = render(facts)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = destination.with_name(f".{destination.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(destination)
+    make_folder(destination.parent)
+    write_whole(destination, page.encode())
     return destination
 
 
@@ -107,12 +105,13 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
             {"label": "better than the mean", "value": "–", "note": "no network yet"},
         ]
     if facts.reasons:
-        interval = f"{number(facts.reasons.low, 2)} to {number(facts.reasons.high, 2)}"
+        low, high = number(facts.reasons.low, 2), number(facts.reasons.high, 2)
+        few = math.isnan(facts.reasons.low)
         five.append(
             {
                 "label": f"reasons score, {facts.reasons.part}",
                 "value": number(facts.reasons.correlation, 2),
-                "note": f"95 % interval {interval}",
+                "note": "too few molecules" if few else f"95 % interval {low} to {high}",
             }
         )
     elif facts.explanation:
@@ -120,7 +119,7 @@ def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
             {
                 "label": "ledger closes to",
                 "value": number(facts.explanation.closure),
-                "note": f"of the prediction, {facts.explanation.molecules:,} molecules",
+                "note": f"of max(1, |prediction|), {facts.explanation.molecules:,} molecules",
             }
         )
     else:

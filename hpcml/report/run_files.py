@@ -73,7 +73,12 @@ class Columns:
         return [row[at] for row in self.rows]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """A column as numbers."""
+        """A column as numbers.
+
+        Returns
+        -------
+        (rows,) array
+        """
         try:
             return np.array(self.texts(name), dtype=np.float64)
         except ValueError as error:

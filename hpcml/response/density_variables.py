@@ -41,10 +41,16 @@ class Block:
 
     @property
     def values(self) -> Array:
+        """What ``evaluate`` gives: (4, points, n), or (1, points, n)."""
         return self.evaluate()
 
     def where(self, keep: NDArray[np.bool_]) -> Block:
-        """These points only."""
+        """These points only.
+
+        Parameters
+        ----------
+        keep : (points,) boolean array
+        """
         if keep.all():
             return self
         if isinstance(self.evaluate, Stored):
@@ -81,7 +87,20 @@ class Point:
 
 
 def density_of(left: Array, right: Array, factor: float) -> Array:
-    """(4 or 1, points): density of orbitals and its gradient."""
+    """Density of orbitals and its gradient at points.
+
+    Parameters
+    ----------
+    left, right : (4 or 1, p, o) arrays
+        The same orbitals, with their gradients for a GGA.
+    factor : float
+        Electrons in an orbital.
+
+    Returns
+    -------
+    (4 or 1, p) array
+        In bohr^-3 and bohr^-4.
+    """
     density: Array = factor * np.einsum("xpi,pi->xp", left, right)
     density[1:] *= 2.0
     return density
@@ -92,7 +111,18 @@ def _pairs(channels: int) -> list[tuple[int, int]]:
 
 
 def variables_of(density: Array) -> Array:
-    """z = (rho_s, sigma_st) of densities (channels, 4 or 1, points)."""
+    """Density variables z = (rho_s, sigma_st).
+
+    Parameters
+    ----------
+    density : (channels, 4 or 1, p) array
+        rho of each channel and its gradient.
+
+    Returns
+    -------
+    (nz, p) array
+        nz is 1 or 2 for an LDA, 2 or 5 for a GGA.
+    """
     rho = list(density[:, 0])
     if density.shape[1] == 1:
         return np.array(rho)
@@ -103,7 +133,18 @@ def variables_of(density: Array) -> Array:
 
 
 def first_order_variables(density: Array, first: Array) -> Array:
-    """z_1 (nz, ..., points) of a first-order density (channels, 4 or 1, ..., points)."""
+    """First-order change z_1 of the density variables.
+
+    Parameters
+    ----------
+    density : (channels, 4 or 1, p) array
+    first : (channels, 4 or 1, ..., p) array
+        First-order densities and their gradients.
+
+    Returns
+    -------
+    (nz, ..., p) array
+    """
     rho = list(first[:, 0])
     if density.shape[1] == 1:
         return np.array(rho)
@@ -120,10 +161,18 @@ def first_order_variables(density: Array, first: Array) -> Array:
 
 
 def potential_of(point: Point, densities: Array) -> tuple[Array, Array]:
-    """Weighted derivative of E2 by rho_s and by grad rho_s, for all k densities.
+    """Weighted derivative of E2 by rho_s and by grad rho_s, for k first-order densities.
 
-    densities   (channels, 4 or 1, k, points)
-    returns     (channels, k, points) and (channels, 3 or 0, k, points)
+    Parameters
+    ----------
+    point : Point
+        The ground state at p points.
+    densities : (channels, 4 or 1, k, p) array
+
+    Returns
+    -------
+    scalar : (channels, k, p) array
+    vector : (channels, 3 or 0, k, p) array
     """
     channels = len(densities)
     variables = first_order_variables(point.density, densities)
@@ -140,7 +189,21 @@ def potential_of(point: Point, densities: Array) -> tuple[Array, Array]:
 def second_variations(
     density: Array, first: Array, second: Array, weights: Array, densities: Array
 ) -> Array:
-    """E2(b, c), (k, k), of first-order densities (channels, 4 or 1, k, points)."""
+    """E2(b, c) of k first-order densities, summed over points.
+
+    Parameters
+    ----------
+    density : (channels, 4 or 1, p) array
+    first, second : (nz, p) and (nz, nz, p) arrays
+        f_z and f_zz' there.
+    weights : (p,) array
+    densities : (channels, 4 or 1, k, p) array
+
+    Returns
+    -------
+    (k, k) array
+        In hartree.
+    """
     variables = first_order_variables(density, densities)
     change = weights * np.einsum("yzp,zkp->ykp", second, variables)
     result: Array = np.einsum("zbp,zcp->bc", change, variables, optimize=True)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.errors import SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -48,6 +49,11 @@ class Resources:
     attempt: int = 0
     communicator: Communicator | None = None
 
+    def __post_init__(self) -> None:
+        for name, least in (("threads", 1), ("memory_mb", 1), ("attempt", 0)):
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} = {getattr(self, name)} must be at least {least}")
+
 
 class GroundState(Protocol):
     """A converged SCF and the integrals that its response needs, alive as long as its ``with``.
@@ -67,16 +73,19 @@ class GroundState(Protocol):
     def energy(self) -> float: ...
 
     @property
-    def dipole(self) -> Array: ...
+    def dipole(self) -> Array:
+        """(3,) array, e bohr, about ``origin``."""
 
     @property
-    def origin(self) -> Array: ...
+    def origin(self) -> Array:
+        """(3,) array, bohr."""
 
     @property
     def channels(self) -> tuple[Orbitals, ...]: ...
 
     @property
-    def dipole_integrals(self) -> Array: ...
+    def dipole_integrals(self) -> Array:
+        """(3, n, n) array, e bohr."""
 
     @property
     def provenance(self) -> dict[str, Any]: ...

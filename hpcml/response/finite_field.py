@@ -23,9 +23,22 @@ STEP = 2e-3
 
 
 def derivatives(quantity: Callable[[Array], Array], step: float = STEP) -> tuple[Array, Array]:
-    """First (..., 3) and second (..., 3, 3) derivatives of a quantity: field (3,) -> array (...).
+    """First and second derivatives of a quantity in a static electric field.
 
-    Of the dipole (3,) that is alpha (3, 3) and beta (3, 3, 3); atomic units.
+    Of the dipole (3,) that is alpha (3, 3) and beta (3, 3, 3), in atomic units.
+
+    Parameters
+    ----------
+    quantity : callable
+        Field (3,), hartree / (e bohr) -> array (...).
+    step : float
+        Of the field, in hartree / (e bohr); fields of twice as much are taken too.
+
+    Returns
+    -------
+    first : (..., 3) array
+    second : (..., 3, 3) array
+        Symmetric in the two last axes.
     """
     at_rest = quantity(np.zeros(3))
     near, far = (_differences(quantity, at_rest, field) for field in (step, 2.0 * step))

@@ -58,10 +58,27 @@ class TwoElectron(Protocol):
         """J_ia, K_ia and K_ai of densities C_0 C_1^T; trials and results (k, o, v).
 
         The two last are None where the functional has no exact exchange.
+
+        Parameters
+        ----------
+        trials : for each channel a (k, o, v) array
+
+        Returns
+        -------
+        for each channel three (k, o, v) arrays
         """
 
     def diagonal_blocks(self, x: Sequence[Array], y: Sequence[Array]) -> list[tuple[Array, Array]]:
-        """(J - K)_ij and (J - K)_ab, (m, o, o) and (m, v, v), of C_1x C_0^T + C_0 C_1y^T."""
+        """(J - K)_ij and (J - K)_ab, (m, o, o) and (m, v, v), of C_1x C_0^T + C_0 C_1y^T.
+
+        Parameters
+        ----------
+        x, y : for each channel an (m, o, v) array
+
+        Returns
+        -------
+        for each channel an (m, o, o) and an (m, v, v) array
+        """
 
 
 class FockResponse:
@@ -82,7 +99,18 @@ class FockResponse:
         return np.concatenate([channel.gaps.ravel() for channel in self.channels])
 
     def gradients(self, operators: Array) -> Array:
-        """(D, N): occupied-virtual elements of operators (D, n, n), flat over channels."""
+        """Occupied-virtual elements of operators.
+
+        Parameters
+        ----------
+        operators : (D, n, n) array
+            In basis functions.
+
+        Returns
+        -------
+        (D, N) array
+            Flat over channels.
+        """
         return np.hstack(
             [
                 (channel.occupied.T @ operators @ channel.virtual).reshape(
@@ -93,7 +121,16 @@ class FockResponse:
         )
 
     def split(self, vectors: Array) -> list[Array]:
-        """Flat vectors (k, N) as one (k, o, v) for each channel."""
+        """Flat vectors (k, N) as one (k, o, v) for each channel.
+
+        Parameters
+        ----------
+        vectors : (k, N) array
+
+        Returns
+        -------
+        for each channel a (k, o, v) array
+        """
         bounds = np.cumsum([channel.gaps.size for channel in self.channels])[:-1]
         return [
             part.reshape(len(vectors), *channel.shape)
@@ -101,9 +138,18 @@ class FockResponse:
         ]
 
     def plus_product(self, trials: Array) -> tuple[Array, Array, Array]:
-        """(A + B) t and (A - B) t of trials (k, N), and the blocks of V_xc as (k, M).
+        """(A + B) t and (A - B) t, and the blocks of V_xc.
 
-        M holds, channel by channel, the (o, o) and the (v, v) block; it is 0 without a kernel.
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        plus, minus : (k, N) arrays
+            In hartree.
+        blocks : (k, M) array
+            Channel by channel the (o, o) and the (v, v) block; M is 0 without a kernel.
         """
         parts = self.split(trials)
         count = len(trials)
@@ -131,7 +177,17 @@ class FockResponse:
         return np.hstack(plus), np.hstack(minus), np.hstack(blocks)
 
     def minus_product(self, trials: Array) -> Array:
-        """(A - B) t of trials (k, N)."""
+        """(A - B) t.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        (k, N) array
+            In hartree.
+        """
         parts = self.split(trials)
         products = []
         for s, (_, forward, backward) in enumerate(self.two_electron.occupied_virtual(parts)):
@@ -144,11 +200,20 @@ class FockResponse:
     def first_order(
         self, operators: Array, plus: Array, minus: Array, carried: Array
     ) -> list[list[FirstOrder]]:
-        """Parameters and Fock blocks of m perturbations: [channel][perturbation].
+        """Parameters and Fock blocks of m perturbations.
 
-        operators     (m, n, n): each perturbation's own operator
-        plus, minus   (m, N): P = X + Y and M = X - Y
-        carried       (m, M): blocks of V_xc as ``plus_product`` gives them, of P
+        Parameters
+        ----------
+        operators : (m, n, n) array
+            Each perturbation's own operator.
+        plus, minus : (m, N) arrays
+            P = X + Y and M = X - Y.
+        carried : (m, M) array
+            Blocks of V_xc of P, as ``plus_product`` gives them.
+
+        Returns
+        -------
+        [channel][perturbation] of FirstOrder
         """
         x, y = self.split(0.5 * (plus + minus)), self.split(0.5 * (plus - minus))
         result, start = [], 0
@@ -169,7 +234,16 @@ class FockResponse:
         return result
 
     def first_order_orbitals(self, parts: Sequence[Array]) -> list[Array]:
-        """(k, n, o) for each channel: C_1 = C_virtual t^T."""
+        """C_1 = C_virtual t^T for each channel.
+
+        Parameters
+        ----------
+        parts : for each channel a (k, o, v) array
+
+        Returns
+        -------
+        for each channel a (k, n, o) array
+        """
         return [
             channel.virtual @ part.transpose(0, 2, 1)
             for channel, part in zip(self.channels, parts, strict=True)

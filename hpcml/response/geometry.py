@@ -51,10 +51,23 @@ def minimize(
     positions: Array,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Minimum:
-    """The minimum near a geometry: numbers (n,), positions (n, 3) bohr.
+    """The minimum near a geometry.
 
-    ``advance`` hears how many steps are done.  Raises ConvergenceError, with the gradient that
-    was reached, after 200 steps or where no step lowers the energy any more.
+    Parameters
+    ----------
+    surface : PotentialSurface
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+    advance : callable
+        Hears how many steps are done.
+
+    Raises
+    ------
+    ConvergenceError
+        With the gradient that was reached, after 200 steps or where no step lowers the energy any
+        more.
     """
     here = surface.point(positions)
     hessian = model_hessian(numbers, positions)
@@ -84,10 +97,22 @@ def minimize(
 
 
 def model_hessian(numbers: NDArray[np.int64], positions: Array) -> Array:
-    """Lindh's model Hessian (3n, 3n), hartree/bohr^2, positive semidefinite.
+    """Lindh's model Hessian, positive semidefinite.
 
     A sum over stretches, bends and torsions of k b b^T with b the Wilson vector of the
     coordinate and k a product of pair weights rho = exp(alpha (r_ref^2 - r^2)).
+
+    Parameters
+    ----------
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+
+    Returns
+    -------
+    (3n, 3n) array
+        In hartree / bohr^2.
     """
     count = len(numbers)
     row = np.where(numbers <= 2, 0, np.where(numbers <= 10, 1, 2))

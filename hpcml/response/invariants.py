@@ -16,16 +16,37 @@ SMALLEST_DIPOLE = 1e-6
 
 
 def isotropic(alpha: ArrayLike) -> float:
-    """Mean polarizability alpha_iso = (alpha_xx + alpha_yy + alpha_zz) / 3.  alpha: (3, 3)."""
+    """Mean polarizability alpha_iso = (alpha_xx + alpha_yy + alpha_zz) / 3.
+
+    Parameters
+    ----------
+    alpha : (3, 3) array
+        In bohr^3.
+
+    Returns
+    -------
+    float
+        In bohr^3.
+    """
     return float(np.trace(np.asarray(alpha, float))) / 3.0
 
 
 def anisotropy(alpha: ArrayLike) -> float:
-    """Anisotropy of the polarizability, >= 0.  alpha: (3, 3).
+    """Anisotropy of the polarizability.
 
     (Delta alpha)^2 = 1/2 [(xx-yy)^2 + (yy-zz)^2 + (zz-xx)^2] + 3 [xy^2 + yz^2 + zx^2]
     (Barron, "Molecular Light Scattering and Optical Activity", 2nd ed., chapter 2.3), which is
     3/2 the squared norm of the traceless symmetric part of alpha.
+
+    Parameters
+    ----------
+    alpha : (3, 3) array
+        In bohr^3.
+
+    Returns
+    -------
+    float
+        In bohr^3, not negative.
     """
     tensor = np.asarray(alpha, float)
     traceless = 0.5 * (tensor + tensor.T) - isotropic(tensor) * np.eye(3)
@@ -33,10 +54,20 @@ def anisotropy(alpha: ArrayLike) -> float:
 
 
 def beta_vector(beta: ArrayLike) -> NDArray[np.float64]:
-    """Vector part beta_j = 1/3 sum_i (beta_iij + beta_iji + beta_jii), (3,).  beta: (3, 3, 3).
+    """Vector part beta_j = 1/3 sum_i (beta_iij + beta_iji + beta_jii).
 
     With Kleinman symmetry this is sum_i beta_iij.  It exists for every molecule, with a dipole
-    or without.  (Kanis, Ratner and Marks, Chem. Rev. 94, 195 (1994).)
+    or without (Kanis, Ratner and Marks, Chem. Rev. 94, 195 (1994)).
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        In atomic units.
+
+    Returns
+    -------
+    (3,) array
+        In atomic units.
     """
     tensor = np.asarray(beta, float)
     traces = np.einsum("iij->j", tensor) + np.einsum("iji->j", tensor) + np.einsum("jii->j", tensor)
@@ -46,10 +77,21 @@ def beta_vector(beta: ArrayLike) -> NDArray[np.float64]:
 def beta_parallel(beta: ArrayLike, dipole: ArrayLike) -> float:
     """beta_|| = 1/(5 |mu|) sum_ij (beta_iij + beta_iji + beta_jii) mu_j, for any symmetry.
 
-    The component along the dipole that an EFISH measurement sees; NaN where |mu| is below
-    ``SMALLEST_DIPOLE``, because the direction is then undefined (it is not zero).  With the
-    dipole along +z it is 3/5 beta_z.  beta: (3, 3, 3), dipole: (3,).
-    (Shelton and Rice, Chem. Rev. 94, 3 (1994).)
+    The component along the dipole that an EFISH measurement sees (Shelton and Rice, Chem. Rev.
+    94, 3 (1994)); with the dipole along +z it is 3/5 beta_z.
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        In atomic units.
+    dipole : (3,) array
+        In e bohr, physical sign: from minus to plus.
+
+    Returns
+    -------
+    float
+        In atomic units; NaN where |mu| is below ``SMALLEST_DIPOLE``, because the direction is then
+        undefined (beta_|| is not zero).
     """
     return _along(3.0 / 5.0 * beta_vector(beta), dipole)
 
@@ -58,16 +100,38 @@ def beta_parallel_kleinman(beta: ArrayLike, dipole: ArrayLike) -> float:
     """beta_|| = 3/(5 |mu|) sum_ij beta_iij mu_j, the short form for a fully symmetric beta.
 
     Equal to ``beta_parallel`` in the static limit; at other frequencies it keeps one of the
-    three contractions only, as some programs print.  NaN as in ``beta_parallel``.
+    three contractions only, as some programs print.
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        In atomic units.
+    dipole : (3,) array
+        In e bohr, physical sign.
+
+    Returns
+    -------
+    float
+        In atomic units; NaN as in ``beta_parallel``.
     """
     return _along(3.0 / 5.0 * np.einsum("iij->j", np.asarray(beta, float)), dipole)
 
 
 def beta_hrs(beta: ArrayLike) -> float:
-    """Hyper-Rayleigh hyperpolarizability sqrt(<beta_ZZZ^2> + <beta_XZZ^2>).  beta: (3, 3, 3).
+    """Hyper-Rayleigh hyperpolarizability sqrt(<beta_ZZZ^2> + <beta_XZZ^2>).
 
     What unpolarized scattered light of a liquid sees, dipole or not (Castet et al.,
     Acc. Chem. Res. 46, 2656 (2013)).
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        In atomic units.
+
+    Returns
+    -------
+    float
+        In atomic units.
     """
     return math.sqrt(sum(_scattering_averages(np.asarray(beta, float))))
 
@@ -75,8 +139,17 @@ def beta_hrs(beta: ArrayLike) -> float:
 def depolarization_ratio(beta: ArrayLike) -> float:
     """<beta_ZZZ^2> / <beta_XZZ^2>: 5 for one beta_zzz alone, 3/2 for a pure octupole.
 
-    NaN for a beta that vanishes (centrosymmetric molecules).  beta: (3, 3, 3).
-    (Castet et al., Acc. Chem. Res. 46, 2656 (2013).)
+    Source: Castet et al., Acc. Chem. Res. 46, 2656 (2013).
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        In any unit.
+
+    Returns
+    -------
+    float
+        NaN for a beta that vanishes (centrosymmetric molecules).
     """
     parallel, perpendicular = _scattering_averages(np.asarray(beta, float))
     return parallel / perpendicular if perpendicular > 0.0 else math.nan

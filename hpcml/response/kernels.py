@@ -1,7 +1,7 @@
 """Second and third functional derivatives of the exchange-correlation energy, on a grid.
 
 With E2(b, c) the second variation (see ``density_variables``), the third variation E3(a, b, c)
-is E2(b, c) differentiated along the density a.  Psi4 has no third derivatives, so this one is a
+is E2(b, c) differentiated along the density a.  Engines give no third derivatives: this one is a
 central difference, taken point by point: it needs no matrices, and its step follows the density
 of each point.
 
@@ -64,11 +64,18 @@ class Kernel:
         )
 
     def potentials(self, first_order: Sequence[Array]) -> list[Array]:
-        """First-order potentials of k symmetric densities, in the basis of atomic orbitals.
+        """First-order potentials of symmetric densities.
 
-        first_order   per channel (k, n, o): first-order orbitals C_1; the density of a channel
-                      is (C_0 C_1^T + C_1 C_0^T) / 2 times the occupation of its orbitals
-        returns       per channel (k, n, n)
+        Parameters
+        ----------
+        first_order : per channel (k, n, o) array
+            First-order orbitals C_1; the density of a channel is (C_0 C_1^T + C_1 C_0^T) / 2 times
+            the occupation of its orbitals.
+
+        Returns
+        -------
+        per channel (k, n, n) array
+            In hartree, in basis functions; symmetric.
         """
         count, size = first_order[0].shape[:2]
         columns = _columns(first_order)
@@ -83,9 +90,19 @@ class Kernel:
     def third_order(
         self, first_order: Sequence[Array], triples: Sequence[tuple[int, int, int]]
     ) -> Array:
-        """g_xc(D_a, D_b, D_c) for each triple (a, b, c) of first-order densities.
+        """Third variations g_xc(D_a, D_b, D_c) of the energy.
 
-        first_order   per channel (m, n, o), as for ``potentials``
+        Parameters
+        ----------
+        first_order : per channel (m, n, o) array
+            As for ``potentials``.
+        triples : sequence of (a, b, c)
+            Indices of the m densities.
+
+        Returns
+        -------
+        (len(triples),) array
+            In hartree.
         """
         count = len(first_order[0])
         columns = _columns(first_order)
@@ -111,14 +128,23 @@ class Kernel:
     def second_order_potentials(
         self, first_order: Sequence[Array], occupied_blocks: Sequence[Array]
     ) -> list[Array]:
-        """Potentials (6, n, n) per channel of two static fields, for the pairs in ``PAIRS``.
+        """Potentials of two static fields, for the pairs of axes in ``PAIRS``.
 
         The second variation at the blocks of the second-order density that first order gives,
         plus the third at D_b and D_c: the central difference of the potential of D_c along D_b.
 
-        first_order       per channel (3, n, o): first-order orbitals of the three fields
-        occupied_blocks   per channel (6, o, o): those blocks' occupied-occupied part; their
-                          virtual-virtual part is that of products of first-order orbitals
+        Parameters
+        ----------
+        first_order : per channel (3, n, o) array
+            First-order orbitals of the three fields.
+        occupied_blocks : per channel (6, o, o) array
+            Those blocks' occupied-occupied part; their virtual-virtual part is that of products of
+            first-order orbitals.
+
+        Returns
+        -------
+        per channel (6, n, n) array
+            In hartree, in basis functions; symmetric.
         """
         # elsewhere a first-order density is that of (C_0 C_1^T + C_1 C_0^T) / 2
         columns = _columns([2.0 * orbitals for orbitals in first_order])

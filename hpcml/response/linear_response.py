@@ -84,13 +84,29 @@ def solve(
 ) -> Solution:
     """Solve the response equations for every direction at every frequency in one subspace.
 
-    gaps           (N,): virtual minus occupied orbital energies, hartree
-    gradients      (D, N): h, the perturbations' occupied-virtual elements
-    frequencies    (F,): hartree, not negative
-    precondition   better than orbital energies alone, if there is something better
+    Parameters
+    ----------
+    gaps : (N,) array
+        Virtual minus occupied orbital energies, hartree.
+    gradients : (D, N) array
+        h, the perturbations' occupied-virtual elements.
+    frequencies : (F,) array
+        In hartree, not negative.
+    plus_product, minus_product : callable
+        The matrices, see ``PlusProduct`` and ``MinusProduct``.
+    convergence : float
+        Norm of both equations' residuals over that of 2 h at which an equation is solved.
+    max_iterations : int
+        Rounds of products.
+    precondition : Preconditioner, optional
+        Better than orbital energies alone, if there is something better.
 
-    Raises ConvergenceError, with the residual, if an equation does not get below
-    ``convergence``, and InputError if a frequency lies on an excitation energy.
+    Raises
+    ------
+    ConvergenceError
+        With the residual, if an equation does not get below ``convergence``.
+    InputError
+        If a frequency lies on an excitation energy.
     """
     # one equation after the other: index = direction * F + frequency
     right = np.repeat(-2.0 * gradients, len(frequencies), axis=0)
@@ -138,7 +154,13 @@ def solve(
 
 
 def orbital_energies(gaps: Array) -> Preconditioner:
-    """The inverse of the part of the equations that orbital energies make up."""
+    """The inverse of the part of the equations that orbital energies make up.
+
+    Parameters
+    ----------
+    gaps : (N,) array
+        Of the orbital energies, in hartree.
+    """
 
     def precondition(plus: Array, minus: Array, omega: Array) -> tuple[Array, Array]:
         w = omega[:, None]
@@ -154,6 +176,11 @@ def nested(gaps: Array, plus_product: PlusProduct, minus_product: MinusProduct) 
     """The same equations with cheaper products, solved roughly.
 
     What its subspace has learned serves the next residuals too.
+
+    Parameters
+    ----------
+    gaps : (N,) array
+        Of the orbital energies, in hartree.
     """
     subspace = Subspace(gaps.size, plus_product, minus_product)
     inner = orbital_energies(gaps)
@@ -291,6 +318,11 @@ class Subspace:
         """Excitation energies in the spaces, hartree, ascending; none without minus space.
 
         (A + B) P = w M and (A - B) M = w P are one eigenvalue problem for w^2 and P.
+
+        Returns
+        -------
+        (m,) array
+            In hartree; (0,) without minus space.
         """
         reduced_plus, reduced_minus = self._reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:

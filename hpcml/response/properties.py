@@ -49,10 +49,17 @@ class Hyperpolarizability:
 
     @property
     def vector(self) -> Array:
+        """(3,) array, see ``invariants.beta_vector``."""
         return invariants.beta_vector(self.tensor)
 
     def parallel(self, dipole: Array) -> float:
-        """beta_|| about this dipole; NaN where the molecule has none."""
+        """beta_|| about this dipole; NaN where the molecule has none.
+
+        Parameters
+        ----------
+        dipole : (3,) array
+            In e a0.
+        """
         return invariants.beta_parallel(self.tensor, dipole)
 
     @property

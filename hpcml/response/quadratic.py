@@ -49,7 +49,18 @@ class FirstOrder:
 
 
 def fock_terms(a: FirstOrder, b: FirstOrder, c: FirstOrder) -> float:
-    """Sum over the three roles of Tr[F_a D_bc] in one spin channel."""
+    """Sum over the three roles of Tr[F_a D_bc] in one spin channel, of singly filled orbitals.
+
+    Parameters
+    ----------
+    a, b, c : FirstOrder
+        At frequencies that add up to zero.
+
+    Returns
+    -------
+    float
+        In atomic units; beta_abc is minus this times the orbitals' occupation.
+    """
     total = 0.0
     for first, second, third in ((a, b, c), (b, a, c), (c, a, b)):
         for left, right in ((second, third), (third, second)):
@@ -75,7 +86,19 @@ def unique_components(frequencies: Triple) -> dict[Component, list[Component]]:
 
 
 def fill(values: dict[Component, float], frequencies: Triple) -> Array:
-    """Tensor (3, 3, 3) from its unique components."""
+    """A tensor from its unique components.
+
+    Parameters
+    ----------
+    values : mapping of (i, j, k) to float
+        Those that ``unique_components`` names.
+    frequencies : (w_i, w_j, w_k)
+        In hartree.
+
+    Returns
+    -------
+    (3, 3, 3) array
+    """
     tensor = np.empty((3, 3, 3))
     for representative, members in unique_components(frequencies).items():
         for member in members:

@@ -39,11 +39,29 @@ def densities(
     matrices: Matrices,
     convergence: float,
 ) -> tuple[Array, Array]:
-    """dD/dF_j (3, n, n) and d^2 D / dF_j dF_k (3, 3, n, n), static, of all electrons.
+    """Static densities of first and second order, of all electrons.
 
-    first_order   [channel][axis], static, of the operators -mu (``fock.first_order``)
-    matrices      J and scaled K of densities left right^T
-    convergence   of W, as ``linear.solve`` takes it; ConvergenceError where it is not reached
+    Parameters
+    ----------
+    fock : FockResponse
+    first_order : [channel][axis] of FirstOrder
+        Static, of the operators -mu (``fock.first_order``).
+    matrices : callable
+        J and scaled K of densities left right^T (``two_electron.Matrices``).
+    convergence : float
+        Of W, as ``linear_response.solve`` takes it.
+
+    Returns
+    -------
+    first : (3, n, n) array
+        dD / dF_j, in basis functions; atomic units, F in hartree / (e bohr).
+    second : (3, 3, n, n) array
+        d^2 D / dF_j dF_k.
+
+    Raises
+    ------
+    ConvergenceError
+        Where ``convergence`` is not reached.
     """
     channels = fock.channels
     parameters = [np.array([axis.x for axis in channel]) for channel in first_order]

@@ -55,10 +55,19 @@ class AtomicMoments:
 
 
 def zero_point_shares(frequencies: Array, modes: Array) -> Array:
-    """Shares (n,) of the zero-point energy in hartree: sum_k 1/2 h nu_k sum_c L_(Ac),k^2.
+    """Shares of the zero-point energy: sum_k 1/2 h nu_k sum_c L_(Ac),k^2.
 
-    frequencies (m,) cm^-1, of which the imaginary (negative) ones carry no zero-point energy;
-    modes (m, n, 3) orthonormal mass-weighted displacements.
+    Parameters
+    ----------
+    frequencies : (m,) array
+        In cm^-1; the imaginary (negative) ones carry no zero-point energy.
+    modes : (m, n, 3) array
+        Orthonormal mass-weighted displacements.
+
+    Returns
+    -------
+    (n,) array
+        In hartree.
     """
     energies = 0.5 * np.clip(frequencies, 0.0, None) / units.INVERSE_CENTIMETRE
     return np.asarray(np.einsum("k,kac->a", energies, modes**2))
@@ -67,9 +76,23 @@ def zero_point_shares(frequencies: Array, modes: Array) -> Array:
 def polarizability_shares(
     alpha: Array, moments: AtomicMoments, numbers: NDArray[np.int64], positions: Array
 ) -> Array:
-    """Shares (n,) of alpha_iso in bohr^3, summing to Tr(alpha) / 3.
+    """Shares of alpha_iso, summing to Tr(alpha) / 3.
 
-    alpha (3, 3); moments of the three densities d rho / d F_j; positions (n, 3) bohr.
+    Parameters
+    ----------
+    alpha : (3, 3) array
+        Static, in bohr^3.
+    moments : AtomicMoments
+        Of the three densities d rho / d F_j.
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+
+    Returns
+    -------
+    (n,) array
+        In bohr^3.
     """
     return np.asarray(np.einsum("aii->a", atomic_responses(alpha, moments, numbers, positions)) / 3)
 
@@ -81,11 +104,27 @@ def hyperpolarizability_shares(
     numbers: NDArray[np.int64],
     positions: Array,
 ) -> Array:
-    """Shares (n,) of beta_parallel in atomic units; all NaN where there is no dipole.
+    """Shares of beta_parallel, summing to it.
 
-    beta (3, 3, 3), static; dipole (3,); moments of the nine densities d^2 rho / dF_j dF_k, in the
-    order of (j, k); positions (n, 3) bohr.  The three-index average of
-    ``invariants.beta_parallel`` is taken atom by atom.
+    The three-index average of ``invariants.beta_parallel`` is taken atom by atom.
+
+    Parameters
+    ----------
+    beta : (3, 3, 3) array
+        Static, in atomic units.
+    dipole : (3,) array
+        In e bohr.
+    moments : AtomicMoments
+        Of the nine densities d^2 rho / dF_j dF_k, in the order of (j, k).
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+
+    Returns
+    -------
+    (n,) array
+        In atomic units; all NaN where there is no dipole.
     """
     norm = float(np.linalg.norm(dipole))
     if norm < SMALLEST_DIPOLE:
@@ -103,10 +142,26 @@ def hyperpolarizability_shares(
 def atomic_responses(
     total: Array, moments: AtomicMoments, numbers: NDArray[np.int64], positions: Array
 ) -> Array:
-    """Shares (n, 3, D) of the induced dipoles ``total`` (3, D), to which they sum exactly.
+    """Shares of induced dipoles, to which they sum exactly.
 
     What the quadrature of the moments misses (parts in 1e5) goes to the atoms in proportion to
     the induced density that they hold.
+
+    Parameters
+    ----------
+    total : (3, D) array
+        The induced dipoles.
+    moments : AtomicMoments
+        Of the D densities.
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+
+    Returns
+    -------
+    (n, 3, D) array
+        In the unit of ``total``.
     """
     held = moments.spread.sum(axis=1, keepdims=True)
     # where no density is induced there is nothing to share, and every atom has as much of it

@@ -89,7 +89,23 @@ def tensors(
 ) -> Tensors:
     """Every alpha and beta of a request, from one solve for all frequencies together.
 
-    With a communicator, every rank makes this call and gets the result.
+    Parameters
+    ----------
+    reference : GroundState
+    level : Level
+    request : Request
+    communicator : Communicator, optional
+        Every rank makes this call and gets the result.
+
+    Raises
+    ------
+    ConvergenceError
+        If the response equations, or an SCF in a finite field, do not converge.
+    InputError
+        If a frequency lies on an excitation energy, and for an SCF that is no minimum where the
+        level refuses those.
+    SettingsError
+        For what the functional has no response for.
     """
     wanted = _Wanted.of(request)
     if not wanted.frequencies:
@@ -140,13 +156,43 @@ class SharedProducts:
         }
 
     def plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        """Products of A + B, of every rank's trials together.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
+        """
         images, minus_images, carried = self._products["plus"](trials)
         return images, minus_images, carried
 
     def minus(self, trials: Array) -> Array:
+        """Products of A - B, of every rank's trials together.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        (k, N) array
+        """
         return self._products["minus"](trials)[0]
 
     def rough_plus(self, trials: Array) -> tuple[Array, Array, Array]:
+        """The products of ``plus`` in a rougher and cheaper form.
+
+        Parameters
+        ----------
+        trials : (k, N) array
+
+        Returns
+        -------
+        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
+        """
         images, minus_images, carried = self._products["rough plus"](trials)
         return images, minus_images, carried
 

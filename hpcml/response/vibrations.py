@@ -1,7 +1,7 @@
 """Harmonic vibrations of a molecule: Hessian, modes, wavenumbers, zero-point energy.
 
 Pure functions of arrays in atomic units; where energies, gradients and Hessians come from is the
-business of a ``PotentialSurface`` (``surface.py`` makes one with Psi4).
+business of a ``PotentialSurface`` (an ``engine.Engine`` makes one).
 """
 
 from __future__ import annotations
@@ -39,10 +39,26 @@ class PotentialSurface(Protocol):
     """What vibrations need to know of an electronic-structure program; positions in bohr."""
 
     def point(self, positions: Array) -> Point:
-        """Energy, gradient and dipole there."""
+        """Energy, gradient and dipole there.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+        """
 
     def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:
-        """Hessian (3n, 3n) and dipole derivatives (3n, 3), or None where there are none."""
+        """Hessian (3n, 3n) and dipole derivatives (3n, 3), or None where there are none.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        (3n, 3n) array and (3n, 3) array, or None
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +88,29 @@ def vibrate(
     *,
     isotopes: NDArray[np.int64] | None = None,
 ) -> Vibrations:
-    """Vibrations about a geometry: numbers (n,), positions (n, 3) in bohr, isotopes (n,).
+    """Vibrations about a geometry.
 
-    The Hessian is analytic where the surface has one, else a central difference of 6 n
-    gradients; ``advance`` hears how many of those are done.  With a communicator, every rank
-    makes this call with a surface of its own; they share the gradients, and all get the result.
+    The Hessian is analytic where the surface has one, else a central difference of 6 n gradients.
+
+    Parameters
+    ----------
+    surface : PotentialSurface
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+    advance : callable
+        Hears how many of the gradients are done.
+    communicator : Communicator, optional
+        Every rank makes this call with a surface of its own; they share the gradients, and all get
+        the result.
+    isotopes : (n,) array of int, optional
+        Mass numbers; 0 or none given: the most abundant.
+
+    Raises
+    ------
+    ConvergenceError
+        From a point of the surface.
     """
     here, analytic = on_root(
         communicator, lambda: (surface.point(positions), surface.analytic_hessian(positions))
@@ -95,7 +129,20 @@ def finite_difference_hessian(
     advance: Callable[[int], None] = lambda done: None,
     communicator: Communicator | None = None,
 ) -> tuple[Array, Array]:
-    """Hessian (3n, 3n) and dipole derivatives (3n, 3) by central differences of gradients."""
+    """Second derivatives by central differences of gradients; other parameters as in ``vibrate``.
+
+    Parameters
+    ----------
+    positions : (n, 3) array
+        In bohr.
+
+    Returns
+    -------
+    hessian : (3n, 3n) array
+        In hartree / bohr^2, symmetric.
+    dipole_derivatives : (3n, 3) array
+        In e, physical sign.
+    """
     steps = _STEP * np.repeat(np.eye(positions.size), 2, axis=0)
     steps[1::2] *= -1.0  # forward and backward in turn, so that each starts from near orbitals
     batch = 2 if communicator is None else 2 * communicator.size
@@ -128,10 +175,22 @@ def harmonic(
 ) -> Vibrations:
     """Normal modes of a Hessian with translations and rotations projected out.
 
-    hessian (3n, 3n) hartree/bohr^2; dipole_derivatives (3n, 3) e; gradient (n, 3);
-    numbers (n,); positions (n, 3) bohr; isotopes (n,) mass numbers, 0 or none given: the most
-    abundant.
-    (Wilson, Decius and Cross, "Molecular Vibrations" (1955), chapters 2 and 7.)
+    Source: Wilson, Decius and Cross, "Molecular Vibrations" (1955), chapters 2 and 7.
+
+    Parameters
+    ----------
+    hessian : (3n, 3n) array
+        In hartree / bohr^2.
+    dipole_derivatives : (3n, 3) array
+        In e.
+    gradient : (n, 3) array
+        In hartree / bohr.
+    numbers : (n,) array of int
+        Atomic numbers.
+    positions : (n, 3) array
+        In bohr.
+    isotopes : (n,) array of int, optional
+        Mass numbers; 0 or none given: the most abundant.
     """
     root_mass = np.repeat(np.sqrt(masses(numbers, isotopes) / units.ATOMIC_MASS_UNIT), 3)
     internal = internal_motions(positions, root_mass)
@@ -151,16 +210,40 @@ def harmonic(
 
 
 def masses(numbers: NDArray[np.int64], isotopes: NDArray[np.int64] | None = None) -> Array:
-    """Masses in unified atomic mass units, (n,); of the most abundant isotopes unless given."""
+    """Masses of the atoms.
+
+    Parameters
+    ----------
+    numbers : (n,) array of int
+        Atomic numbers.
+    isotopes : (n,) array of int, optional
+        Mass numbers; 0 or none given: the most abundant.
+
+    Returns
+    -------
+    (n,) array
+        In unified atomic mass units.
+    """
     given = np.zeros_like(numbers) if isotopes is None else isotopes
     return np.array([isotope_mass(int(n), int(a)) for n, a in zip(numbers, given, strict=True)])
 
 
 def internal_motions(positions: Array, root_mass: Array) -> Array:
-    """Orthonormal basis (3n, 3n - 6 or 3n - 5) of the mass-weighted motions that vibrate.
+    """Orthonormal basis of the mass-weighted motions that vibrate.
 
     The complement of three translations and of the rotations about the centre of mass, of
     which a linear molecule has two and an atom none.
+
+    Parameters
+    ----------
+    positions : (n, 3) array
+        In bohr.
+    root_mass : (3n,) array
+        Square root of the mass of each coordinate, in any unit.
+
+    Returns
+    -------
+    (3n, 3n - 6 or 3n - 5) array
     """
     mass = root_mass.reshape(-1, 3)[:, 0] ** 2
     centred = positions - mass @ positions / mass.sum()

@@ -12,6 +12,7 @@ from hpcml.store.repair import Repaired, repair
 from hpcml.store.rows import Row
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
 from hpcml.store.shards import Shard
+from hpcml.store.table_import import OwnLabel, import_table
 from hpcml.store.verify import Report, verify
 from hpcml.store.virtual import write_virtual
 from hpcml.store.writer import Recovered, ShardWriter, recover
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "Imported",
     "Manifest",
+    "OwnLabel",
     "Problem",
     "Recovered",
     "Repaired",
@@ -35,6 +37,7 @@ __all__ = [
     "compact",
     "export",
     "import_qm9",
+    "import_table",
     "join",
     "merge",
     "recover",

@@ -117,11 +117,19 @@ def _rewrite(
 
 
 def flat_columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    """Every column of a data set, offsets included, as ``shards.write`` takes them."""
+    """Every column of a data set, offsets included, as ``shards.write`` takes them.
+
+    Returns
+    -------
+    dict of (N, ...) arrays
+        Ragged columns flat, with their (N + 1,) cuts.
+    """
     columns = {name: dataset.column(name) for name in dataset.columns}
     for cuts in offset_columns(dataset.schema):
         name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")
         columns[cuts] = dataset.offsets(name)
+    if "warnings" in columns:
+        columns["warnings_offsets"] = dataset.offsets("warnings")
     order = [*CATALOGUE, *dataset.schema.own_units]
 
     def place(name: str) -> tuple[int, str]:

@@ -18,8 +18,8 @@ from hpcml.store.distinct import distinct_rows, known_distinct
 from hpcml.store.lines import Entry
 from hpcml.store.manifest import Problem
 from hpcml.store.reader import ReaderPool, ShardReader, check_entry
-from hpcml.store.rows import Row, offsets_of, unpack_keys
-from hpcml.store.schema import IDENTITY, Schema
+from hpcml.store.rows import Row, offsets_of, ranges, unpack_keys
+from hpcml.store.schema import BY_THE_WAY, IDENTITY, OPTIONAL, Schema
 from hpcml.store.shards import Shard
 from hpcml.store.unlisted import lost_rows, read_manifest
 from hpcml.store.verified import check_once, check_shard
@@ -177,7 +177,7 @@ class Dataset:
 
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each row its shard (index into ``shards``) and its row number in that shard."""
+        """For each row its shard (index into ``shards``) and its row there, (N,) each."""
         rows = np.arange(len(self)) if self._rows is None else self._rows
         shard = np.searchsorted(self._starts, rows, side="right") - 1
         return shard, rows - self._starts[shard]
@@ -190,8 +190,26 @@ class Dataset:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column: those of the molecules, then the properties."""
-        isotopes = any("isotopes" in entry.columns for entry in self._entries)
-        return (*IDENTITY, *(("isotopes",) if isotopes else ()), *self.schema.columns)
+        optional = self.optional_columns
+        first = [name for name in optional if name not in BY_THE_WAY]
+        last = [name for name in optional if name in BY_THE_WAY]
+        return (*IDENTITY, *first, *self.schema.columns, *last)
+
+    @property
+    def optional_columns(self) -> tuple[str, ...]:
+        """Those of ``schema.OPTIONAL`` that some shard has and the schema does not name."""
+        there = set().union(*(entry.columns for entry in self._entries)) - set(self.schema.columns)
+        return tuple(name for name in OPTIONAL if name in there)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader of each row must know, a line each; "" for most."""
+        return self.texts("warnings")
+
+    @property
+    def warned(self) -> NDArray[np.bool_]:
+        """Which rows have a warning, (N,)."""
+        return np.diff(self.offsets("warnings")) > 0
 
     @property
     def keys(self) -> NDArray[np.str_]:
@@ -204,7 +222,12 @@ class Dataset:
         return unpack_keys(self.column("molecule_key"))
 
     def column(self, name: str) -> NDArray[Any]:
-        """A column as one array: (N, ...), or for ragged ones flat, cut by ``offsets(name)``."""
+        """A column as one array: (N, ...), or for ragged ones flat, cut by ``offsets(name)``.
+
+        Returns
+        -------
+        (N, ...) array, or (values, ...) array where ragged
+        """
         self._require(name)
         if self._rows is None:
             return self._whole_column(name)
@@ -213,7 +236,12 @@ class Dataset:
         return self._picked_ragged(name)
 
     def offsets(self, name: str) -> NDArray[np.int64]:
-        """Cuts of a ragged column: row i has the values offsets[i] to offsets[i + 1], (N + 1,)."""
+        """Cuts of a ragged column: row i has the values offsets[i] to offsets[i + 1], (N + 1,).
+
+        Returns
+        -------
+        (N + 1,) int64 array
+        """
         if self.schema.column(name).per == "molecule":
             raise InputError(f"column {name!r} is not ragged")
         lengths = np.empty(len(self), np.int64)
@@ -239,10 +267,18 @@ class Dataset:
         process: str = "static",
         frequency: float | tuple[float, float] = 0.0,
     ) -> NDArray[np.float64]:
-        """One number a row, (N,): a scalar column, at one point of its axes if it has any.
+        """One number a row: a scalar column, at one point of its axes if it has any.
 
-        process     static, shg, eope, or, pair: for columns with a process axis
-        frequency   w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
+        Parameters
+        ----------
+        process
+            static, shg, eope, or, pair: for columns with a process axis
+        frequency
+            w of alpha(-w; w), or of the process (or its pair (w_1, w_2)), in Eh
+
+        Returns
+        -------
+        (N,) float64 array
         """
         self._require(name)
         place = self.schema.scalar_index(name, process, frequency)
@@ -259,12 +295,24 @@ class Dataset:
         return reader.molecule(row)
 
     def atoms(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Atomic numbers (n,) and positions (n, 3) in angstrom of a row: read-only, no copy."""
+        """Atomic numbers (n,) and positions (n, 3) in angstrom of a row: read-only, no copy.
+
+        Returns
+        -------
+        numbers : (n,) uint8 array
+        positions : (n, 3) array
+            In angstrom.
+        """
         reader, row = self._locate(index)
         return reader.atoms(row)
 
     def value(self, name: str, index: int) -> NDArray[Any]:
-        """One row's value of a column."""
+        """One row's value of a column.
+
+        Returns
+        -------
+        array of the column's shape, or (n, ...) where ragged
+        """
         reader, row = self._locate(index)
         return reader.value(name, row)
 
@@ -311,7 +359,7 @@ class Dataset:
         return self._pool[shard], row - self._first_rows[shard]
 
     def _require(self, name: str) -> None:
-        if name not in self.columns:
+        if name not in self.columns and name not in OPTIONAL:
             raise InputError(
                 f"{self.folder} has no column {name!r}; it has {', '.join(self.columns)}"
             )
@@ -335,13 +383,15 @@ class Dataset:
         ]
 
     def _whole_column(self, name: str) -> NDArray[Any]:
-        of = "numbers" if name == "isotopes" else name  # a shard may have no isotopes
-        extents = [entry.columns[of] for entry in self._entries]
+        if name in OPTIONAL and name not in self.schema.columns:  # which not every shard has
+            parts = [self._pool[index].view(name) for index in range(len(self._entries))]
+            return np.concatenate([np.empty(0, self.schema.column(name).dtype), *parts])
+        extents = [entry.columns[name] for entry in self._entries]
         tail = self.schema.shape(name) if name not in ("key", "molecule_key") else (16,)
         total = sum(extent.shape[0] for extent in extents)
         values = np.empty((total, *tail), self.schema.column(name).dtype)
         for index in range(min(len(extents), self._pool.most)):
-            self._pool[index].shard.prefetch(of)
+            self._pool[index].shard.prefetch(name)
         start = 0
         for index, extent in enumerate(extents):
             # A copy out of the map is twice as fast as read(2) into fresh memory.
@@ -365,15 +415,6 @@ class Dataset:
             cuts = reader.offsets(name)
             values[ranges(target, places)] = reader.view(name)[ranges(cuts, rows)]
         return values
-
-
-def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of all values of these rows of a ragged column, end to end."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    starts = np.repeat(offsets[rows] - (ends - lengths), lengths)
-    return np.asarray(np.arange(total) + starts, np.int64)
 
 
 class _Molecules(Sequence[Molecule]):

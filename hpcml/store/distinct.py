@@ -27,6 +27,11 @@ def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
     """The first row of each key, over all shards; None if no key comes twice.
 
     Half of a key tells nearly all keys apart; only rows whose halves agree are compared whole.
+
+    Returns
+    -------
+    (rows,) int64 array, or None
+        Ascending.
     """
     if not shards:
         return None

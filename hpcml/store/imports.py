@@ -31,13 +31,20 @@ _QM9_LEVEL = {"method": "B3LYP", "basis": "6-31G(2df,p)", "program": "Gaussian 0
 
 @dataclass
 class Imported:
-    """What an import did: rows written, and the records that could not be used."""
+    """What an import did.
+
+    rows       rows written
+    defects    records that could not be used
+    warnings   what is odd about the source as a whole
+    """
 
     rows: int = 0
     defects: list[Defect] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"left out: {defect}" for defect in self.defects]
+        lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join([*lines, f"{self.rows} rows imported, {len(self.defects)} left out"])
 
 
@@ -77,7 +84,7 @@ def import_qm9(source: Path | str, destination: Path | str) -> Imported:
 
 def _sound_records(source: Path | str, report: Imported) -> Iterator[Qm9Record]:
     seen: set[str] = set()
-    for record in read_qm9(source):
+    for record in read_qm9(source, report.warnings.append):
         if isinstance(record, Defect):
             report.defects.append(record)
         elif record.molecule.key in seen:

@@ -113,7 +113,10 @@ class Journal:
         if sequence == 0:
             frames = _frame(0, self._number, self._begin)
             sequence = 1
-        frames += _frame(sequence, self._number, _encode(row))
+        try:
+            frames += _frame(sequence, self._number, _encode(row))
+        except UnicodeEncodeError as error:
+            raise InputError(f"row {row.key}: holds what is no Unicode text: {error}") from error
         try:
             self._reserve(self._end + len(frames))
             os.lseek(self._file, self._end, os.SEEK_SET)

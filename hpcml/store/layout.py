@@ -72,6 +72,10 @@ def columns_digest(columns: Mapping[str, NDArray[Any]]) -> str:
     """Digest of all columns with their names, types and shapes: 64 hexadecimal digits.
 
     It stands in the shard itself, which can thus be proved whole without its manifest line.
+
+    Parameters
+    ----------
+    columns : mapping to (N, ...) arrays
     """
     digest = hashlib.sha256()
     for name in sorted(columns):

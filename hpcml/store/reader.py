@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_keys
 from hpcml.store.lines import Entry
-from hpcml.store.rows import Row
-from hpcml.store.schema import IDENTITY, Schema
+from hpcml.store.rows import Row, pack_texts, warning_text
+from hpcml.store.schema import BY_THE_WAY, IDENTITY, OPTIONAL, Schema
 from hpcml.store.shards import Shard
 
 
 def check_entry(entry: Entry, schema: Schema) -> None:
     """InputError unless the manifest line has every column of the schema in its shape."""
     atoms = entry.columns["numbers"].shape[0] if "numbers" in entry.columns else 0
-    optional = ("isotopes",) if "isotopes" in entry.columns else ()
+    optional = [name for name in OPTIONAL if name in entry.columns and name not in schema.columns]
     for name in (*IDENTITY, *optional, *schema.columns):
         column = schema.column(name)
         extent = entry.columns.get(name)
@@ -37,7 +37,8 @@ def check_entry(entry: Entry, schema: Schema) -> None:
                 f"shard {entry.name}: column {name!r} has shape {extent.shape} of "
                 f"{extent.dtype}, the schema wants {(first, *tail)} of {column.dtype}"
             )
-    for name in offset_columns(schema):
+    warnings = ["warnings_offsets"] if "warnings" in entry.columns else []
+    for name in (*offset_columns(schema), *warnings):
         extent = entry.columns.get(name)
         if extent is None or extent.shape != (entry.rows + 1,) or extent.dtype != "<i8":
             raise InputError(f"shard {entry.name}: {name!r} is not a column of offsets")
@@ -65,17 +66,42 @@ class ShardReader:
         self._views: dict[str, NDArray[Any]] = {}
 
     def view(self, name: str) -> NDArray[Any]:
-        """A column, memory-mapped and read-only; zeros for isotopes where the shard has none."""
+        """A column, memory-mapped and read-only; an optional one that the shard has not is made up:
+        no isotopes, the warnings of the provenance, NaN.
+
+        Returns
+        -------
+        (rows, ...) array, or (values, ...) array where ragged
+        """
         if name not in self._views:
-            if name == "isotopes" and name not in self.shard.entry.columns:
-                self._views[name] = np.zeros(self.shard.extent("numbers").shape, "<u2")
-            else:
+            if name in self.shard.entry.columns or name not in OPTIONAL:
                 self._views[name] = self.shard.view(name)
+            elif name == "isotopes":
+                self._views[name] = np.zeros(self.shard.extent("numbers").shape, "<u2")
+            elif name == "warnings":
+                self._views[name], self._offsets["warnings_offsets"] = self._warnings()
+            else:
+                self._views[name] = np.full(self.shard.entry.rows, np.nan)
         return self._views[name]
 
+    def _warnings(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Texts and cuts as of the column "warnings", for a shard that has it not."""
+        rows = self.shard.entry.rows
+        # version 0.1.0 wrote warnings into the provenance alone
+        if b'"warnings": ["' not in self.view("provenance").tobytes():
+            return pack_texts([""] * rows)
+        return pack_texts([warning_text(self.provenance(row)) for row in range(rows)])
+
     def offsets(self, name: str) -> NDArray[np.int64]:
-        """Cuts of a ragged column, (rows + 1,), checked."""
+        """Cuts of a ragged column, (rows + 1,), checked.
+
+        Returns
+        -------
+        (rows + 1,) int64 array
+        """
         cuts = offsets_name(self.schema, name)
+        if name == "warnings" and name not in self.shard.entry.columns:
+            self.view(name)
         if cuts not in self._offsets:
             column = "numbers" if cuts == "atom_offsets" else name
             self._offsets[cuts] = self.shard.offsets(cuts, self.shard.extent(column).shape[0])
@@ -91,13 +117,25 @@ class ShardReader:
         return self.offsets("numbers").data, self.view("numbers"), self.view("positions")
 
     def atoms(self, row: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Atomic numbers (n,) and positions (n, 3) of a row, views of the file."""
+        """Atomic numbers (n,) and positions (n, 3) of a row, views of the file.
+
+        Returns
+        -------
+        numbers : (n,) array
+        positions : (n, 3) array
+            In angstrom.
+        """
         cuts, numbers, positions = self._atoms
         start, stop = cuts[row], cuts[row + 1]
         return numbers[start:stop], positions[start:stop]
 
     def isotopes(self, row: int) -> NDArray[Any]:
-        """Mass numbers of a row's atoms, (n,); (0,) where the shard has none."""
+        """Mass numbers of a row's atoms, (n,); (0,) where the shard has none.
+
+        Returns
+        -------
+        (n,) array, or (0,)
+        """
         if "isotopes" not in self.shard.entry.columns:
             return np.zeros(0, np.int64)
         cuts = self.offsets("numbers")
@@ -116,7 +154,12 @@ class ShardReader:
         )
 
     def value(self, name: str, row: int) -> NDArray[Any]:
-        """One row's value of a column, a copy."""
+        """One row's value of a column, a copy.
+
+        Returns
+        -------
+        array of the column's shape, or (n, ...) where ragged
+        """
         if self.schema.column(name).per == "molecule":
             return np.array(self.view(name)[row])
         cuts = self.offsets(name)
@@ -135,10 +178,16 @@ class ShardReader:
         return provenance if isinstance(provenance, dict) else {"provenance": provenance}
 
     def row(self, row: int) -> Row:
+        values = {name: self.value(name, row) for name in self.schema.columns}
+        for name in BY_THE_WAY:
+            if name in self.shard.entry.columns and name not in values:
+                number = self.value(name, row)
+                if np.isfinite(number):
+                    values[name] = number
         return Row(
             self.view("key")[row].tobytes().hex(),
             self.molecule(row),
-            {name: self.value(name, row) for name in self.schema.columns},
+            values,
             self.provenance(row),
         )
 
@@ -150,6 +199,8 @@ def check_rows(shard: Shard) -> None:
     reader = ShardReader(shard, schema)
     for name in offset_columns(schema):
         reader.offsets("numbers" if name == "atom_offsets" else name.removesuffix("_offsets"))
+    if "warnings" in shard.entry.columns:
+        reader.offsets("warnings")
     names = ("numbers", "positions", "atom_offsets", "charge", "multiplicity")
     stored = shard.column("molecule_key")
     columns = {name: shard.column(name) for name in names}

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import Molecule, molecule_keys
 from hpcml.response.properties import ResponseProperties
-from hpcml.store.schema import Schema
+from hpcml.store.schema import BY_THE_WAY, Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +67,31 @@ class Row:
                 put("beta_parallel", beta.parallel(properties.dipole), index)
                 put("beta_vector", beta.vector, index)
                 put("beta_hrs", beta.hrs, index)
+        for name in BY_THE_WAY:
+            number = _by_the_way(properties.provenance, name)
+            if number is not None:
+                values[name] = np.asarray(number, np.float64)
         for name, share in properties.shares.items():
             put(f"share_{name}", share)
         return cls(key, molecule, values, properties.provenance)
 
 
+def _by_the_way(provenance: Mapping[str, Any], name: str) -> float | None:
+    """What the calculation's provenance says of an optional scalar."""
+    if name == "gap":
+        homo, lumo = (provenance.get(level) for level in ("homo", "lumo"))
+        return None if homo is None or lumo is None else lumo - homo
+    number: float | None = provenance.get(name)
+    return number
+
+
 def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
-    """No value: NaN in the column's shape, or an empty list."""
+    """No value: NaN in the column's shape, or an empty list.
+
+    Returns
+    -------
+    array of the column's shape, (atoms, ...) where per atom, (0,) for a list
+    """
     length = {"molecule": (), "atom": (atoms,), "list": (0,)}[schema.column(name).per]
     return np.full((*length, *schema.shape(name)), np.nan)
 
@@ -105,11 +123,18 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 
 @lru_cache(maxsize=8)
 def _shapes(schema: Schema) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: (schema.column(name).per, schema.shape(name)) for name in schema.columns}
+    names = (*schema.columns, *BY_THE_WAY)
+    return {name: (schema.column(name).per, schema.shape(name)) for name in names}
 
 
 def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
-    """The columns of a shard with these rows."""
+    """The columns of a shard with these rows.
+
+    Returns
+    -------
+    dict of (N, ...) arrays
+        Ragged columns flat, with their (N + 1,) cuts.
+    """
     atoms = [len(row.molecule) for row in rows]
     columns: dict[str, NDArray[Any]] = {
         "key": pack_keys([row.key for row in rows]),
@@ -129,8 +154,14 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
         "provenance": [json.dumps(row.provenance, default=float) if row.provenance else ""
                        for row in rows],
     }  # fmt: skip
+    warnings = [warning_text(row.provenance) for row in rows]
+    if any(warnings):
+        texts["warnings"] = warnings
     for name, strings in texts.items():
         columns[name], columns[f"{name}_offsets"] = pack_texts(strings)
+    for name in BY_THE_WAY:
+        if name not in schema.columns and any(name in row.values for row in rows):
+            columns[name] = np.array([row.values.get(name, np.nan) for row in rows], "<f8")
     for name in schema.columns:
         values = [
             np.asarray(row.values[name], np.float64)
@@ -147,22 +178,74 @@ def pack(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
     return columns
 
 
+def warning_text(provenance: Mapping[str, Any]) -> str:
+    """The warnings that a row's provenance lists, a line each."""
+    warnings = provenance.get("warnings")
+    if isinstance(warnings, list | tuple):
+        return "\n".join(map(str, warnings))
+    return warnings if isinstance(warnings, str) else ""
+
+
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
-    """Cuts of a ragged column: 0 and the running sum of the lengths."""
+    """Cuts of a ragged column: 0 and the running sum of the lengths.
+
+    Returns
+    -------
+    (N + 1,) int64 array
+        For N lengths.
+    """
     return np.concatenate([[0], np.cumsum(np.asarray(lengths, np.int64))]).astype("<i8")
 
 
+def ranges(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all values of these rows of a ragged column, end to end.
+
+    Parameters
+    ----------
+    offsets : (N + 1,) int64 array
+    rows : (m,) int64 array
+
+    Returns
+    -------
+    (values,) int64 array
+    """
+    lengths = offsets[rows + 1] - offsets[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    starts = np.repeat(offsets[rows] - (ends - lengths), lengths)
+    return np.asarray(np.arange(total) + starts, np.int64)
+
+
 def pack_texts(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Texts as UTF-8 bytes end to end, and the cuts between them."""
+    """Texts as UTF-8 bytes end to end, and the cuts between them.
+
+    Returns
+    -------
+    (bytes,) uint8 array and (N + 1,) int64 array
+    """
     encoded = [text.encode() for text in strings]
     return np.frombuffer(b"".join(encoded), "u1"), offsets_of([len(text) for text in encoded])
 
 
 def pack_keys(keys: Sequence[str]) -> NDArray[np.uint8]:
-    """Hexadecimal keys as (n, 16) bytes."""
+    """Hexadecimal keys as (n, 16) bytes.
+
+    Returns
+    -------
+    (n, 16) uint8 array
+    """
     return np.frombuffer(bytes.fromhex("".join(keys)), "u1").reshape(len(keys), 16)
 
 
 def unpack_keys(packed: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """(n, 16) bytes as hexadecimal texts, (n,)."""
+    """(n, 16) bytes as hexadecimal texts, (n,).
+
+    Parameters
+    ----------
+    packed : (n, 16) uint8 array
+
+    Returns
+    -------
+    (n,) array of 32 letters each
+    """
     return np.frombuffer(np.ascontiguousarray(packed).tobytes().hex().encode(), "S32").astype("U32")

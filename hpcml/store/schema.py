@@ -59,8 +59,8 @@ _IDENTITY = (
 
 _RESPONSE = (
     Column("energy", "Eh", "total electronic energy with nuclear repulsion"),
-    Column("dipole", "e a0", "about the origin; for an ion about the centre of nuclear charge",
-           axes=("xyz",)),
+    Column("dipole", "e a0", "about the origin; for an ion about the centre of nuclear charge "
+           "(of what effective cores leave of it)", axes=("xyz",)),
     Column("polarizability", _ALPHA, f"alpha_ij(-w; w), {_TAYLOR}, in the frame of the positions",
            axes=("frequency", "xyz", "xyz")),
     Column("alpha_iso", _ALPHA, "(alpha_xx + alpha_yy + alpha_zz) / 3", axes=("frequency",)),
@@ -100,19 +100,29 @@ _IMPORTED = (
     Column("mulliken_charges", "e", "a result, never an input of a model", "atom"),
 )  # fmt: skip
 
-_ISOTOPES = Column(
-    "isotopes",
-    "",
-    "mass numbers, 0 for the most abundant isotope; there where an atom of the shard is another",
-    "atom",
-    dtype="<u2",
-)
+_OPTIONAL = (
+    Column("isotopes", "", "mass numbers, 0 for the most abundant isotope", "atom", dtype="<u2"),
+    Column("warnings", "", "UTF-8 text: what the reader of a result must know, a line each", "list",
+           dtype="u1"),
+    Column("spin_squared", "", "<S^2> of an open shell's determinant"),
+    Column("orbital_hessian", "Eh", "lowest eigenvalue of the orbital Hessian; the SCF is no "
+           "minimum where it is negative"),
+    Column("first_excitation", "Eh", "lowest excitation energy met by the response, from above"),
+)  # fmt: skip
 
-CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, _ISOTOPES, *_RESPONSE, *_IMPORTED)}
+CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, *_OPTIONAL, *_RESPONSE, *_IMPORTED)}
 """Every column there is, by name."""
 
 IDENTITY: tuple[str, ...] = tuple(column.name for column in _IDENTITY)
-"""Columns that every data set has; the others but ``isotopes`` are its properties."""
+"""Columns that every data set has; the others are its properties, or optional."""
+
+BY_THE_WAY = ("homo", "lumo", "gap", "spin_squared", "orbital_hessian", "first_excitation")
+"""What a calculation gives besides what was asked for.  A shard has such a column where one of its
+rows has a value, and the schema need not name it: so data sets written before these columns were
+known are read and grow as ever."""
+
+OPTIONAL = ("isotopes", "warnings", *BY_THE_WAY)
+"""Every column that a shard may have without the schema's naming it."""
 
 _PROPERTIES = tuple(column.name for column in (*_RESPONSE, *_IMPORTED))
 _OF_PROPERTY = {
@@ -245,7 +255,7 @@ class Schema(msgspec.Struct, frozen=True):
         Raises InputError for a column that is not here or holds more, and for a process or a
         frequency (Eh) that is not on the axis.
         """
-        if name not in (*IDENTITY, *self.columns):
+        if name not in (*IDENTITY, *self.columns, *BY_THE_WAY):
             raise InputError(f"no column {name!r} here; there are {', '.join(self.columns)}")
         column = self.column(name)
         if "xyz" in column.axes or column.per != "molecule":

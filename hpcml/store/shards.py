@@ -30,6 +30,9 @@ from hpcml.store.lines import DTYPES, Entry, Extent, add_entry, is_name
 from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION
 
 FOLDER = "shards"
+WARNED = "warned"
+"""Attribute of shards with a column of warnings: the number of rows that have one."""
+
 _ALIGNMENT = 64  # bytes: a column starts on a cache line
 _READ_BYTES = 1 << 22
 
@@ -49,12 +52,19 @@ def write(
 ) -> Entry:
     """Write one shard of any columns; it exists when this returns, and not before.
 
-    folder      the data set's folder; the file becomes folder/shards/NAME.h5
-    columns     name -> array of plain numbers; ``rows`` of the manifest line is the length of
-                the column ``key`` if there is one, else of the first column
-    attributes  texts and numbers that the manifest line repeats
-    units       unit by column, for those that are not in the schema's catalogue
-    writer      each process that writes at the same time needs a name of its own
+    Parameters
+    ----------
+    folder
+        The data set's folder; the file becomes folder/shards/NAME.h5.
+    columns : mapping of names to (N, ...) arrays of plain numbers
+        ``rows`` of the manifest line is the length of the column ``key`` if there is one, else of
+        the first column.
+    attributes
+        Texts and numbers that the manifest line repeats.
+    units
+        By column, for those that are not in the schema's catalogue.
+    writer
+        Each process that writes at the same time needs a name of its own.
 
     A shard of the same name written before is replaced.  Raises ResourceError (disk full,
     quota) or PlatformError (permission); then nothing of the shard is visible, and the same
@@ -75,7 +85,12 @@ def put_file(
     *,
     units: Mapping[str, str] | None = None,
 ) -> Entry:
-    """The first half of ``write``: the file is there, and the caller owes the manifest a line."""
+    """The first half of ``write``: the file is there, and the caller owes the manifest a line.
+
+    Parameters
+    ----------
+    columns : mapping to (N, ...) arrays
+    """
     folder = Path(folder)
     if not is_name(name):
         raise InputError(f"{name!r} cannot name a shard: use letters, digits, _.+@-")
@@ -83,6 +98,8 @@ def put_file(
     if not arrays:
         raise InputError(f"shard {name!r} has no columns")
     rows = len(arrays["key"] if "key" in arrays else next(iter(arrays.values())))
+    if "warnings_offsets" in arrays:
+        attributes = {**attributes, WARNED: int((np.diff(arrays["warnings_offsets"]) > 0).sum())}
     root = {**attributes, VERSION_ATTRIBUTE: SCHEMA_VERSION, ROWS_ATTRIBUTE: rows,
             DIGEST_ATTRIBUTE: columns_digest(arrays)}  # fmt: skip
     image, extents = _file_image(arrays, root, units or {})
@@ -180,7 +197,12 @@ class Shard:
             ) from None
 
     def column(self, name: str) -> NDArray[Any]:
-        """A column, read into memory of its own."""
+        """A column, read into memory of its own.
+
+        Returns
+        -------
+        (rows, ...) array, or (values, ...) array where ragged
+        """
         extent = self.extent(name)
         self.check_file()
         values: NDArray[Any] = np.empty(extent.shape, extent.dtype)
@@ -200,7 +222,12 @@ class Shard:
         return values
 
     def view(self, name: str) -> NDArray[Any]:
-        """A column as a read-only view of the memory-mapped file: for rows here and there."""
+        """A column as a read-only view of the memory-mapped file: for rows here and there.
+
+        Returns
+        -------
+        (rows, ...) array, or (values, ...) array where ragged
+        """
         extent = self.extent(name)
         if not extent.bytes:
             return np.empty(extent.shape, extent.dtype)
@@ -226,7 +253,12 @@ class Shard:
             raise storage_error(error, f"shard {self.entry.name}: cannot map") from error
 
     def offsets(self, name: str, total: int) -> NDArray[np.int64]:
-        """The cuts of a ragged column: (rows + 1,) ascending from 0 to ``total``, checked."""
+        """The cuts of a ragged column: (rows + 1,) ascending from 0 to ``total``, checked.
+
+        Returns
+        -------
+        (rows + 1,) int64 array
+        """
         offsets = self.column(name)
         if (
             offsets.shape != (self.entry.rows + 1,)

@@ -106,7 +106,12 @@ def unfinished(folder: Path, token: str) -> Iterator[None]:
 
 
 def listed_keys(folder: Path, manifest: Manifest) -> NDArray[np.bytes_]:
-    """The keys of all rows whose shards the manifest names, (N,) of 16 bytes each."""
+    """The keys of all rows whose shards the manifest names, (N,) of 16 bytes each.
+
+    Returns
+    -------
+    (N,) array of 16 bytes each
+    """
     return _keys(Shard(folder, entry) for entry in manifest)
 
 

@@ -64,7 +64,7 @@ def _image(dataset: Dataset) -> bytes:
         )
         shards = [Shard(dataset.folder, entry) for entry in dataset.entries]
         for name in dataset.columns:
-            if name == "isotopes":  # which not every shard has
+            if name in dataset.optional_columns:  # which not every shard has
                 file[name] = dataset.column(name)
                 continue
             extents = [shard.extent(name) for shard in shards]
@@ -85,6 +85,8 @@ def _image(dataset: Dataset) -> bytes:
         for cuts in offset_columns(dataset.schema):
             name = "numbers" if cuts == "atom_offsets" else cuts.removesuffix("_offsets")
             file[cuts] = dataset.offsets(name)
+        if "warnings" in dataset.optional_columns:
+            file["warnings_offsets"] = dataset.offsets("warnings")
         file.flush()
         image: bytes = file.id.get_file_image()
         return image

@@ -1,10 +1,10 @@
+from .applicability import applicability as applicability
 from .ensemble import Ensemble as Ensemble
 from .ensemble import load_ensemble as load_ensemble
 from .ensemble import predict_ensemble as predict_ensemble
 from .levels import levels as levels
 from .model_file import ModelInfo as ModelInfo
 from .model_file import load_model as load_model
-from .prediction import applicability as applicability
 from .prediction import predict as predict
 from .settings_check import check as check
 from .settings_check import faults as faults

@@ -36,17 +36,24 @@ def write_baselines(
 ) -> None:
     """Fit each baseline to the training rows and write its test error into ``folder``.
 
-    most_rows    kernel methods are fitted to no more than the first so many training rows:
-                 their cost grows with the cube of it
+    Rows with a value of every target are learned from.  A test molecule that a representation
+    has no room for (larger than any training molecule) is counted in not_predicted, and no part
+    of the error.
 
-    A test molecule that a representation has no room for (larger than any training molecule)
-    is counted in not_predicted, and no part of the error.
+    Parameters
+    ----------
+    train, test : (n,) integer array
+        Rows of ``data``.
+    most_rows : int
+        Kernel methods are fitted to no more than the first so many training rows: their cost
+        grows with the cube of it.
     """
     from hpcml.models.baselines import Baseline
 
     rows, molecules = [], data.rows.molecules
     for name in names:
-        learned = train[:most_rows] if "kernel" in name else train
+        complete = train[np.isfinite(data.values[train]).all(axis=1)]
+        learned = complete[:most_rows] if "kernel" in name else complete
         baseline = Baseline(
             name, [data.rows.molecules[row] for row in learned], data.values[learned]
         )
@@ -54,7 +61,8 @@ def write_baselines(
         for row in test:
             with suppress(InputError):
                 errors.append(np.abs(baseline.predict([molecules[row]])[0] - data.values[row]))
-        mae = np.mean(errors, axis=0).tolist() if errors else [""] * len(data.labels)
+        by_target = np.reshape(errors, (-1, len(data.labels))).T
+        mae = [float(np.nanmean(of)) if np.isfinite(of).any() else "" for of in by_target]
         missing = len(test) - len(errors)
         rows.append([name, len(learned), len(test), missing, *mae, " ".join(data.units)])
     header = ["baseline", "train_rows", "test_rows", "not_predicted"]

@@ -11,19 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
+from hpcml.molecules import constitutions
 from hpcml.progress import progress
+from hpcml.response.stability import ZERO
 from hpcml.store import Dataset
 from hpcml.training.examples import PackedExamples, examples_without_features, make_examples
 from hpcml.training.targets import Target
+from hpcml.training.train_settings import LeaveOut
 from hpcml.training.world import World
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The K rows of a data set that have a value of every target: row k of all that is here.
+    """The K rows of a data set that have a value of some target: row k of all that is here.
 
     rows        those rows of the data set
-    values      (K, T) float64, in ``units``
+    values      (K, T) float64, in ``units``; NaN where a row has no value of a target
     targets     T of them
     units       of each, for people: "a0^3"
     left_out    reason -> rows of the data set that are not here
@@ -45,6 +48,16 @@ class Candidates:
         """The rows' molecules' keys: the same for the same geometry."""
         return list(map(str, self.rows.molecule_keys))
 
+    @cached_property
+    def constitutions(self) -> list[int]:
+        """A number for each row: the same for the same atoms, bonds, charge and multiplicity."""
+        rows = self.rows
+        states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
+        found: list[int] = constitutions(
+            rows.column("numbers"), rows.column("positions"), rows.atom_offsets, states
+        ).tolist()
+        return found
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -52,7 +65,7 @@ class TrainingData:
 
     rows             those rows of the data set; molecules are made when they are asked for
     examples         of each row, for the inputs of one network
-    values           (N, T) float64, in ``units``
+    values           (N, T) float64, in ``units``; NaN where a row has no value of a target
     targets, units   as of the candidates
     """
 
@@ -78,18 +91,34 @@ class TrainingData:
         return np.diff(self.rows.atom_offsets)
 
 
-def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
-    """The rows that have every target; the others are counted by reason.
+def find_candidates(
+    dataset: Dataset, targets: Sequence[Target], leave_out: LeaveOut = "unstable"
+) -> Candidates:
+    """The rows that have any target and are sound; the others are counted by reason.
+
+    leave_out   "unstable": rows whose SCF is known to be no minimum; "warned": all rows with a
+                warning; "nothing"
 
     Raises InputError where a target is no column of the data set, or no row is left.
     """
     values = np.stack([target.values(dataset) for target in targets], axis=1)
-    left_out = {
-        f"no value of {target.label}": int(missing.sum())
-        for target, missing in zip(targets, ~np.isfinite(values).T, strict=True)
-        if missing.any()
-    }
-    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+    known = np.isfinite(values)
+    empty = [
+        target.label for target, of_it in zip(targets, known.T, strict=True) if not of_it.any()
+    ]
+    if empty and len(targets) > 1:
+        raise InputError(f"no row has a value of {', '.join(empty)}: leave that target out")
+    values[~known] = np.nan
+    missing = int((~known.any(axis=1)).sum())
+    left_out = (
+        {f"no value of {' or '.join(target.label for target in targets)}": missing}
+        if missing
+        else {}
+    )
+    reason, unsound = _unsound(dataset, leave_out)
+    if unsound.any():
+        left_out[reason] = int(unsound.sum())
+    rows = np.flatnonzero(known.any(axis=1) & ~unsound)
     if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
@@ -100,6 +129,16 @@ def find_candidates(dataset: Dataset, targets: Sequence[Target]) -> Candidates:
         units=tuple(target.unit(dataset) for target in targets),
         left_out=left_out,
     )
+
+
+def _unsound(dataset: Dataset, leave_out: LeaveOut) -> tuple[str, NDArray[np.bool_]]:
+    """Why rows are not learned from though they have values, and which, (N,)."""
+    if leave_out == "warned":
+        return "warned of (train.leave_out)", dataset.warned
+    unsound = np.zeros(len(dataset), bool)
+    if leave_out == "unstable":
+        unsound = dataset.column("orbital_hessian") < -ZERO  # NaN where nothing is known
+    return "an SCF that is no minimum (train.leave_out)", unsound
 
 
 def read_data(
@@ -145,6 +184,18 @@ def epoch_batches(
     """The rows of one pass in a random order, in batches that differ by one row at most.
 
     A function of its arguments alone: the same at any number of ranks, and after a restart.
+
+    Parameters
+    ----------
+    rows : (N,) integer array
+    batch_size : int
+        Most rows of a batch.
+    seed, epoch : int
+
+    Returns
+    -------
+    list of (b,) integer array
+        The rows of each batch.
     """
     order = np.random.default_rng([seed, 0xE90C, epoch]).permutation(rows)
     return np.array_split(order, ceil(len(rows) / batch_size))
@@ -156,6 +207,20 @@ def share_of_rank(
     """The rows of a batch that one rank computes: as many, and as large, as the others'.
 
     Rows are dealt from the largest to the smallest, there and back again.
+
+    Parameters
+    ----------
+    batch : (b,) integer array
+        Rows.
+    atoms : (N,) integer array
+        Number of atoms of every row.
+    rank, size : int
+        Which of how many ranks.
+
+    Returns
+    -------
+    (k,) integer array
+        Rows, the largest first.
     """
     dealt = batch[np.argsort(-atoms[batch], kind="stable")]
     place = np.arange(len(dealt))

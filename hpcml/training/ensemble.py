@@ -16,16 +16,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
 from hpcml.files import write_whole
-from hpcml.models import Network
+from hpcml.models import Batch, Network, Scaling
+from hpcml.models.neurochem import read_neurochem
 from hpcml.molecules import Molecule
 from hpcml.training.metrics import errors_of, per_target, write_csv
 from hpcml.training.model_file import ModelInfo, load_model
 from hpcml.training.model_folder import ModelFolder
 from hpcml.training.prediction import predict
+from hpcml.training.targets import Target, all_told
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
 """Confidence levels at which the coverage is told."""
@@ -34,22 +37,45 @@ Array = NDArray[np.float64]
 
 
 def spread(predictions: Array) -> Array:
-    """Standard deviation (n - 1) over the members: (members, ...) -> (...)."""
+    """Standard deviation (n - 1) over the members.
+
+    Parameters
+    ----------
+    predictions : (members, ...) array
+
+    Returns
+    -------
+    (...,) array
+    """
     return np.asarray(predictions.std(axis=0, ddof=1))
 
 
 def calibration_factor(errors: Array, spreads: Array) -> float:
-    """s such that errors / (s spread) have mean square one: the maximum-likelihood scale, (M,)."""
+    """The s for which errors / (s spread) have mean square one: the maximum-likelihood scale.
+
+    Parameters
+    ----------
+    errors, spreads : (M,) array
+        In the target's unit.
+    """
     return float(np.sqrt(np.mean((errors / _positive(spreads)) ** 2)))
 
 
 def calibration(errors: Array, uncertainties: Array) -> dict[str, Any]:
-    """Whether normal distributions of these widths describe these errors; both (M,).
+    """Whether normal distributions of these widths describe these errors.
 
-    coverage    level -> share of molecules whose error lies within that central interval
-    area        mean distance between coverage and level over all levels: 0 is perfect, 0.5 worst
-    rank        Spearman's correlation of uncertainty with absolute error
-    nll         mean negative log-likelihood, in nats, of the errors
+    Parameters
+    ----------
+    errors, uncertainties : (M,) array
+        In the target's unit.
+
+    Returns
+    -------
+    dict
+        coverage: level -> share of molecules whose error lies within that central interval;
+        area: mean distance between coverage and level over all levels (0 is perfect, 0.5 worst);
+        rank: Spearman's correlation of uncertainty with absolute error;
+        nll: mean negative log-likelihood, in nats, of the errors.
     """
     from scipy.stats import norm, spearmanr  # takes a second: only where an ensemble is judged
 
@@ -80,7 +106,8 @@ def write_ensemble(folder: ModelFolder, members: int, labels: Sequence[str]) -> 
     mean, width = predicted.mean(axis=0), spread(predicted)
     found: dict[str, Any] = {"members": members, "factor": {}, "targets": {}}
     for column, label in enumerate(labels):
-        held, test = parts == "validation", parts == "test"
+        known = np.isfinite(reference[:, column])
+        held, test = known & (parts == "validation"), known & (parts == "test")
         factor = calibration_factor((mean - reference)[held, column], width[held, column])
         width[:, column] *= factor
         found["factor"][label] = factor
@@ -117,20 +144,45 @@ class Ensemble:
     info: ModelInfo
 
     def predict(self, molecules: Sequence[Molecule]) -> tuple[Array, Array | None]:
-        """Mean and uncertainty (one standard deviation), both (M, T) in the targets' units.
+        """Mean and uncertainty of M molecules.
 
-        Raises InputError for a molecule that the networks' features cannot be made for.
+        Returns
+        -------
+        mean, uncertainty : (M, T) array
+            In the targets' units; the uncertainty is one standard deviation, None where there is
+            one network.
+
+        Raises
+        ------
+        InputError
+            For a molecule that the networks' features cannot be made for.
         """
-        predicted = np.stack([predict(model, molecules) for model in self.models])
+        return self._joined([predict(model, molecules) for model in self.models])
+
+    def of_batch(self, batch: Batch) -> tuple[Array, Array | None]:
+        """Mean and uncertainty of the M molecules of a batch made for these networks.
+
+        Returns
+        -------
+        mean, uncertainty : (M, T) array
+            As of ``predict``.
+        """
+        with torch.no_grad():
+            return self._joined([model(batch).double().cpu().numpy() for model in self.models])
+
+    def _joined(self, predictions: list[Array]) -> tuple[Array, Array | None]:
+        predicted = np.stack([all_told(self.info.targets, one) for one in predictions])
         uncertainty = None if self.factors is None else spread(predicted) * self.factors
         return predicted.mean(axis=0), uncertainty
 
 
 def load_ensemble(folder: Path | str) -> Ensemble:
-    """The finished ensemble of a model folder, or its only network.
+    """The finished ensemble of a model folder, or its only network, or a published ANI's.
 
-    Raises InputError where there is neither.
+    Raises InputError where there is none of them.
     """
+    if any(Path(folder).glob("*.params")):
+        return _published_ani(folder)
     files = ModelFolder(folder)
     if not files.ensemble.exists():
         model, info = load_model(folder)
@@ -142,12 +194,39 @@ def load_ensemble(folder: Path | str) -> Ensemble:
     return Ensemble([model for model, _ in loaded], factors, info)
 
 
+def _published_ani(folder: Path | str) -> Ensemble:
+    """An ANI network from NeuroChem's files; they say nothing of the molecules it was trained on,
+    which were neutral and closed-shell."""
+    model = read_neurochem(folder)
+    info = ModelInfo(
+        model="ani",
+        hyperparameters={},
+        targets=(Target(name="energy"),),
+        units=("Eh",),
+        scaling=Scaling(),
+        elements=tuple(sorted(model.elements.tolist())),
+        charges=(0,),
+        multiplicities=(1,),
+    )
+    return Ensemble([model], None, info)
+
+
 def predict_ensemble(
     folder: Path | str, molecules: Sequence[Molecule]
 ) -> tuple[Array, Array, ModelInfo]:
-    """Mean and calibrated uncertainty (one standard deviation), both (M, T) in the targets' units.
+    """Mean and calibrated uncertainty of M molecules by the networks of a model folder.
 
-    Raises InputError where the folder holds no finished ensemble.
+    Returns
+    -------
+    mean, uncertainty : (M, T) array
+        In the targets' units; the uncertainty is one standard deviation.
+    info
+        Of the first member.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no finished ensemble.
     """
     ensemble = load_ensemble(folder)
     mean, uncertainty = ensemble.predict(molecules)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from hpcml.errors import InputError
 from hpcml.models import Batch, Example, example
+from hpcml.models.batch import both_ways, upper_triangle
 from hpcml.molecules import ATOM_FEATURES, PAIR_FEATURES, Molecule
 from hpcml.store import Dataset
 from hpcml.training.world import World
@@ -76,14 +76,19 @@ class PackedExamples:
         return len(self._atoms) - 1
 
     def batch(self, rows: NDArray[np.int64], dtype: torch.dtype = torch.float32) -> Batch:
-        """What ``hpcml.models.collate`` makes of the examples of these rows."""
+        """What ``hpcml.models.collate`` makes of the examples of these rows.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+        """
         sizes = self._atoms[rows + 1] - self._atoms[rows]
         starts = np.cumsum(sizes) - sizes
         atoms = _ranges(self._atoms, rows)
         positions = self._positions.take(atoms, axis=0)
         half = np.empty((2, 0), dtype=np.int64)
         if self.inputs & {"pairs", "pair_features"}:
-            upper = [_upper_triangle(n) + start for n, start in zip(sizes, starts, strict=True)]
+            upper = [upper_triangle(n) + start for n, start in zip(sizes, starts, strict=True)]
             half = np.concatenate(upper, axis=1)
         difference = positions.take(half[0], axis=0) - positions.take(half[1], axis=0)
         distances = np.sqrt((difference * difference) @ np.ones(3))
@@ -91,13 +96,13 @@ class PackedExamples:
         if "bonds" in self.inputs:
             counts = self._bonds[rows + 1] - self._bonds[rows]
             ends = self._bond_ends[_ranges(self._bonds, rows)].astype(np.int64)
-            bonds = _both_ways((ends + np.repeat(starts, counts)[:, None]).T)
+            bonds = both_ways((ends + np.repeat(starts, counts)[:, None]).T)
         return Batch(
             numbers=torch.from_numpy(self._numbers.take(atoms).astype(np.int64)),
             positions=torch.from_numpy(positions).to(dtype),
             molecule=torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)),
             size=len(rows),
-            pairs=_both_ways(half),
+            pairs=both_ways(half),
             distances=torch.from_numpy(np.concatenate([distances, distances])).to(dtype),
             atom_features=self._features("atom_features", self._atoms, rows, dtype),
             pair_features=self._features("pair_features", self._pairs, rows, dtype, copies=2),
@@ -212,14 +217,3 @@ def _together(columns: NDArray[np.int64]) -> Any:
     """Columns that stand side by side as a slice, which copies several times faster."""
     side_by_side = len(columns) and columns[-1] - columns[0] + 1 == len(columns)
     return slice(int(columns[0]), int(columns[-1]) + 1) if side_by_side else columns
-
-
-@lru_cache(maxsize=512)
-def _upper_triangle(atoms: int) -> NDArray[np.int64]:
-    """(2, n (n - 1) / 2): the pairs i < j of one molecule of n atoms."""
-    return np.stack(np.triu_indices(atoms, 1))
-
-
-def _both_ways(columns: NDArray[np.int64]) -> Tensor:
-    """(2, h) -> (2, 2 h): the columns, then the same turned round."""
-    return torch.from_numpy(np.concatenate([columns, columns[::-1]], axis=1))

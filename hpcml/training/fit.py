@@ -18,10 +18,11 @@ from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
 from hpcml.training.optimization import (
     learning_rate,
     make_optimizer,
-    scaled_loss,
+    masked_loss,
     update_average,
 )
 from hpcml.training.synchronized import synchronize_batch_norms
+from hpcml.training.targets import all_told
 from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
 
@@ -31,7 +32,7 @@ class Stopped(Exception):  # noqa: N818  no error: the run was asked to stop, an
 
 
 class Fit:
-    """One network on its way from first weights to best weights.
+    """One network on its way from first weights to best weights, which it owns; it writes no file.
 
     data          all rows; train and validation are numbers of rows
     model         is trained, in place
@@ -39,8 +40,9 @@ class Fit:
     scale         (T,), in the targets' units: errors are divided by it in the loss
     progress      where to begin; kept up to date
 
-    The loss of a step is the sum over the global batch divided by its size, on whichever ranks
-    the molecules lie, so that an uneven division changes nothing.
+    The loss of a step is the sum over the global batch divided by its known values, on whichever
+    ranks the molecules lie, so that an uneven division changes nothing.  A target that a row has
+    no value of is no part of it.
     """
 
     def __init__(
@@ -83,6 +85,9 @@ class Fit:
             self._average = {n: value.clone().to(settings.device) for n, value in start.items()}
         self._values = torch.from_numpy(data.values).to(settings.device)
         self._scale = torch.from_numpy(scale).to(settings.device)
+        self._known = np.isfinite(data.values)
+        yes_or_no = [target.yes_or_no for target in data.targets]
+        self._yes_or_no = torch.tensor(yes_or_no, device=settings.device)
 
     def run(
         self,
@@ -158,10 +163,9 @@ class Fit:
         else:  # too few to deal out: every rank computes all of them, each for its share
             rows, copies = batch, world.size
         output = self.predictor.forward(self.model, rows)
-        errors = (output - self._values[rows]) / self._scale
-        loss = scaled_loss(settings.loss, errors) / copies
+        loss = self._loss(output, self._values[rows]) / copies
         self._optimizer.zero_grad(set_to_none=True)
-        (loss / len(batch)).backward()
+        (loss / self._weight(batch)).backward()
         self._gradients.reduce()
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
@@ -173,6 +177,15 @@ class Fit:
             update_average(self._average, self.model.state_dict(), settings.average_decay)
         return loss.detach()
 
+    def _loss(self, output: Tensor, values: Tensor) -> Tensor:
+        return masked_loss(
+            self.settings.loss, output, values, scale=self._scale, yes_or_no=self._yes_or_no
+        )
+
+    def _weight(self, rows: NDArray[np.int64]) -> float:
+        """Known values of the rows for each target: their number where nothing is missing."""
+        return float(self._known[rows].sum() / self._known.shape[1])
+
     def _rate(self, part_of_epoch: float) -> float:
         progress = self.progress
         return learning_rate(self.settings, progress.epoch + part_of_epoch, progress.reductions)
@@ -182,10 +195,8 @@ class Fit:
         progress = self.progress
         judged = self.predictor.model
         judged.load_state_dict(self._average or self.model.state_dict())
-        predicted = self.predictor(self.validation)
-        absolute = np.abs(predicted - self.data.values[self.validation]).mean(axis=0)
-        error = float((absolute / self.scale).mean())
-        loss = progress.loss_sum / (len(self.train) * self.settings.passes)
+        error, absolute = self._judge(self.predictor(self.validation))
+        loss = progress.loss_sum / (self._weight(self.train) * self.settings.passes)
         rate = self._rate(1.0)
         progress.epoch += 1
         progress.step = 0
@@ -201,6 +212,23 @@ class Fit:
         if progress.since_reduction >= self.settings.decay_epochs:
             progress.reductions += 1
             progress.since_reduction = 0
+
+    def _judge(self, output: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The error of validation by which weights are kept, and the MAE of each target, (T,).
+
+        It is the mean over the targets with values there, of the scaled MAE or, of yes-or-no
+        targets, the cross-entropy.
+        """
+        values = self.data.values[self.validation]
+        known = np.isfinite(values)
+        absolute = np.abs(all_told(self.data.targets, output) - values)
+        counts = known.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            mae = np.where(known, absolute, 0.0).sum(axis=0) / counts
+            likely = np.logaddexp(0.0, np.where(values > 0.5, -output, output))
+            entropy = np.where(known, likely, 0.0).sum(axis=0) / counts
+        judged = np.where(self._yes_or_no.cpu().numpy(), entropy, mae / self.scale)
+        return float(judged[counts > 0].mean()), mae
 
     def _update_progress(self) -> None:
         """Bring into ``progress`` what is held elsewhere while training."""
@@ -233,7 +261,17 @@ class Predictor:
         prepare(model, settings)
 
     def forward(self, model: Network, rows: NDArray[np.int64]) -> Tensor:
-        """(len(rows), T) in the targets' units, double precision, on the settings' device."""
+        """The network's word on some rows, on the settings' device and with gradients where wanted.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+
+        Returns
+        -------
+        (b, T) Tensor
+            Float64, in the targets' units.
+        """
         begun = time.perf_counter()
         batch = self.data.examples.batch(rows, self._dtype).to(self.settings.device)
         self.loading_seconds += time.perf_counter() - begun

@@ -85,7 +85,15 @@ def write_predictions(
     reference: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> None:
-    """predictions.csv: key, part of the split, computed and predicted value of each target."""
+    """predictions.csv: key, part of the split, computed and predicted value of each target.
+
+    Parameters
+    ----------
+    keys, parts : N texts
+        Of each row.
+    reference, predicted : (N, T) array
+        In the targets' units.
+    """
     write_csv(
         folder.predictions,
         ["key", "part", *per_target("reference", labels), *per_target("predicted", labels)],
@@ -106,7 +114,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def errors_of(
     reference: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> dict[str, float | None]:
-    """Mean absolute error, root mean square error, and R^2 of one target; None without rows."""
+    """Mean absolute error, root mean square error, and R^2 of one target; None without rows.
+
+    Parameters
+    ----------
+    reference, predicted : (N,) array
+        In the target's unit; rows without a reference (NaN) do not count.
+    """
+    reference, predicted = known_of(reference, predicted)
     if not len(reference):
         return {"mae": None, "rmse": None, "r2": None}
     error = predicted - reference
@@ -117,6 +132,37 @@ def errors_of(
         "rmse": float(np.sqrt(np.mean(error**2))),
         "r2": r2,
     }
+
+
+def decisions_of(
+    reference: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> dict[str, float | None]:
+    """Of a yes-or-no target: the share that is rightly decided at one half, and the area under
+    the receiver operating characteristic; None where there is nothing to tell.
+
+    Parameters
+    ----------
+    reference, predicted
+        (M,) of 0 and 1, or NaN, and (M,) probabilities.
+    """
+    from sklearn.metrics import roc_auc_score  # takes a second
+
+    reference, predicted = known_of(reference, predicted)
+    if not len(reference):
+        return {"accuracy": None, "roc_auc": None}
+    both = np.ptp(reference) > 0
+    return {
+        "accuracy": float(((predicted > 0.5) == (reference > 0.5)).mean()),
+        "roc_auc": float(roc_auc_score(reference, predicted)) if both else None,
+    }
+
+
+def known_of(
+    reference: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both where there is a reference."""
+    known = np.isfinite(reference)
+    return reference[known], predicted[known]
 
 
 def write_metrics(folder: ModelFolder, metrics: dict[str, Any]) -> None:

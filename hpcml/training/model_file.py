@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,6 @@ from hpcml import __version__
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
 from hpcml.models import Network, Scaling, build
-from hpcml.store import Dataset
 from hpcml.training.checkpoint import pack, unpack
 from hpcml.training.levels import joined
 from hpcml.training.model_folder import ModelFolder
@@ -33,6 +31,9 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     elements                  atomic numbers among the training molecules
     heavy_atoms               most in one training molecule
     charges, multiplicities   among the training molecules
+    nearest, farthest         distances of two atoms of a training molecule, angstrom; 0: not known
+    pieces                    most in one training molecule with no bond between them
+    geometries_made           a force field made the geometries, from SMILES
     train_rows                molecules it was trained on
     fingerprint               of the data set
     version                   of hpcml that trained it
@@ -48,6 +49,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     heavy_atoms: int = 0
     charges: tuple[int, ...] = ()
     multiplicities: tuple[int, ...] = ()
+    nearest: float = 0.0
+    farthest: float = 0.0
+    pieces: int = 1
+    geometries_made: bool = False
     train_rows: int = 0
     fingerprint: str = ""
     version: str = __version__
@@ -73,21 +78,15 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(self.units)
 
 
-def describe_training(rows: Dataset) -> dict[str, Any]:
-    """What ModelInfo says of the molecules it was trained on."""
-    numbers = rows.column("numbers")
-    heavy = np.add.reduceat((numbers > 1).astype(np.int64), rows.atom_offsets[:-1])
-    return {
-        "elements": tuple(np.unique(numbers).tolist()),
-        "heavy_atoms": int(heavy.max()),
-        "charges": tuple(np.unique(rows.column("charge")).tolist()),
-        "multiplicities": tuple(np.unique(rows.column("multiplicity")).tolist()),
-        "train_rows": len(rows),
-    }
-
-
 def save_model(folder: Path | str, state: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write the network into ``folder``, replacing the one there."""
+    """Write the network into ``folder``, replacing the one there.
+
+    Parameters
+    ----------
+    state : name -> Tensor of the shape of that weight or buffer
+    info : ModelInfo
+        What must be known to use it.
+    """
     about = msgspec.json.encode(info).decode()
     write_whole(ModelFolder(folder).network, pack("model", {"info": about, "state": dict(state)}))
 

@@ -19,6 +19,8 @@ class ModelFolder:
         FOLDER/model.pt            the network         FOLDER/ensemble.csv        with uncertainties
         FOLDER/metrics.csv         by epoch            FOLDER/ensemble.json       their calibration
         FOLDER/metrics.json        final numbers: the mark of a finished run
+        FOLDER/calibration.json    the rule chosen for its relevances, and why
+        FOLDER/calibration.csv     what every rule is worth
 
     Members of an ensemble and sizes of a learning curve have folders of the same kind within.
     """
@@ -36,6 +38,8 @@ class ModelFolder:
         self.baselines = self.path / "baselines.csv"
         self.ensemble_table = self.path / "ensemble.csv"
         self.ensemble = self.path / "ensemble.json"
+        self.calibration = self.path / "calibration.json"
+        self.calibration_table = self.path / "calibration.csv"
         self.tensorboard = self.path / "tensorboard"
 
     def member(self, number: int) -> ModelFolder:

@@ -40,18 +40,71 @@ def learning_rate(settings: TrainSettings, epoch: float, reductions: int) -> flo
 
 
 def scaled_loss(kind: str, errors: Tensor) -> Tensor:
-    """Sum over molecules of the mean over targets of the loss of scaled errors (M, T)."""
+    """Sum over molecules of the mean over targets of the loss.
+
+    Parameters
+    ----------
+    kind : str
+        "mse", "mae", or "huber" (threshold one).
+    errors : (M, T) Tensor
+        Errors in units of the targets' spread.
+
+    Returns
+    -------
+    () Tensor
+    """
+    return element_loss(kind, errors).mean(dim=1).sum()
+
+
+def element_loss(kind: str, errors: Tensor) -> Tensor:
+    """(M, T) losses of scaled errors (M, T)."""
     if kind == "mae":
         each = errors.abs()
     elif kind == "huber":
         each = nn.functional.huber_loss(errors, torch.zeros_like(errors), reduction="none")
     else:
         each = errors * errors
-    return each.mean(dim=1).sum()
+    return each
+
+
+def masked_loss(
+    kind: str,
+    output: Tensor,
+    values: Tensor,
+    *,
+    scale: Tensor,
+    yes_or_no: Tensor,
+) -> Tensor:
+    """Sum over molecules of the mean over targets, where what is not known has no loss.
+
+    Parameters
+    ----------
+    kind
+        Of the scaled error of targets that are numbers; cross-entropy is that of the others.
+    output, values
+        (M, T) from the network and from the data; NaN where the data have none.
+    scale
+        (T,) by which errors are divided.
+    yes_or_no
+        (T,) bool, which outputs are logits and their values 0 or 1.
+    """
+    known = torch.isfinite(values)
+    truth = torch.where(known, values, torch.zeros_like(values))
+    each = element_loss(kind, (output - truth) / scale)
+    if yes_or_no.any():
+        logits = nn.functional.binary_cross_entropy_with_logits(output, truth, reduction="none")
+        each = torch.where(yes_or_no, logits, each)
+    return (each * known).mean(dim=1).sum()
 
 
 def update_average(average: dict[str, Tensor], state: Mapping[str, Tensor], decay: float) -> None:
-    """average <- decay average + (1 - decay) state, in place; what is no weight is copied."""
+    """average <- decay average + (1 - decay) state, in place; what is no weight is copied.
+
+    Parameters
+    ----------
+    average, state : name -> Tensor of the shape of that weight or buffer
+    decay : float
+    """
     for name, value in state.items():
         if value.is_floating_point():
             average[name].lerp_(value, 1.0 - decay)

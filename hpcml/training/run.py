@@ -11,22 +11,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpcml.models import Network, Scaling, build, fit_references, fit_scaling
+from hpcml.models import Network, Scaling, build, fit_references, fit_scaling, without_scale
 from hpcml.progress import progress
+from hpcml.training.applicability import describe_training
 from hpcml.training.checkpoint import Progress, read_progress, save_progress
 from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
-from hpcml.training.metrics import CurveFile, errors_of, write_metrics, write_predictions
-from hpcml.training.model_file import ModelInfo, describe_training, save_model
+from hpcml.training.metrics import (
+    CurveFile,
+    decisions_of,
+    errors_of,
+    write_metrics,
+    write_predictions,
+)
+from hpcml.training.model_file import ModelInfo, save_model
 from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.splits import Split, check_disjoint, rows_of
+from hpcml.training.targets import all_told
 from hpcml.training.train_settings import TrainSettings
 from hpcml.training.world import World
 
 
 @dataclass
 class Run:
-    """One run and where its files lie."""
+    """One run: it owns its rows by part, the scaling of its targets, and its files.
+
+    rows       part of the split -> rows of ``data``
+    scaling    of the targets over its own training rows
+    """
 
     settings: TrainSettings
     world: World
@@ -106,7 +118,7 @@ class Run:
         fit.predictor.model.load_state_dict(done.best)
         everything = np.concatenate([self.rows[part] for part in PARTS])
         parts = np.repeat(PARTS, [len(self.rows[part]) for part in PARTS])
-        predicted = fit.predictor(everything)
+        predicted = all_told(data.targets, fit.predictor(everything))
         reference = data.values[everything]
         metrics = self._metrics(fit, parts, reference, predicted)
         if self.world.rank == 0:
@@ -136,10 +148,14 @@ class Run:
             errors[label] = {
                 part: errors_of(truth[parts == part], guess[parts == part]) for part in PARTS
             }
+            if data.targets[column].yes_or_no:
+                for part in PARTS:
+                    told = decisions_of(truth[parts == part], guess[parts == part])
+                    errors[label][part].update(told)
             errors[label]["target"] = msgspec.to_builtins(data.targets[column])
             errors[label]["unit"] = data.units[column]
             held_out = truth[parts == "test"]
-            mean = np.full_like(held_out, truth[parts == "train"].mean())
+            mean = np.full_like(held_out, np.nanmean(truth[parts == "train"]))
             errors[label]["mean_predictor_mae"] = errors_of(held_out, mean)["mae"]
         first = errors[data.labels[0]]
         passes = done.epoch * self.settings.passes
@@ -179,14 +195,22 @@ class Run:
 
 
 def target_scaling(settings: TrainSettings, data: TrainingData, rows: NDArray[np.int64]) -> Scaling:
-    """References, mean and spread of the targets over the training rows."""
+    """References, mean and spread of the targets over the training rows; none of logits.
+
+    Parameters
+    ----------
+    rows : (n,) integer array
+        Rows of ``data``.
+    """
     extensive = settings.targets[0].is_extensive
     learned = data.rows.subset(rows)
     numbers = np.split(learned.column("numbers"), learned.atom_offsets[1:-1])
     values = data.values[rows]
     by_element = settings.scaling == "elements" or (settings.scaling == "auto" and extensive)
     references = fit_references(numbers, values) if by_element else None
-    return fit_scaling(numbers, values, extensive=extensive, references=references)
+    scaling = fit_scaling(numbers, values, extensive=extensive, references=references)
+    logits = [target.yes_or_no for target in data.targets]
+    return without_scale(scaling, logits) if any(logits) else scaling
 
 
 def from_rank_0(world: World, read: Callable[[], bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind           how it was made: TrainSettings.split; "file" for one written by hand
     fingerprint    of the data set; "" for a split written by hand
     left_out       reason -> rows of the data set that are in no part because of it
+    copies         rows that stand in the part of another row with the same atoms and bonds
     """
 
     kind: str = "file"
@@ -35,6 +37,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     test: tuple[str, ...] = ()
     fingerprint: str = ""
     left_out: dict[str, int] = {}
+    copies: int = 0
 
     def part(self, name: str) -> tuple[str, ...]:
         """Keys of "train", "validation", or "test"."""
@@ -46,7 +49,9 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     """Divide the rows as the settings say.
 
     The result depends on the set of keys and the seed, not on the order of the rows.  Rows of
-    one molecule (the same geometry twice) stay together.  Raises InputError where a part that
+    one molecule stay together: the same atoms with the same bonds, turned, mirrored, shifted,
+    renumbered or in another conformation.  In a split from a file they are where it has them,
+    unless they are the same geometry.  Raises InputError where a part that
     is needed would be empty, SettingsError where the numbers do not fit.
     """
     keys, molecules = candidates.keys, candidates.rows.molecules
@@ -57,9 +62,9 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
             split, kind="file", fingerprint=fingerprint, left_out=candidates.left_out
         )
     rows = sorted(range(len(keys)), key=lambda row: keys[row])
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[int, list[int]] = defaultdict(list)
     for row in rows:
-        groups[candidates.molecule_keys[row]].append(row)
+        groups[candidates.constitutions[row]].append(row)
     random = np.random.default_rng([settings.seed, 0x5917])
     shuffled = list(groups.values())
     shuffled = [shuffled[i] for i in random.permutation(len(shuffled))]
@@ -67,7 +72,9 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     if settings.split == "random":
         parts = _fill(shuffled, counts)
     elif settings.split == "scaffold":
-        parts = _fill(_by_scaffold(shuffled, molecules), counts)
+        joined = _by_scaffold(shuffled, molecules)
+        parts = _fill(list(joined.values()), counts)
+        _check_scaffolds(joined, parts, len(rows))
     else:
         parts = _by_size(shuffled, molecules, counts, settings.heavy_atoms)
     train, validation, test = (tuple(keys[row] for row in part) for part in parts)
@@ -78,7 +85,13 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
         test=test,
         fingerprint=fingerprint,
         left_out=candidates.left_out,
+        copies=len(rows) - len(groups),
     )
+    if split.copies and not (split.train and split.validation):
+        raise InputError(
+            f"{len(rows)} rows, but different molecules: {len(groups)}; each stands in one part of "
+            "the split: divide geometries by hand, in a split file"
+        )
     check_size(split, settings, len(keys))
     return split
 
@@ -135,8 +148,29 @@ def _fill(groups: Sequence[list[int]], counts: tuple[int, int, int]) -> list[lis
     return parts
 
 
-def _by_scaffold(groups: list[list[int]], molecules: Sequence[Molecule]) -> list[list[int]]:
-    """Groups joined by Bemis-Murcko scaffold (J. Med. Chem. 39, 2887), the largest first.
+def told_of_copies(split: Split, candidates: Candidates) -> str:
+    """One line where rows of one molecule were kept together, or a file has them apart; or ""."""
+    if split.copies:
+        return (
+            f"{split.copies} rows are further copies of a molecule (the same atoms and bonds, "
+            "whatever geometry): all copies stand in one part of the split"
+        )
+    if split.kind != "file":
+        return ""
+    number = dict(zip(candidates.keys, candidates.constitutions, strict=True))
+    learned = {number[key] for key in split.train}
+    apart = sum(number[key] in learned for key in (*split.validation, *split.test))
+    if not apart:
+        return ""
+    return (
+        f"{apart} rows of validation and test are copies of training molecules (the same atoms "
+        "and bonds) in the split file: errors will look smaller than they are"
+    )
+
+
+def _by_scaffold(groups: list[list[int]], molecules: Sequence[Molecule]) -> dict[str, list[int]]:
+    """Groups joined by Bemis-Murcko scaffold (J. Med. Chem. 39, 2887), the largest first; that
+    of molecules without a ring is "".
 
     So the test set holds the rare scaffolds, none of which was trained on.
     """
@@ -146,7 +180,24 @@ def _by_scaffold(groups: list[list[int]], molecules: Sequence[Molecule]) -> list
     for group in groups:
         mol = perceive(molecules[group[0]])
         joined[MurckoScaffold.MurckoScaffoldSmiles(mol=mol)].extend(group)
-    return sorted(joined.values(), key=len, reverse=True)
+    return dict(sorted(joined.items(), key=lambda item: len(item[1]), reverse=True))
+
+
+def _check_scaffolds(
+    joined: Mapping[str, list[int]], parts: Sequence[list[int]], rows: int
+) -> None:
+    """InputError where scaffolds are too few, or one too common, to be divided."""
+    if parts[0] and parts[1]:
+        return
+    scaffold, largest = next(iter(joined.items()))
+    of_these = (
+        f"have the scaffold {scaffold}" if scaffold else "have no ring, which is one scaffold"
+    )
+    raise InputError(
+        f"{len(largest)} of {rows} molecules {of_these} and cannot be divided: with "
+        f"{len(joined)} scaffold{'s' if len(joined) > 1 else ''} in all, nothing is left to "
+        f'{"validate with" if parts[0] else "train on"}; split = "random" or "size" divides them'
+    )
 
 
 def _by_size(
@@ -225,14 +276,19 @@ def check_same_data(split: Split, fingerprint: str, where: Path) -> None:
 
 
 def rows_of(split: Split, part: str, row_of_key: dict[str, int]) -> NDArray[np.int64]:
-    """Row numbers of one part, in the split's order."""
+    """Row numbers of one part, in the split's order.
+
+    Returns
+    -------
+    (n,) integer array
+    """
     return np.array([row_of_key[key] for key in split.part(part)], dtype=np.int64)
 
 
 def read_split(path: Path) -> Split:
     """A split from its JSON file; InputError where it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Split)
+        return msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=Split)
     except FileNotFoundError:
         raise InputError(f"{path}: no such split file") from None
     except msgspec.DecodeError as error:

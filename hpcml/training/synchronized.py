@@ -33,6 +33,16 @@ class SynchronizedBatchNorm(BatchNorm):
     world: World
 
     def forward(self, values: Tensor) -> Tensor:
+        """Normalize the rows of this rank by mean and variance over the rows of all.
+
+        Parameters
+        ----------
+        values : (N, F) Tensor
+
+        Returns
+        -------
+        (N, F) Tensor
+        """
         if not self.training:
             return super().forward(values)
         running_mean, running_var = self.running_mean, self.running_var

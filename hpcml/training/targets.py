@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from hpcml.errors import InputError
 from hpcml.store import Dataset, Schema
 
 EXTENSIVE = frozenset(
@@ -35,12 +39,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     process      of a hyperpolarizability: "static", "shg", "eope", "or"
     frequency    hartree, where the column has a frequency axis
     extensive    sum over atoms (true) or mean (false); None: by EXTENSIVE
+    yes_or_no    whether it is 0 or 1: the network gives the logit of its probability, learns by
+                 cross-entropy, and it is the logit that is explained
     """
 
     name: str
     process: str = "static"
     frequency: float = 0.0
     extensive: bool | None = None
+    yes_or_no: bool = False
 
     @property
     def is_static(self) -> bool:
@@ -74,15 +81,39 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises
         ------
         InputError
-            Where the data set has no such column, frequency or process.
+            Where the data set has no such column, frequency or process, or a value that is
+            neither yes nor no.
         """
         if self.name == "dipole":
             return np.asarray(np.linalg.norm(dataset.column("dipole"), axis=1))
-        return dataset.scalar(self.name, process=self.process, frequency=self.frequency)
+        values = dataset.scalar(self.name, process=self.process, frequency=self.frequency)
+        if self.yes_or_no and not np.isin(values[np.isfinite(values)], (0.0, 1.0)).all():
+            row = int(np.flatnonzero(np.isfinite(values) & ~np.isin(values, (0.0, 1.0)))[0])
+            raise InputError(
+                f"{self.name} is yes_or_no, expected 0 or 1: row {dataset.keys[row]} has "
+                f"{values[row]:g}"
+            )
+        return values
 
     def unit(self, dataset: Dataset) -> str:
         """Its unit as people write it: "a0^3"."""
-        return short_unit(dataset.unit(self.name))
+        return "probability" if self.yes_or_no else short_unit(dataset.unit(self.name))
+
+    def output_unit(self, unit: str) -> str:
+        """The unit of what the network gives, and of its relevances."""
+        return "logit" if self.yes_or_no else unit
+
+    def told(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the network gives as people read it, in ``unit``; any shape."""
+        return np.asarray(expit(outputs)) if self.yes_or_no else outputs
+
+
+def all_told(targets: Sequence[Target], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A network's outputs (M, T) as people read them, (M, T) in the targets' units."""
+    if not any(target.yes_or_no for target in targets):
+        return outputs
+    columns = [target.told(column) for target, column in zip(targets, outputs.T, strict=True)]
+    return np.stack(columns, axis=1)
 
 
 def symbols_of(unit: str) -> str:

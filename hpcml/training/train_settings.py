@@ -11,6 +11,7 @@ from hpcml.training.targets import Target
 
 Share = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+LeaveOut = Literal["unstable", "warned", "nothing"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -19,6 +20,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     model, hyperparameters    a name of hpcml.models and what its settings are given
     target           one target or several (multi-task); a plain name is a static target
+    leave_out        rows not to learn from: "unstable" (the SCF is known to be no minimum),
+                     "warned" (any warning), "nothing"
     scaling          "elements": least-squares references for each element, then the spread of
                      what is left; "standardize": mean and spread; "auto": elements for
                      extensive targets, standardize for the others
@@ -58,6 +61,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: str = "weave"
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
     target: str | Target | tuple[str | Target, ...] = "alpha_iso"
+    leave_out: LeaveOut = "unstable"
     scaling: Literal["auto", "elements", "standardize"] = "auto"
 
     epochs: Positive = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ from hpcml.training.splits import (
     check_size,
     make_split,
     rows_of,
+    told_of_copies,
     without,
     write_split,
 )
@@ -75,7 +77,7 @@ def train(
 
 
 class _Runs:
-    """The runs that one training consists of: they share the data and the split.
+    """The runs that one training consists of; it owns the data and the split that they share.
 
     worked    whether any of them was not finished before
     """
@@ -174,7 +176,7 @@ class _Runs:
     @cached_property
     def _split_and_data(self) -> tuple[Split, TrainingData]:
         settings, dataset = self._settings, self._dataset
-        candidates = find_candidates(dataset, settings.targets)
+        candidates = find_candidates(dataset, settings.targets, settings.leave_out)
         split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]
@@ -184,6 +186,8 @@ class _Runs:
         if self._world.rank == 0 and self._saved_split is None:
             make_folder(self._folder.path)
             write_split(self._folder.split, split)
+            if told := told_of_copies(split, candidates):
+                print(f"train: {told}", file=sys.stderr)
         return split, data
 
     @cached_property

@@ -38,7 +38,18 @@ class World(Protocol):
     local_rank: int
 
     def sum(self, values: Tensor) -> Tensor:
-        """Element-wise sum over the ranks, as a new tensor."""
+        """Sum over the ranks, element by element.
+
+        Parameters
+        ----------
+        values : (...,) Tensor
+            Of one shape and dtype on every rank.
+
+        Returns
+        -------
+        Tensor of the same shape
+            A new one, on the device of ``values``.
+        """
 
     def broadcast(self, message: bytes, root: int = 0) -> bytes:
         """What the rank ``root`` said; the others' message is not looked at."""
@@ -59,6 +70,18 @@ class Alone:
     local_rank = 0
 
     def sum(self, values: Tensor) -> Tensor:
+        """The values themselves: there is no other rank.
+
+        Parameters
+        ----------
+        values : (...,) Tensor
+            Of one shape and dtype on every rank.
+
+        Returns
+        -------
+        Tensor of the same shape
+            A new one, on the device of ``values``.
+        """
         return values.clone()
 
     def broadcast(self, message: bytes, root: int = 0) -> bytes:
@@ -112,7 +135,20 @@ class Horovod:
             )
 
     def sum(self, values: Tensor) -> Tensor:
-        """By MPI where Horovod uses it: Horovod itself answers only once a cycle (1 ms)."""
+        """Sum over the ranks, by MPI where Horovod uses it.
+
+        Horovod itself answers only once a cycle (1 ms).
+
+        Parameters
+        ----------
+        values : (...,) Tensor
+            Of one shape and dtype on every rank.
+
+        Returns
+        -------
+        Tensor of the same shape
+            A new one, on the device of ``values``.
+        """
         with others_present():
             if self._mpi is not None:
                 here = values.detach().to("cpu", copy=True).contiguous()
@@ -211,6 +247,18 @@ class TorchDistributed:
         return int(here.rank)
 
     def sum(self, values: Tensor) -> Tensor:
+        """Sum over the ranks, element by element.
+
+        Parameters
+        ----------
+        values : (...,) Tensor
+            Of one shape and dtype on every rank.
+
+        Returns
+        -------
+        Tensor of the same shape
+            A new one, on the device of ``values``.
+        """
         total = values.detach().to(self._device or values.device, copy=True)
         with others_present():
             self._distributed.all_reduce(total)

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis import analyze
+from hpcml.analysis import analyze, summary
+from hpcml.analysis.analyze_stage import CANCELLATION
+from hpcml.analysis.untrained import untrained_relevance
 from hpcml.errors import InputError
+from hpcml.models import Scaling, build
 from hpcml.molecules import Molecule, molecule_from_smiles, perceive
-from hpcml.relevance import LEDGER
+from hpcml.relevance import LEDGER, open_relevance
 from hpcml.store import Dataset, Row, Schema, ShardWriter, shards
+from hpcml.training import ModelInfo, Target
+from hpcml.training.model_file import save_model
 
 SMILES = ["CCO", "CCN", "CC(=O)O", "C1CC1", "CCCC", "OCCO", "CC#N", "NCC=O"]
 
@@ -115,6 +120,75 @@ def test_tables_of_a_network_that_is_right(dataset, model_folder, tmp_path):
     totals = [known_share(molecule).sum() for molecule in dataset.molecules]
     assert float(conservation["atoms"]["mean"]) == pytest.approx(2.0 * np.mean(totals))
     assert float(conservation["mean"]["mean"]) == pytest.approx(0.25 - np.mean(totals))
+
+
+def test_controls_stand_beside_the_network(dataset, model_folder, tmp_path):
+    """Noise scores nothing; an element's mean share is the best that composition alone can say."""
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    rows = {
+        (row["scored"], row["composition"]): row
+        for row in read(files["reasons"])
+        if (row["part"], row["of"]) == ("all", "all atoms")
+    }
+    assert {what for what, _ in rows} == {
+        *("network", "random", "shuffled shares", "element means", "hydrogens")
+    }
+    for what in ("random", "shuffled shares"):
+        for column in ("correlation", "rank"):
+            assert abs(float(rows[what, "removed"][column])) < 0.4
+    assert float(rows["element means", "kept"]["correlation"]) > 0.9
+    assert rows["element means", "removed"]["correlation"] == "nan"
+    assert float(rows["hydrogens", "removed"]["correlation"]) > 0.1  # more bonds, larger share
+    assert rows["random", "kept"]["mae"] == "nan"
+
+
+def test_the_untrained_network_is_a_control(dataset, model_folder, tmp_path):
+    """The linear network's relevances are its weights times what it is told of the elements:
+    before training too they are one number an element, so that without composition none is left."""
+    hyperparameters = {"elements": [1, 6, 7, 8]}
+    model = build("linear", hyperparameters)
+    info = ModelInfo(model="linear", hyperparameters=hyperparameters, scaling=Scaling(),
+                     targets=(Target(name="alpha_iso"),), units=("a0^3",))  # fmt: skip
+    save_model(model_folder, model.state_dict(), info)
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    relevance = untrained_relevance(
+        dataset, open_relevance(tmp_path / "relevance", dataset), model_folder
+    )
+    numbers = dataset.column("numbers")
+    for z in (1, 6, 7, 8):
+        assert np.ptp(relevance[numbers == z]) < 1e-6
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    found = [row for row in read(files["reasons"]) if row["scored"] == "untrained network"]
+    assert {row["part"] for row in found} == {"all", "train", "validation", "test"}
+
+
+def test_cancellation_is_told(dataset, model_folder, tmp_path):
+    """Relevances of ten times the share, the rest taken back by the biases: 10 + 9 over 1."""
+    for info in dataset.shards:
+        shard = dataset.shard(info.name)
+        share = shard.column("share_alpha_iso")
+        total = np.add.reduceat(share, shard.atom_offsets[:-1])
+        ledger = np.zeros((info.rows, len(LEDGER)))
+        ledger[:, LEDGER.index("bias")] = -9.0 * total
+        columns = {
+            "key": shard.column("key"),
+            "prediction": total,
+            "ledger": ledger,
+            "atom_offsets": shard.atom_offsets,
+            "relevance": 10.0 * share,
+        }
+        about = {"source": info.checksum, "identity": "test", "model": "made up"}
+        about |= {"target": '{"name": "alpha_iso"}', "unit": "a0^3", "rule": "epsilon"}
+        shards.write(tmp_path / "relevance", info.name, columns, about)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    row = next(row for row in read(files["conservation"]) if row["term"] == CANCELLATION)
+    assert float(row["median"]) == pytest.approx(19.0)
+    assert float(row["largest_absolute"]) == pytest.approx(19.0)
+    score, warning = summary(tmp_path / "analysis")
+    assert score.startswith("reasons score 1.00 (no interval: fewer than 3 molecules) pooled, 1.00")
+    assert score.endswith("2 molecules (test)")
+    assert warning.startswith("mostly cancellation: the parts of an explanation are 19 times")
 
 
 def test_row_that_could_not_be_explained(dataset, model_folder, tmp_path):

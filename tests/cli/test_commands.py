@@ -57,6 +57,11 @@ def test_compute_writes_the_promised_document(water: Path, tmp_path: Path) -> No
         *("energy", "dipole", "polarizability", "hyperpolarizability"),
         *("zpve", "frequencies", "provenance"),
     }
+    assert (answer["name"], answer["symbols"]) == ("water", ["O", "H", "H"])
+    assert (answer["charge"], answer["multiplicity"]) == (0, 1)
+    assert answer["geometry"][1] == [0.0, 0.755453, -0.471161]
+    assert answer["units"]["geometry"] == "angstrom"
+    assert answer["units"]["polarizability"] == "e^2 a0^2 Eh^-1"
     assert [a["frequency"] for a in answer["polarizability"]] == [0.0, 0.05]
     assert [(b["process"], b["frequencies"]) for b in answer["hyperpolarizability"]] == [
         ("static", [0.0, 0.0, 0.0]),
@@ -75,6 +80,10 @@ def test_compute_writes_the_promised_document(water: Path, tmp_path: Path) -> No
         (["--frequency=-0.1"], "frequency"),
         (["--property", "colour"], "colour"),
         (["--process", "thg"], "thg"),
+        (["--threads", "0"], "threads"),
+        (["--memory", "0"], "memory"),
+        (["--wavelength=-1"], "wavelength"),
+        (["--json", "nowhere/out.json"], "nowhere"),
     ],
 )
 def test_compute_answers_wrong_settings_with_one_line(
@@ -160,3 +169,52 @@ def test_every_job_that_comes_along_says_what_it_would_do(name: str, place: Path
     planned = {line.split()[0] for line in ended.stdout.splitlines() if line[:1].isalpha()}
     assert {"campaign", "analyze", "report"} <= planned
     assert not (place / "run").exists()
+
+
+def test_a_warning_of_the_readers_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "oh.xyz").write_text("2\nhydroxyl\nO 0 0 0\nH 0 0 0.96\n")
+    words = ["compute", "oh.xyz", "--method", "HF", "--basis", "no-such-basis"]
+    ended = hpcml(*words, cwd=tmp_path)
+    first, *_ = ended.stderr.splitlines()
+    assert "oh.xyz, line 2 (hydroxyl): 9 electrons and no charge said" in first
+    ended = hpcml(*words, "--charge", "-1", cwd=tmp_path)
+    assert "electrons" not in ended.stderr
+    assert "no-such-basis" in ended.stderr
+
+
+def test_compute_of_atoms_by_smiles_and_of_several_in_a_file(tmp_path: Path) -> None:
+    """He, H and Ne in a minimal basis: where nothing can be excited, alpha and beta are zero."""
+    words = ["--method", "HF", "--basis", "STO-3G", "--json", "out.json"]
+    (tmp_path / "atoms.smi").write_text("[He] he\n[H] h\n[Ne] ne\nCC>>C none\n")
+    ended = hpcml("compute", "atoms.smi", *words, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "line 4 (none)" in ended.stderr
+    answers = json.loads((tmp_path / "out.json").read_text())
+    assert [answer["name"] for answer in answers] == ["he", "h", "ne"]
+    for answer in answers:
+        assert answer["polarizability"][0]["isotropic"] == 0.0
+    # Szabo and Ostlund, "Modern Quantum Chemistry", table 3.5's basis: -0.46658185 hartree.
+    assert answers[1]["energy"] == pytest.approx(-0.466582, abs=1e-5)
+    ended = hpcml("compute", "[He]", *words, "--wavelength", "694.3", "--tight", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    answer = json.loads((tmp_path / "out.json").read_text())
+    assert answer["name"] == "[He]"
+    assert [alpha["frequency"] for alpha in answer["polarizability"]] == [
+        0.0,
+        pytest.approx(0.065625, abs=1e-6),
+    ]
+    assert hpcml("compute", "no-such.xyz", *words, cwd=tmp_path).returncode == 2
+    assert hpcml("compute", "nonsense", *words, cwd=tmp_path).returncode == 2
+
+
+def test_a_library_of_radicals_is_warned_of_in_a_few_lines(tmp_path: Path) -> None:
+    frames = "".join(f"2\nhydroxyl {i}\nO 0 0 0\nH 0 0 0.9{i:02d}\n" for i in range(30))
+    (tmp_path / "many.xyz").write_text(frames)
+    words = ["--method", "HF", "--basis", "no-such-basis"]
+    ended = hpcml("compute", "many.xyz", *words, cwd=tmp_path)
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 12
+    assert "many.xyz, line 38 (hydroxyl 9)" in lines[9]
+    assert "further molecules" in lines[10]
+    assert "no-such-basis" in lines[11]

@@ -1,5 +1,7 @@
 """One process at a time, private to its owner, and no lock outlives its process."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +53,30 @@ def test_the_lock_refuses_a_second_process_and_ends_with_its_own(run_folder, hol
     holder.kill()
     holder.wait()
     with run_folder.lock():
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_one_clear_line(run_folder, monkeypatch, code):
+    def refused(descriptor, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("hpcml.files.fcntl.flock", refused)
+    with (
+        pytest.raises(PlatformError, match=r"cannot lock .*has no locks.*-o flock"),
+        run_folder.lock(),
+    ):
+        pass
+
+
+def test_a_read_only_file_system_is_one_clear_line(run_folder, monkeypatch):
+    run_folder.create()
+
+    def refused(path, *args, **kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(type(run_folder.path), "open", refused)
+    with pytest.raises(PlatformError, match="file system is read-only"), run_folder.lock():
         pass
 
 

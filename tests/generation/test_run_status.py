@@ -12,6 +12,8 @@ from hpcml.generation import status
 from hpcml.generation.failures import Failure, write
 from hpcml.generation.plan.planning import PlanRecord
 from hpcml.generation.protocol.task import Progress, Running
+from hpcml.molecules import Molecule
+from hpcml.store import Row, Schema, ShardWriter
 
 
 @pytest.fixture
@@ -105,6 +107,20 @@ def test_all_done(run_folder, task):
     found = status(run_folder)
     assert (found.state, found.missing) == ("complete", 0)
     assert found.core_efficiency == pytest.approx(0.9)
+
+
+def test_warned_rows_are_counted(run_folder, task):
+    task(0, state="finished", done=3)
+    plan(run_folder, total=3, done=3, tasks=1)
+    assert "warned   " not in status(run_folder).table()
+    with ShardWriter(run_folder.dataset, Schema(columns=("energy",)), "a") as writer:
+        for number, warnings in enumerate(
+            ([], ["an SCF that is no minimum", "a pole"], ["a pole"])
+        ):
+            molecule = Molecule([2], [[0, 0, number]])
+            writer.append(Row(f"{number:032x}", molecule, {}, {"warnings": warnings}))
+    assert status(run_folder).warned == 2
+    assert "warned      2" in status(run_folder).table()
 
 
 @pytest.mark.parametrize(

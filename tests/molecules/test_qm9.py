@@ -14,6 +14,7 @@ from hpcml.molecules.qm9 import read_qm9, settled_frequencies
 
 DATA = Path(__file__).parent / "data" / "qm9"
 NUMBERS = [1, 3, 4, 29, 212, 271, 6620, 129158]
+pytestmark = pytest.mark.filterwarnings("ignore:.*where the published file names")
 TITLE = "\n".join(f"title line {n}" for n in range(9))
 
 
@@ -147,6 +148,60 @@ def test_damaged_records_are_defects(tmp_path):
     assert [defect.name[-10:-4] for defect in defects] == ["000001", "000003", "000004"]
     assert "6.313" in str(defects[1])
     assert len(records) == 8
+
+
+REAL = [str(number) for number in (21, *range(1000, 4053))]  # 3,054 numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (f"{TITLE}\n  212  x\n  271 y\n", {212, 271}),  # without its last line
+        (f"{TITLE}\n  212  x\n  271 y", {212, 271}),  # cut within it
+        ("212\n271\n", {212, 271}),  # a plain list
+        ("\ufeff212\r\n271\r\n", {212, 271}),
+        ("title\n-----\n  212  x\n  271\n-----\n\n", {212, 271}),
+        ("\n".join([*REAL[:-2], "212", "271"]), {212, 271}),
+    ],
+)
+def test_every_molecule_that_the_list_refuses_is_left_out(published, text, refused):
+    path = published.parent / "uncharacterized.txt"
+    path.write_text(text, encoding="utf-8")
+    told = []
+    records = list(read_qm9(published, told.append))
+    assert [r.number for r in records] == [n for n in NUMBERS if n not in refused]
+    assert bool(told) == (len(text.split()) < 3000)
+    if told:
+        assert "names 2 molecules where the published file names 3,054" in told[0]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", TITLE, f"{TITLE}\n-----\n"])
+def test_a_list_that_refuses_nobody_is_no_list(published, text):
+    (published.parent / "uncharacterized.txt").write_text(text)
+    with pytest.raises(InputError, match="names no molecule"):
+        list(read_qm9(published))
+
+
+@pytest.mark.parametrize("line", ["CN1C=CC=C1", "0", "133886 x", "1e3"])
+def test_a_line_that_names_no_molecule_is_named(published, line):
+    (published.parent / "uncharacterized.txt").write_text(f"{TITLE}\n 212 x\n{line}\n 271 y\n---\n")
+    with pytest.raises(InputError, match="line 11"):
+        list(read_qm9(published))
+
+
+@pytest.mark.parametrize("word", ["nan", "-1e999", "inf", "-nan"])
+@pytest.mark.parametrize("place", ["6.31", "-76.404702", "-0.589706"])
+def test_what_is_no_number_is_left_out(tmp_path, word, place):
+    """alpha, U0 and the charges of water."""
+    for file in DATA.glob("*.xyz"):
+        shutil.copy(file, tmp_path)
+    path = tmp_path / "dsgdb9nsd_000003.xyz"
+    assert place in path.read_text()
+    path.write_text(path.read_text().replace(place, word, 1))
+    (tmp_path / "uncharacterized.txt").write_text("212\n")
+    records = list(read_qm9(tmp_path, print))
+    assert [r.name[-10:-4] for r in records if isinstance(r, Defect)] == ["000003"]
+    assert "is not a number" in str(next(r for r in records if isinstance(r, Defect)))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x1f\x8b no gzip"])

@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcml.errors import InputError
-from hpcml.molecules.records import Defect, label, sound_molecule
+from hpcml.errors import InputError, InputWarning
+from hpcml.molecules.records import Defect, label, restated, sound_molecule, warn
 
 PAIR = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
@@ -58,3 +60,28 @@ def test_coinciding_atoms_are_named_wherever_they_stand() -> None:
 def test_coordinates_out_of_this_world() -> None:
     with pytest.raises(InputError, match="beyond"):
         sound_molecule(np.array([9, 1]), PAIR * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("charge", "multiplicity", "expected"),
+    [(None, None, (0, 3)), (0, None, (0, 3)), (-1, None, (-1, 2)), (-2, None, (-2, 1)),
+     (None, 1, (0, 1)), (-1, 4, (-1, 4))],
+)  # fmt: skip
+def test_another_charge_takes_the_lowest_multiplicity(
+    charge: int | None, multiplicity: int | None, expected: tuple[int, int]
+) -> None:
+    oxygen = sound_molecule(np.array([8, 8]), PAIR, multiplicity=3, isotopes=[18, 0], name="x")
+    found = restated(oxygen, charge, multiplicity)
+    assert (found.charge, found.multiplicity) == expected
+    assert (found.name, found.isotopes.tolist()) == ("x", [18, 0])
+    with pytest.raises(InputError, match="not possible"):
+        restated(oxygen, -1, 1)
+
+
+def test_a_warning_comes_once() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            warn("a.xyz", 2, "x", "odd")
+    assert [str(one.message) for one in told] == ["a.xyz, line 2 (x): odd"]
+    assert told[0].category is InputWarning

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, InputWarning
 from hpcml.molecules import Defect, Molecule, molecule_from_smiles, perceive, read
 
 Read = Callable[[str, str], list[Molecule | Defect]]
@@ -109,3 +110,72 @@ def test_isotopes(read_text: Read, symbol: str, difference: int, line: str) -> N
     (water,) = read_text("a.sdf", text)
     assert isinstance(water, Molecule)
     assert (water.formula, water.isotopes.tolist()) == ("H2O", [0, 2, 0])
+
+
+WATER = HEAVY_WATER.replace("D   0", "H   0")
+
+
+@pytest.mark.parametrize("name", ["a.sdf", "a.sd", "a.mol"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("M  END", "\nM  END"),
+        ("  1  2  1  0", "\n\n  1  2  1  0"),
+        ("0.7572", "0,7572"),
+        ("M  END\n", "M  END\n> <x>\n1\n\n$$$$\n"),
+        ("\n", "\r\n"),
+    ],
+)
+def test_blocks_as_programs_write_them(read_text: Read, name: str, old: str, new: str) -> None:
+    (water,) = read_text(name, WATER.replace(old, new))
+    assert isinstance(water, Molecule)
+    assert (water.name, water.formula) == ("water", "H2O")
+    assert water.positions[1, 1] == 0.7572
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.sdf").write_text(WATER, encoding=encoding)
+    (water,) = read(tmp_path / "a.sdf")
+    assert isinstance(water, Molecule)
+    assert (water.name, water.formula) == ("water", "H2O")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        (" O   0", " Xx  0", "atom 1: 'Xx' is not an element symbol"),
+        ("M  END", "", "no line M  END"),
+        ("water\n", "", "the line of counts is line 3 of its record"),
+        ("V2000", "V2001", "line 4 of the record"),
+        ("  3  2", "  4  2", "not those that line 4 announces"),
+    ],
+)
+def test_a_broken_block_is_one_line_with_its_cause(
+    read_text: Read, capfd: pytest.CaptureFixture[str], old: str, new: str, cause: str
+) -> None:
+    (defect,) = read_text("a.sdf", WATER.replace(old, new, 1))
+    assert isinstance(defect, Defect)
+    assert cause in str(defect)
+    assert "\n" not in str(defect)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_odd_number_of_electrons_is_told_unless_said(read_text: Read) -> None:
+    methyl = block("[CH3]", "methyl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        (said,) = read_text("a.sdf", methyl)
+    assert isinstance(said, Molecule)
+    unsaid = "".join(line for line in methyl.splitlines(keepends=True) if "RAD" not in line)
+    with pytest.warns(InputWarning, match="9 electrons and no charge said"):
+        read_text("b.sdf", unsaid)
+
+
+def test_an_atom_of_a_metal_gets_no_hydrogen(read_text: Read) -> None:
+    text = "na\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n"
+    text += "    0.0000    0.0000    0.0000 Na  0  0\nM  END\n"
+    with pytest.warns(InputWarning, match="11 electrons and no charge said"):
+        (sodium,) = read_text("a.mol", text)
+    assert isinstance(sodium, Molecule)
+    assert (sodium.formula, sodium.multiplicity) == ("Na", 2)

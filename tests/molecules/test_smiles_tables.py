@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
-from hpcml.molecules import Defect, Molecule, read
+from hpcml.molecules import Defect, Molecule, molecule_from_smiles, read
 
 Read = Callable[[str, str], list[Molecule | Defect]]
 
@@ -67,3 +67,78 @@ def test_any_text_gives_molecules_or_defects(tmp_path: Path, suffix: str, text: 
             assert isinstance(record, Molecule | Defect)
     except InputError as error:
         assert "no molecules" in str(error) or "column named smiles" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "smiles;name\nCCO;x\n"),
+        ("a.csv", "name\tsmiles\nx\tCCO\n"),
+        ("a.tsv", "smiles\tname\nCCO\tx\n"),
+        ("a.csv", "sep=;\nSMILES;Name\nCCO;x\n"),
+        ("a.csv", '"Canonical_SMILES","compound_name"\n"CCO","x"\n'),
+        ("a.csv", "mol_id,isomeric SMILES,canonical_smiles\nx,CCO,C\n"),
+        ("a.csv", "id,ConnectivitySMILES\nx,CCO\n"),
+        ("a.csv", "cid,mw,canonicalsmiles,isosmiles\nx,1,C,CCO\n"),
+        ("a.csv", "id,smi\r\nx,CCO\r\n"),
+        ("a.smi", "canonical_smiles name\nCCO x\n"),
+        ("a.smi", "CCO |c:1| x\n"),
+        ("a.smiles", "CCO\tx\n"),
+    ],
+)
+def test_tables_as_programs_write_them(read_text: Read, name: str, text: str) -> None:
+    (ethanol,) = read_text(name, text)
+    assert isinstance(ethanol, Molecule)
+    assert (ethanol.name, ethanol.formula) == ("x", "C2H6O")
+
+
+def test_two_columns_of_smiles(read_text: Read) -> None:
+    with pytest.raises(InputError, match="found smiles_a, smiles_b: name the one smiles"):
+        read_text("a.csv", "smiles_a,smiles_b\nC,O\n")
+
+
+def test_extensions_of_smiles(read_text: Read) -> None:
+    """ChemAxon's: commas within them, radicals in them, quoted or not; what is wrong is left."""
+    text = (
+        "id,smiles,x\n1,C[C@@H]1CC[C@@H](O1)C(=O)N |&1:1,4,r|,7\n"
+        '2,"C |^1:0|",7\n3,CO |rubbish|,7\n4,CO,7\n'
+    )
+    amide, methyl, methanol, plain = read_text("a.csv", text)
+    assert all(isinstance(one, Molecule) for one in (amide, methyl, methanol, plain))
+    assert (amide.name, amide.formula) == ("1", "C6H11NO2")
+    assert (methyl.smiles, methyl.multiplicity) == ("[CH3]", 2)
+    assert methanol == plain
+
+
+@pytest.mark.parametrize("suffix", ["smi", "csv", "tsv"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_encodings(tmp_path: Path, suffix: str, encoding: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    text = "smiles\tname\nC\tmethän\n" if suffix != "csv" else "smiles,name\nC,methän\n"
+    path.write_text(text, encoding=encoding)
+    (methane,) = read(path)
+    assert isinstance(methane, Molecule)
+    assert methane.name == "methän"
+
+
+def test_what_is_no_molecule_is_one_line_each(
+    read_text: Read, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "*C wildcard\nCC>>CO reaction\n[Na+].[Cl-] salt\n[] empty\n[H+] proton\n[Xx] xx\nxyz y\n"
+    messages = [str(record) for record in read_text("a.smi", text)]
+    words = ("wildcard", "a reaction", "2 parts", "parse", "0 electrons", "parse", "parse")
+    for message, word in zip(messages, words, strict=True):
+        assert word in message
+        assert "\n" not in message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_names_that_are_formulas_for_a_spreadsheet_stay_names(read_text: Read) -> None:
+    (methane,) = read_text("a.csv", "smiles,name\nC,=cmd|' /C calc'!A0\n")
+    assert isinstance(methane, Molecule)
+    assert methane.name == "=cmd|' /C calc'!A0"
+
+
+def test_a_smiles_that_is_no_text() -> None:
+    with pytest.raises(InputError, match="does not parse"):
+        molecule_from_smiles("C\udcff")

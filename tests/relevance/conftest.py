@@ -169,7 +169,7 @@ def start(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
         dataset: Path,
         model: Path,
         relevance: Path,
-        settings: ExplainSettings = ExplainSettings(),  # noqa: B008  frozen
+        settings: ExplainSettings = ExplainSettings(rule="epsilon"),  # noqa: B008  frozen
         ranks: int = 1,
     ) -> subprocess.CompletedProcess[str]:
         file = tmp_path / "settings.json"

@@ -179,7 +179,42 @@ def test_one_layers_bookings_by_hand(molecules, batch_of):
     expected = torch.zeros(batch.atoms, dtype=torch.float64)
     for end in (i, j):
         expected.index_add_(0, end, 0.5 * taken.detach())
-    torch.testing.assert_close(found.atom_ledger[:, LEDGER.index("bias")], expected)
+    bias = LEDGER.index("bias")
+    torch.testing.assert_close(found.atom_ledger[:, bias], expected)
+    both_ways = dict.fromkeys(zip(*i_below_j(batch), strict=True), 0.0)
+    for one, other, value in zip(i.tolist(), j.tolist(), taken.tolist(), strict=True):
+        both_ways[min(one, other), max(one, other)] += value
+    torch.testing.assert_close(
+        found.pair_ledger[:, bias], torch.tensor(list(both_ways.values()), dtype=torch.float64)
+    )
+
+
+def i_below_j(batch):
+    """Pairs of atoms molecule by molecule, in the order of numpy.triu_indices."""
+    ends, first = [[], []], 0
+    for count in torch.bincount(batch.molecule).tolist():
+        for end, atoms in zip(ends, np.triu_indices(count, 1), strict=True):
+            end.extend((first + atoms).tolist())
+        first += count
+    return ends
+
+
+def test_pairs_bookings_are_among_their_atoms(trained, molecules, batch_of):
+    """Layers of pairs alone: what is left of an atom's account without its pairs' halves."""
+    for name in ("weave", "painn", "graphconv"):
+        model = trained(name)[0]
+        batch = batch_of(model, molecules)
+        settings = ExplainSettings(rule="gamma", products="halves")
+        found = explain_by(model, batch, settings)
+        assert found.pair_ledger.shape == (len(i_below_j(batch)[0]), len(LEDGER))
+        halves = torch.zeros_like(found.atom_ledger)
+        for end in i_below_j(batch):
+            halves.index_add_(0, torch.tensor(end), found.pair_ledger, alpha=0.5)
+        whole = found.atom_ledger[:, LEDGER.index("reference")]
+        torch.testing.assert_close(
+            (found.atom_ledger - halves)[:, LEDGER.index("reference")], whole
+        )
+        assert (found.pair_ledger.abs().max() > 0) == (name != "graphconv")
 
 
 # ----------------------------------------------------------------- what is asked of it

@@ -369,7 +369,7 @@ class _Own(nn.Module):
 def test_module_of_our_layers(molecules, batch_of, products):
     model = _Own(layers.Tanh()).double()
     batch = batch_of(model, molecules[:20])
-    found = explain_by(model, batch, ExplainSettings(products=products))
+    found = explain_by(model, batch, ExplainSettings(rule="epsilon", products=products))
     torch.testing.assert_close(found.prediction, model(batch)[:, 0].detach())
     assert found.closure.abs().max() < 1e-10
     assert (found.pair.abs().max() > 0) == (products == "halves")

@@ -14,6 +14,7 @@ from hpcml.relevance.interactions import interactions
 from hpcml.store import Dataset, Manifest, Shard, shards
 from hpcml.training.model_file import load_model, save_model
 from hpcml.training.model_folder import ModelFolder
+from hpcml.training.targets import Target
 from hpcml.training.world import Alone
 
 
@@ -21,7 +22,7 @@ from hpcml.training.world import Alone
 def expected(dataset, model_folder):
     """The relevance of each row, each molecule in a batch of its own."""
     model, _ = load_model(model_folder)
-    settings = ExplainSettings()
+    settings = ExplainSettings(rule="epsilon")
     return [
         next(explain_rows(model, dataset, np.array([row]), settings))[1]
         for row in range(len(dataset))
@@ -52,6 +53,7 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
     of_atoms = np.concatenate([row.atom_ledger for row in rows])
     np.testing.assert_array_equal(rows.atom_ledger, of_atoms)
     np.testing.assert_array_equal(rows.booked, np.concatenate([row.booked for row in rows]))
+    assert rows.cancellation.min() >= 1.0
     assert [entry.name for entry in Manifest(destination)] == [s.name for s in dataset.shards]
     for entry in Manifest(destination):
         np.testing.assert_array_equal(
@@ -66,7 +68,7 @@ def test_two_ranks_explain_row_for_row(start, dataset, model_folder, expected, t
 def explained(model_folder, tmp_path):
     """explained(dataset, settings, stop): finished or not; into one folder, ``.folder``."""
 
-    def run(dataset, settings=ExplainSettings(), stop=lambda: False):  # noqa: B008  frozen
+    def run(dataset, settings=ExplainSettings(rule="epsilon"), stop=lambda: False):  # noqa: B008  frozen
         return explain_dataset(dataset, model_folder, run.folder, settings, Alone(), stop=stop)
 
     run.folder = tmp_path / "relevance"
@@ -92,7 +94,9 @@ def test_what_is_done_is_not_done_again(explained, dataset):
 def test_changed_settings_make_everything_again(explained, dataset):
     assert explained(dataset)
     before = times(explained.folder)
-    assert explained(dataset, ExplainSettings(batch_size=7))  # changes rounding alone
+    assert explained(
+        dataset, ExplainSettings(rule="epsilon", batch_size=7)
+    )  # changes rounding alone
     assert times(explained.folder) == before
     assert explained(dataset, ExplainSettings(rule="gamma"))
     after = times(explained.folder)
@@ -123,8 +127,10 @@ def test_relevances_without_a_ledger_by_atom_open(explained, dataset):
     for entry in list(Manifest(explained.folder)):
         old = Shard(explained.folder, entry)
         columns = {name: old.column(name) for name in entry.columns if name != "atom_ledger"}
-        shards.write(explained.folder, entry.name, columns, entry.attributes)
+        about = {**entry.attributes, "target": "alpha_iso"}
+        shards.write(explained.folder, entry.name, columns, about)
     rows = open_relevance(explained.folder, dataset)
+    assert rows.target == Target(name="alpha_iso")
     np.testing.assert_array_equal(rows.booked, rows.atoms)
     np.testing.assert_array_equal(rows[3].molecule_ledger, rows.ledger[3])
     assert not rows.atom_ledger.any()
@@ -151,7 +157,7 @@ def test_molecule_that_the_network_cannot_take(explained, molecules, write_datas
     """Two atoms on one spot have no bonds to perceive: that row is NaN, the others are not."""
     strange = Molecule([6, 6, 8], [[0, 0, 0], [0, 0, 0.01], [0, 0, 0.02]], charge=1)
     data = write_dataset(tmp_path / "data", [*molecules[:4], strange, *molecules[4:6]])
-    assert explained(data, ExplainSettings(pairs="inputs"))
+    assert explained(data, ExplainSettings(rule="epsilon", pairs="inputs"))
     rows = open_relevance(explained.folder, data)
     assert np.isnan(rows[4].pairs).tolist() == [True] * 3
     assert np.isfinite(rows[3].pairs).all()
@@ -176,7 +182,7 @@ def test_stopped_run_goes_on(explained, dataset):
 
 def test_relevance_of_pairs_is_kept(explained, dataset, model_folder):
     """Pair by pair what explain gives, and half of an atom's pairs is what is not its own."""
-    assert explained(dataset, ExplainSettings(pairs="inputs", batch_size=32))
+    assert explained(dataset, ExplainSettings(rule="epsilon", pairs="inputs", batch_size=32))
     rows = open_relevance(explained.folder, dataset)
     model, _ = load_model(model_folder)
     assert rows.pairs == "inputs"
@@ -190,6 +196,10 @@ def test_relevance_of_pairs_is_kept(explained, dataset, model_folder):
         halves = np.bincount(i, 0.5 * pairs, len(molecule))
         halves += np.bincount(j, 0.5 * pairs, len(molecule))
         np.testing.assert_allclose(rows[index].atoms - found.own.numpy(), halves, atol=1e-3)
+        booked = rows[index].pair_ledger
+        np.testing.assert_allclose(booked, found.pair_ledger, rtol=1e-3, atol=1e-4)
+        assert booked.shape == (len(i), len(LEDGER))
+        assert np.abs(booked).max() > 1e-3
 
 
 def test_interactions_are_kept(explained, dataset, model_folder):
@@ -213,7 +223,11 @@ def test_pairs_that_a_network_does_not_have(dataset, trained, tmp_path):
     model.double()
     with pytest.raises(SettingsError, match="LinearRegression by 'epsilon' gives pairs nothing"):
         explain_dataset(
-            dataset, tmp_path, tmp_path / "relevance", ExplainSettings(pairs="inputs"), Alone()
+            dataset,
+            tmp_path,
+            tmp_path / "relevance",
+            ExplainSettings(rule="epsilon", pairs="inputs"),
+            Alone(),
         )
 
 
@@ -256,7 +270,7 @@ def test_wrong_settings(text, message):
 
 def test_target_that_the_network_has_not(explained, dataset):
     with pytest.raises(SettingsError, match="no target 'zpve'; there are alpha_iso"):
-        explained(dataset, ExplainSettings(target="zpve"))
+        explained(dataset, ExplainSettings(rule="epsilon", target="zpve"))
 
 
 def test_error_is_one_line_and_exit_code_2(start, dataset, tmp_path):

@@ -61,5 +61,7 @@ def test_rule_of_another_package(tmp_path, monkeypatch, trained, molecules, batc
 
 def test_unknown_rule_is_told_with_all_names():
     register_rule("mine", lambda settings: Epsilon())
-    with pytest.raises(msgspec.ValidationError, match=r"no rule 'gama'; there are epsilon.*mine"):
+    with pytest.raises(
+        msgspec.ValidationError, match=r"no rule 'gama'; there are auto, epsilon.*mine"
+    ):
         msgspec.convert({"rule": "gama"}, ExplainSettings)

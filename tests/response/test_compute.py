@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, ResponseProperties, compute
 
@@ -138,6 +139,32 @@ def test_where_a_field_excites_nothing_the_response_is_zero(molecule, method, ba
     assert not found.polarizability[0].tensor.any()
     assert not found.hyperpolarizability[0].tensor.any()
     assert found.shares["alpha_iso"].tolist() == [0.0]
+
+
+def test_more_electrons_of_a_spin_than_orbitals_are_refused() -> None:
+    """Psi4 leaves those out that do not fit, and gives the energy of an ion."""
+    with pytest.raises(InputError, match="He: 2 electrons of one spin do not fit into 1 orb"):
+        compute(Molecule([2], ATOM, multiplicity=3), HF, Request(properties=("alpha",)))
+
+
+@pytest.mark.parametrize("name", ["threads", "memory_mb"])
+def test_nothing_to_compute_with_is_refused(name) -> None:
+    with pytest.raises(SettingsError, match=f"{name} = 0 must be at least 1"):
+        compute(WATER, HF, Request(), **{name: 0})
+
+
+def test_one_electron_vibrates() -> None:
+    """H2+ has no exchange and no correlation: its frequency is that of the exact functional.
+
+    2321 cm^-1 at the basis limit (harmonic; Huber and Herzberg, 1979).
+    """
+    ion = Molecule([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.06]], charge=1, multiplicity=2)
+    request = Request(properties=("zpve",))
+    found = compute(ion, Level(method="HF", basis="6-31G(d,p)"), request)
+    assert found.vibrational_frequencies is not None
+    assert found.vibrational_frequencies[0] == pytest.approx(2321.0, rel=0.05)
+    atom = Molecule([1], ATOM, multiplicity=2)
+    assert compute(atom, HF, Request(properties=("zpve",))).zpve == 0.0
 
 
 def test_hydrogen_atom_and_molecular_ion_respond_by_their_one_channel() -> None:

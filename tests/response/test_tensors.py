@@ -199,6 +199,19 @@ def test_a_frequency_on_a_pole_is_named() -> None:
             tensors(reference, which, Request(properties=("alpha",), frequencies=(pole,)))
 
 
+def test_twice_a_frequency_near_a_pole_is_warned_of() -> None:
+    which = level("HF", basis="STO-3G")
+    with ground_state(WATER, which, Resources()) as reference:
+        pole = _first_pole(reference, which)
+        for distance, near in ((0.002, True), (0.05, False)):
+            request = Request(
+                properties=("beta",), processes=("shg",), frequencies=((pole - distance) / 2.0,)
+            )
+            provenance = tensors(reference, which, request).provenance
+            assert any("near a pole" in text for text in provenance["warnings"]) == near
+            assert provenance["first_excitation"] == pytest.approx(pole, abs=1e-3)
+
+
 def test_above_the_first_pole_alpha_is_that_of_the_whole_matrix_and_warned_of() -> None:
     which = level("HF", basis="STO-3G")
     with ground_state(WATER, which, Resources()) as reference:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -10,12 +11,13 @@ import pyarrow.parquet
 import pytest
 import torch
 from qcelemental.models import AtomicResult
-from torch_geometric.data import Data
+from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
 from torch_geometric.loader import DataLoader
 
 from hpcml.errors import PlatformError, SettingsError
 from hpcml.molecules import Molecule, read
-from hpcml.store import Dataset, Row, ShardWriter, export, to_pyg
+from hpcml.store import Dataset, Row, Schema, ShardWriter, export, to_pyg
 
 ROWS = 9
 
@@ -109,10 +111,55 @@ def test_qcschema_is_valid(data, tmp_path, make_row):
         assert result.return_result["polarizability"] == row.values["polarizability"].tolist()
 
 
+def test_qcschema_of_a_calculation(tmp_path):
+    """Basis, program version, dipole and energy where other programs look for them."""
+    written = Dataset.open(Path(__file__).parent / "data" / "written_by_0_1_0")
+    path = tmp_path / "out.jsonl"
+    export(written, "qcschema", path)
+    results = [AtomicResult.parse_raw(line) for line in path.read_text().splitlines()]
+    assert [result.model.basis for result in results] == ["STO-3G"] * 3
+    assert {result.model.method for result in results} == {"HF"}
+    assert {(r.provenance.creator, r.provenance.version) for r in results} == {("Psi4", "1.3.2")}
+    assert [result.properties.calcinfo_nbasis for result in results] == [8, 7, 6]
+    for result, row in zip(results, written, strict=True):
+        assert result.properties.scf_dipole_moment == pytest.approx(row.values["dipole"])
+        assert result.properties.scf_total_energy == float(row.values["energy"])
+        assert np.shape(result.return_result["hyperpolarizability"]) == (2, 3, 3, 3)
+
+
+def test_qcschema_has_isotopes(tmp_path, schema, make_row):
+    heavy = Molecule([8, 1, 1], [[0, 0, 0.1], [0, 0.8, -0.5], [0, -0.8, -0.5]], isotopes=[0, 2, 0])
+    with ShardWriter(tmp_path / "d", schema, "a") as writer:
+        writer.append(Row("a" * 32, heavy, make_row(0).values | {"vibrational_frequencies": []}
+                          | {f"share_{n}": np.zeros(3) for n in ("zpve", "alpha_iso",
+                                                                 "beta_parallel")}))  # fmt: skip
+    export(tmp_path / "d", "qcschema", tmp_path / "out.jsonl")
+    result = AtomicResult.parse_raw((tmp_path / "out.jsonl").read_text())
+    assert result.molecule.mass_numbers.tolist() == [16, 2, 1] or (
+        result.molecule.mass_numbers.tolist() == [-1, 2, -1]
+    )
+    assert result.molecule.masses[1] == pytest.approx(2.0141, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", " =1"])
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path, name):
+    molecule = Molecule([2], [[0, 0, 0]], name=name, smiles="=C")
+    schema = Schema(columns=("energy",))
+    with ShardWriter(tmp_path / "d", schema, "a") as writer:
+        writer.append(Row("a" * 32, molecule, {"energy": np.array(-1.5)}))
+    export(tmp_path / "d", "csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        line = next(csv.DictReader(file))
+    assert (line["name"], line["smiles"], line["energy [Eh]"]) == (f"'{name}", "'=C", "-1.5")
+
+
 def test_pytorch_geometric(data, tmp_path, make_row):
     path = tmp_path / "out.pt"
     export(data, "pyg", path)
-    read_back = [Data.from_dict(record) for record in torch.load(path, weights_only=True)]
+    known = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    with torch.serialization.safe_globals(known):
+        read_back = torch.load(path, weights_only=True)
+    assert {type(graph) for graph in read_back} == {Data}
     for graphs in (to_pyg(data), read_back):
         assert len(graphs) == ROWS
         for number, graph in enumerate(graphs[:-1]):

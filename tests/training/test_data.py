@@ -14,14 +14,17 @@ from hpcml.training.data import epoch_batches, find_candidates, read_data, share
 from hpcml.training.world import Alone
 
 
-def test_rows_without_a_target_are_left_out_and_counted(dataset, molecules) -> None:
+def test_rows_without_any_target_are_left_out_and_counted(dataset, molecules) -> None:
     targets = (Target(name="alpha_iso"), Target(name="zpve"))
-    found = find_candidates(dataset, targets)
-    assert found.left_out == {"no value of alpha_iso": 1, "no value of zpve": 1}
-    assert found.keys == [f"{row:032x}" for row in range(80) if row not in (7, 8)]
+    both = find_candidates(dataset, targets)
+    assert both.left_out == {}
+    assert np.argwhere(np.isnan(both.values)).tolist() == [[7, 0], [8, 1]]
+    found = find_candidates(dataset, targets[1:])
+    assert found.left_out == {"no value of zpve": 1}
+    assert found.keys == [f"{row:032x}" for row in range(80) if row != 8]
     assert found.molecule_keys == [molecule.key for molecule in found.rows.molecules]
     hydrogens = [int((m.numbers == 1).sum()) for m in found.rows.molecules]
-    np.testing.assert_allclose(found.values[:, 1], 0.01 * np.array(hydrogens))
+    np.testing.assert_allclose(found.values[:, 0], 0.01 * np.array(hydrogens))
 
 
 def test_data_are_the_rows_asked_for(dataset, molecules) -> None:
@@ -51,6 +54,27 @@ def test_levels_as_rows_of_different_origin_tell_them(tmp_path, molecules) -> No
 def test_target_that_the_data_set_has_not(dataset) -> None:
     with pytest.raises(InputError, match="no column 'beta_parallel'"):
         find_candidates(dataset, (Target(name="beta_parallel"),))
+
+
+def test_rows_whose_scf_is_no_minimum_are_left_out_unless_wanted(tmp_path, molecules) -> None:
+    eigenvalues = (None, 0.3, -0.05, -1e-6)
+    with ShardWriter(tmp_path, Schema(columns=("energy",)), "test") as writer:
+        for number, eigenvalue in enumerate(eigenvalues):
+            values = {"energy": np.array(-1.0)}
+            if eigenvalue is not None:
+                values["orbital_hessian"] = np.array(eigenvalue)
+            warnings = ["no minimum"] if number == 2 else ["a basis"] * (number == 1)
+            row = Row(f"{number:032x}", molecules[number], values, {"warnings": warnings})
+            writer.append(row)
+    data, targets = Dataset.open(tmp_path), (Target(name="energy"),)
+    for leave_out, kept in (("unstable", [0, 1, 3]), ("warned", [0, 3]), ("nothing", [0, 1, 2, 3])):
+        found = find_candidates(data, targets, leave_out)
+        assert found.keys == [f"{row:032x}" for row in kept]
+        assert sum(found.left_out.values()) == 4 - len(kept)
+    assert find_candidates(data, targets).left_out == {
+        "an SCF that is no minimum (train.leave_out)": 1
+    }
+    assert data.warned.tolist() == [False, True, True, False]
 
 
 def test_no_row_left(dataset) -> None:

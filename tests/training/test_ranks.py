@@ -29,7 +29,8 @@ WEAVE = TrainSettings(
     precision="float64",
     checkpoint_steps=4,
 )
-"""62 training rows in batches of 20 or 21: not the same number on each of 2 or 4 ranks."""
+"""64 training rows, some with one target alone, in batches of 21 or 22: not the same number on each
+of 2 or 4 ranks."""
 
 
 def curve(folder: Path) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     [
         ("zpv", "train.target: no column 'zpv' here; there are energy, dipole, alpha_iso, zpve"),
         (Target(name="alpha_iso", frequency=0.1), "train.target: no frequency 0.1 Eh here"),
-        ("gap", "train.target: no column 'gap' here"),
+        ("heat_capacity", "train.target: no column 'heat_capacity' here"),
     ],
 )
 def test_target_that_the_data_set_has_not(dataset, tmp_path, target, message) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
+from rdkit.Chem.rdMolDescriptors import CalcNumRings
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from hpcml.errors import InputError, SettingsError
@@ -21,6 +22,7 @@ from hpcml.training.splits import (
     check_same_data,
     make_split,
     read_split,
+    told_of_copies,
     without,
     write_split,
 )
@@ -31,18 +33,25 @@ def keys_of(molecules: list[Molecule]) -> list[str]:
 
 
 def split_of(molecules: list[Molecule], keys: list[str] | None = None, **settings) -> Split:
-    candidates = Candidates(
+    return make_split(TrainSettings(**settings), candidates_of(molecules, keys), "f" * 32)
+
+
+def candidates_of(molecules: list[Molecule], keys: list[str] | None = None) -> Candidates:
+    return Candidates(
         rows=SimpleNamespace(
             keys=np.array(keys or keys_of(molecules)),
             molecule_keys=np.array(keys_of(molecules)),
             molecules=molecules,
+            column=lambda name: np.concatenate(
+                [np.atleast_1d(getattr(molecule, name)) for molecule in molecules]
+            ),
+            atom_offsets=np.cumsum([0, *map(len, molecules)]),
         ),
         values=np.zeros((len(molecules), 1)),
         targets=(Target(name="alpha_iso"),),
         units=("a0^3",),
         left_out={"no value of zpve": 3},
     )
-    return make_split(TrainSettings(**settings), candidates, "f" * 32)
 
 
 def heavy(molecule: Molecule) -> int:
@@ -71,6 +80,56 @@ def test_rows_of_one_molecule_stay_together(molecules) -> None:
     split = split_of(twice, keys)
     parts = {key: part for part in PARTS for key in split.part(part)}
     assert all(parts[keys[i]] == parts[keys[i + 80]] for i in range(80))
+
+
+def test_copies_of_a_molecule_stay_together(molecules) -> None:
+    """Turned, renumbered, mirrored, shifted, conformers: none leaks into another part."""
+    random = np.random.default_rng(5)
+    copies = [changed(one, random) for one in molecules]
+    split = split_of(molecules + copies)
+    parts = {key: part for part in PARTS for key in split.part(part)}
+    pairs = list(zip(keys_of(molecules), keys_of(copies), strict=True))
+    assert all(parts[one] == parts[other] for one, other in pairs)
+    assert split.copies == len(molecules)
+    assert sum(one != other for one, other in pairs) == len(molecules)
+
+
+def changed(molecule: Molecule, random: np.random.Generator) -> Molecule:
+    order = random.permutation(len(molecule))
+    turn, _ = np.linalg.qr(random.normal(size=(3, 3)))  # or mirror
+    positions = molecule.positions[order] @ turn + random.normal(size=3)
+    positions += 1e-7 * random.normal(size=positions.shape)
+    return Molecule(molecule.numbers[order], positions, molecule.charge, molecule.multiplicity)
+
+
+def test_without_copies_the_split_is_that_of_the_rows_alone(molecules) -> None:
+    """What version 0.1.0 drew: rows in the order of their keys, permuted, cut."""
+    keys = sorted(keys_of(molecules))
+    drawn = [keys[i] for i in np.random.default_rng([1, 0x5917]).permutation(80)]
+    split = split_of(molecules, seed=1)
+    assert split.copies == 0
+    assert [*split.train] == drawn[:64]
+    assert [*split.validation] == drawn[64:72]
+    assert [*split.test] == drawn[72:]
+
+
+def test_conformers_of_one_molecule_cannot_be_divided(molecules, tmp_path) -> None:
+    random = np.random.default_rng(2)
+    conformers = [changed(molecules[40], random) for _ in range(6)]
+    with pytest.raises(InputError, match=r"6 rows, but different molecules: 1;.*split file"):
+        split_of(conformers)
+    keys = keys_of(conformers)
+    path = tmp_path / "split.json"
+    write_split(path, Split(train=tuple(keys[:3]), validation=(keys[3],), test=tuple(keys[4:])))
+    by_hand = split_of(conformers, split="file", split_file=str(path))
+    told = told_of_copies(by_hand, candidates_of(conformers))
+    assert told.startswith("3 rows of validation and test are copies of training molecules")
+
+
+def test_scaffolds_of_acyclic_molecules_name_the_cause(molecules) -> None:
+    acyclic = [one for one in molecules if not CalcNumRings(perceive(one))]
+    with pytest.raises(InputError, match=r"68 of 68 molecules have no ring.*1 scaffold in all"):
+        split_of(acyclic, split="scaffold")
 
 
 def test_no_scaffold_is_in_two_parts(molecules) -> None:

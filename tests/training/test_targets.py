@@ -46,7 +46,9 @@ def test_frequency_survives_to_the_reference_values(dispersion, tmp_path, freque
     train(dispersion, tmp_path / "model", settings, Alone())
     assert load_model(tmp_path / "model")[1].targets == (target,)
     relevance = tmp_path / "relevance"
-    explain_dataset(dispersion, tmp_path / "model", relevance, ExplainSettings(), Alone())
+    explain_dataset(
+        dispersion, tmp_path / "model", relevance, ExplainSettings(rule="epsilon"), Alone()
+    )
     found = open_relevance(relevance, dispersion).target
     assert found == target
     atoms = np.diff(dispersion.atom_offsets)

@@ -13,7 +13,7 @@ from hpcml.relevance.engine.rules import (
     WSquare,
     z_plus,
 )
-from hpcml.relevance.explain_settings import ExplainSettings, rule_from_outside
+from hpcml.relevance.explain_settings import AUTO, ExplainSettings, rule_from_outside
 
 
 def composite(settings: ExplainSettings) -> Composite:
@@ -35,6 +35,8 @@ def composite(settings: ExplainSettings) -> Composite:
     }
     if settings.rule in below:
         return Composite(rules["epsilon"], below[settings.rule], settings.products)
+    if settings.rule == AUTO:
+        raise SettingsError("rule 'auto' is chosen for a trained network: name one of the rules")
     make = rule_from_outside(settings.rule)
     if make is None:
         names = ", ".join([*rules, *below])

@@ -43,17 +43,32 @@ class Call:
         return self.function(*self.args, **self.kwargs)
 
     def on(self, first: Tensor) -> Any:
-        """The same call with another first argument."""
+        """The same call with another first argument.
+
+        Parameters
+        ----------
+        first : (rows, ...) Tensor
+        """
         return self.function(first, *self.args[1:], **self.kwargs)
 
     def tensor(self, place: int) -> Tensor:
-        """An argument as a tensor, a number made one."""
+        """An argument as a tensor, a number made one.
+
+        Returns
+        -------
+        (rows, ...) Tensor, or () Tensor of a number
+        """
         value = self.args[place]
         return value if isinstance(value, Tensor) else self.carrying[0].detach().new_tensor(value)
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
-    """All tensors in nested tuples and lists, in order."""
+    """All tensors in nested tuples and lists, in order.
+
+    Returns
+    -------
+    list of (rows, ...) Tensor
+    """
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):

@@ -59,17 +59,64 @@ class Tracing(Protocol):
 
     def original(self, module: nn.Module) -> Callable[..., Any]: ...
 
-    def ordinary(self, module: nn.Module, *arguments: Any) -> Tensor: ...
+    def ordinary(self, module: nn.Module, *arguments: Any) -> Tensor:
+        """Compute the layer's ordinary output, without a graph.
 
-    def tag_or_none(self, tensor: Tensor) -> Tag | None: ...
+        Returns
+        -------
+        (rows, ...) Tensor
+        """
 
-    def joint_tag(self, tensors: Sequence[Tensor], rows: int) -> Tag | None: ...
+    def tag_or_none(self, tensor: Tensor) -> Tag | None:
+        """Give the tag of a tensor that carries relevance; None for a constant of the network.
 
-    def owner_of_scatter(self, size: int, index: Tensor, tag: Tag) -> Owner: ...
+        Parameters
+        ----------
+        tensor : (rows, ...) Tensor
+        """
 
-    def from_readout(self, relevance: Tensor, size: int, tag: Tag) -> Tensor: ...
+    def joint_tag(self, tensors: Sequence[Tensor], rows: int) -> Tag | None:
+        """Give the tag of ``rows`` rows made of the same rows of these tensors; None of constants.
 
-    def source(self, name: str, kind: str, values: Tensor) -> Tensor: ...
+        Parameters
+        ----------
+        tensors : each (rows, ...) Tensor
+        """
+
+    def owner_of_scatter(self, size: int, index: Tensor, tag: Tag) -> Owner:
+        """Give the owner of the ``size`` rows that a scatter makes of rows with this tag.
+
+        Parameters
+        ----------
+        index : (rows,) Tensor of int64
+            Where each row falls.
+        """
+
+    def from_readout(self, relevance: Tensor, size: int, tag: Tag) -> Tensor:
+        """Keep what a scatter to ``size`` rows gives to the atoms that are read out.
+
+        Parameters
+        ----------
+        relevance : (rows, ...) Tensor
+
+        Returns
+        -------
+        (rows, ...) Tensor
+            Zero for atoms that are not to be read out.
+        """
+
+    def source(self, name: str, kind: str, values: Tensor) -> Tensor:
+        """Make an input of the network a leaf, whose gradient will be its relevance.
+
+        Parameters
+        ----------
+        values : (rows, F) Tensor
+
+        Returns
+        -------
+        (rows, F) Tensor
+            A leaf of the graph.
+        """
 
     def step(
         self,
@@ -78,7 +125,21 @@ class Tracing(Protocol):
         share: Share,
         inputs: Sequence[Tensor],
         tag: Tag | None = None,
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Put a layer on the tape; without ``tag`` its rows are those of its inputs.
+
+        Parameters
+        ----------
+        outputs : (rows, ...) Tensor
+            The layer's ordinary output.
+        inputs : each (rows, ...) Tensor
+            What takes relevance.
+
+        Returns
+        -------
+        (rows, ...) Tensor
+            The outputs, on the tape.
+        """
 
     def untraced(self) -> AbstractContextManager[None]: ...
 

@@ -44,6 +44,17 @@ def ratio(
 
     Under proportional rules relevance vanishes with the sum; under others what is lost there
     is put into the ledger as "epsilon".
+
+    Parameters
+    ----------
+    relevance, total : (rows, ...) Tensor
+        A sum's relevance, and the sum.
+    ledger : terms of (rows, ...) Tensor
+        Gets what is lost.
+
+    Returns
+    -------
+    (rows, ...) Tensor
     """
     per_unit = (relevance / total).nan_to_num_(0.0, 0.0, 0.0)
     if ledger is not None and not trace.composite.proportional:
@@ -52,7 +63,18 @@ def ratio(
 
 
 def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
-    """Sum over the axes along which ``tensor`` was broadcast."""
+    """Sum over the axes along which ``tensor`` was broadcast.
+
+    Parameters
+    ----------
+    relevance : (rows, ...) Tensor
+    tensor : (rows, ...) Tensor
+        With ones where it was broadcast.
+
+    Returns
+    -------
+    Tensor, the shape of ``tensor``
+    """
     return relevance.sum_to_size(tensor.shape)
 
 
@@ -60,7 +82,13 @@ def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
 
 
 def affine(trace: Tracing, source: Affine, owner: Owner) -> Tensor:
-    """Put an affine map on the tape as one layer, however it was put together."""
+    """Put an affine map on the tape as one layer, however it was put together.
+
+    Returns
+    -------
+    (rows, ..., out) Tensor
+        The map's outputs, on the tape.
+    """
     inputs = [term.inputs for term in source.terms]
     # of vectors (A, 3, F) only this rule is the same whichever way the axes point
     rule = Epsilon(0.0) if inputs[0].dim() > 2 else trace.composite.rule(source.depth)
@@ -130,7 +158,7 @@ def batch_norm(trace: Tracing, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
 
 @handler
 def passing(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
-    """Element-wise with f(0) = 0: the identity rule."""
+    """Element-wise with f(0) = 0, (rows, ...) -> (rows, ...): the identity rule."""
     fixed = values.detach().clone() if getattr(layer, "inplace", False) else values
     outputs = trace.ordinary(layer, fixed)
     return trace.step(trace.name(layer), outputs, lambda relevance: Shares([relevance]), [values])
@@ -138,7 +166,10 @@ def passing(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
 
 @handler
 def linearized(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
-    """Element-wise with f(0) != 0: f(x) = x f'(x) and a rest, which is "taylor"."""
+    """Element-wise with f(0) != 0, (rows, ...) -> (rows, ...).
+
+    f(x) = x f'(x) and a rest, which is "taylor".
+    """
     with torch.enable_grad():
         leaf = values.detach().requires_grad_()
         outputs = trace.original(layer)(leaf)
@@ -156,13 +187,16 @@ def linearized(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
 
 @handler
 def unchanged(trace: Tracing, layer: nn.Module, values: Tensor) -> Tensor:
-    """The identity, or what is the identity outside training."""
+    """The identity, or what is the identity outside training: (rows, ...) -> (rows, ...)."""
     return values
 
 
 @transparent
 def structural(trace: Tracing, layer: nn.Module, *arguments: Any) -> Tensor:
-    """A layer that only moves numbers: its ordinary gradient moves relevance rightly."""
+    """A layer that only moves numbers, (rows, ...) -> (rows, ...).
+
+    Its ordinary gradient moves relevance rightly.
+    """
     result: Tensor = trace.original(layer)(*arguments)
     return result
 
@@ -303,7 +337,16 @@ def scatter_linear(
 
 
 def winning(largest: Tensor) -> Tensor:
-    """What wins beside the largest: atoms that are equal by symmetry differ by rounding."""
+    """What wins beside the largest: atoms that are equal by symmetry differ by rounding.
+
+    Parameters
+    ----------
+    largest : (rows, F) Tensor
+
+    Returns
+    -------
+    (rows, F) Tensor
+    """
     return torch.sub(largest, largest.abs(), alpha=64 * torch.finfo(largest.dtype).eps)
 
 

@@ -1,7 +1,7 @@
 """What the rows of a tensor stand for: an atom, a pair of atoms, or a whole molecule.
 
 Relevance that goes to no input is booked to the molecule of the row at which it is lost, and to
-the row's atoms: wholly to an atom, half and half to a pair's atoms.
+the row's atoms: wholly to an atom, half and half to a pair's atoms, and to the pair besides.
 """
 
 from __future__ import annotations
@@ -34,12 +34,24 @@ class Owner:
         return len(self.molecule)
 
     def pick(self, rows: Tensor) -> Owner:
-        """The owner of these rows (K,), in this order."""
-        return Owner(self.molecule.index_select(0, rows), self.atoms[:, rows], self.nobody)
+        """The owner of these rows (K,), in this order.
+
+        Parameters
+        ----------
+        rows : (K,) Tensor of int64
+        """
+        return Owner(
+            self.molecule.index_select(0, rows), self.atoms.index_select(1, rows), self.nobody
+        )
 
     @classmethod
     def of_molecules(cls, molecule: Tensor, nobody: int) -> Owner:
-        """Rows that stand for their molecules (rows,) as a whole."""
+        """Rows that stand for their molecules (rows,) as a whole.
+
+        Parameters
+        ----------
+        molecule : (rows,) Tensor of int64
+        """
         return cls(molecule, torch.full_like(molecule.expand(2, -1), nobody), nobody)
 
     @classmethod
@@ -69,10 +81,37 @@ class Owners:
     """Owners of a batch's rows by kind: "atom", "pair", "molecule".
 
     molecules, atoms   how many there are
+    pairs              how many unordered pairs of atoms of one molecule
     """
 
     def __init__(self, kinds: dict[str, Owner], molecules: int, atoms: int) -> None:
         self.kinds, self.molecules, self.atoms = kinds, molecules, atoms
+        nobodys = torch.zeros(0, dtype=torch.int64, device=self.device)
+        molecule = kinds["atom"].molecule if "atom" in kinds else nobodys
+        self._sizes = torch.bincount(molecule, minlength=molecules)
+        pairs = torch.div(self._sizes * (self._sizes - 1), 2, rounding_mode="floor")
+        self._first_atom = self._sizes.cumsum(0) - self._sizes
+        self._first_pair = pairs.cumsum(0) - pairs
+        self.pairs = int(pairs.sum())
+
+    def pair_of(self, owner: Owner) -> Tensor | None:
+        """The number of the pair that each row stands for; ``pairs`` where it stands for none.
+
+        Pairs are counted molecule by molecule, i < j in the order of numpy.triu_indices.
+
+        Returns
+        -------
+        (rows,) Tensor of int64, or None
+            None where no row stands for a pair.
+        """
+        apart = owner.atoms[0] != owner.atoms[1]
+        if not bool(apart.any()):
+            return None
+        n = self._sizes.index_select(0, owner.molecule)
+        low, high = (owner.atoms - self._first_atom.index_select(0, owner.molecule)).aminmax(dim=0)
+        before = torch.div(low * (2 * n - low - 1), 2, rounding_mode="floor")
+        place = self._first_pair.index_select(0, owner.molecule) + before + high - low - 1
+        return place.masked_fill(~apart, self.pairs)
 
     @classmethod
     def of_batch(cls, batch: Batch) -> Owners:
@@ -117,6 +156,11 @@ class Owners:
 
         They are the rows that were gathered before, if any; or atoms or molecules in the
         batch's order, unless the molecules of what falls on them say otherwise.
+
+        Parameters
+        ----------
+        index : (rows,) Tensor of int64
+            Where each row of ``fell`` falls.
         """
         for owner in (gathered, self.kinds.get("atom"), self.kinds.get("molecule")):
             if owner is not None and len(owner) == size:

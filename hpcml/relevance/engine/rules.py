@@ -30,14 +30,44 @@ Part = Callable[[Tensor], Tensor]
 
 
 def identity(values: Tensor) -> Tensor:
+    """All values.
+
+    Parameters
+    ----------
+    values : (rows, in) Tensor
+
+    Returns
+    -------
+    (rows, in) Tensor
+    """
     return values
 
 
 def positive(values: Tensor) -> Tensor:
+    """Values above zero, zero for the others.
+
+    Parameters
+    ----------
+    values : (rows, in) Tensor
+
+    Returns
+    -------
+    (rows, in) Tensor
+    """
     return values.clamp(min=0)
 
 
 def negative(values: Tensor) -> Tensor:
+    """Values below zero, zero for the others.
+
+    Parameters
+    ----------
+    values : (rows, in) Tensor
+
+    Returns
+    -------
+    (rows, in) Tensor
+    """
     return values.clamp(max=0)
 
 
@@ -77,7 +107,13 @@ class Rule(Protocol):
         """
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
-        """The weighted sums for weight (out, in) and bias (out,)."""
+        """The weighted sums for weight (out, in) and bias (out,).
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
 
 
 @dataclass(frozen=True)
@@ -88,6 +124,13 @@ class Epsilon:
     proportional: ClassVar[bool] = True
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
+        """One sum: the outputs themselves.
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
         return (WeightedSum((Addend(identity, weight, bias),)),)
 
 
@@ -100,6 +143,13 @@ class Gamma:
     proportional: ClassVar[bool] = True
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
+        """Two sums: for outputs above zero, and below.
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
         more = weight + self.gamma * positive(weight)
         less = weight + self.gamma * negative(weight)
         return (
@@ -129,6 +179,13 @@ class AlphaBeta:
     proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
+        """The supporting contributions, and the opposing.
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
         up, down = positive(weight), negative(weight)
         supporting = (Addend(positive, up, positive(bias)), Addend(negative, down))
         opposing = (Addend(positive, down, negative(bias)), Addend(negative, up))
@@ -150,6 +207,13 @@ class Flat:
     proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
+        """One sum of ones.
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
         return (WeightedSum((Addend(torch.ones_like, torch.ones_like(weight)),)),)
 
 
@@ -161,6 +225,13 @@ class WSquare:
     proportional: ClassVar[bool] = False
 
     def sums(self, weight: Tensor, bias: Tensor) -> tuple[WeightedSum, ...]:
+        """One sum of squared weights.
+
+        Parameters
+        ----------
+        weight : (out, in) Tensor
+        bias : (out,) Tensor
+        """
         return (WeightedSum((Addend(torch.ones_like, weight * weight),)),)
 
 

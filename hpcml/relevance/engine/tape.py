@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpcml.relevance.engine.owners import Owner
+from hpcml.relevance.engine.owners import Owner, Owners
 from hpcml.relevance.engine.rules import Term
 from hpcml.relevance.ledger import LEDGER
 
@@ -43,7 +43,13 @@ class Affine:
     depth: int
 
     def gathered(self, index: Tensor, outputs: Tensor) -> Affine:
-        """The rows of ``index`` (K,) of this map, which are ``outputs``."""
+        """The rows of ``index`` (K,) of this map, which are ``outputs``.
+
+        Parameters
+        ----------
+        index : (K,) Tensor of int64
+        outputs : (K, ..., out) Tensor
+        """
         terms = tuple(
             replace(term, index=index if term.index is None else term.index.index_select(0, index))
             for term in self.terms
@@ -51,7 +57,14 @@ class Affine:
         return replace(self, terms=terms, outputs=outputs)
 
     def scaled(self, scale: Tensor, shift: Tensor, outputs: Tensor) -> Affine:
-        """scale * map + shift, feature by feature (out,)."""
+        """scale * map + shift, feature by feature (out,).
+
+        Parameters
+        ----------
+        scale, shift : (out,) Tensor
+        outputs : (rows, out) Tensor
+            Of the new map.
+        """
         terms = tuple(replace(one, weight=one.weight * scale[:, None]) for one in self.terms)
         return replace(self, terms=terms, bias=self.bias * scale + shift, outputs=outputs)
 
@@ -73,13 +86,27 @@ class Tag:
 
 
 def tag_of(tensor: Tensor) -> Tag | None:
-    """The tensor's tag, or None where it carries no relevance."""
+    """The tensor's tag, or None where it carries no relevance.
+
+    Parameters
+    ----------
+    tensor : (rows, ...) Tensor
+    """
     tag: Tag | None = getattr(tensor, "_relevance_tag", None)
     return tag
 
 
 def put_tag(tensor: Tensor, tag: Tag) -> Tensor:
-    """The same tensor, tagged."""
+    """The same tensor, tagged.
+
+    Parameters
+    ----------
+    tensor : (rows, ...) Tensor
+
+    Returns
+    -------
+    (rows, ...) Tensor
+    """
     setattr(tensor, "_relevance_tag", tag)  # noqa: B010  a tensor has no such field
     return tensor
 
@@ -88,26 +115,45 @@ class Ledger:
     """The relevance that goes to no input; sums in double precision.
 
     layers   layer's name -> (M, len(LEDGER)) of each molecule
-    atoms    (A + 1, len(LEDGER)) of each atom; the last row is nobody's
+    atoms    (A + 1, len(LEDGER)) of each atom, half of its pairs' among it; the last is nobody's
+    pairs    (P + 1, len(LEDGER)) of each unordered pair of atoms; the last is nobody's
     """
 
-    def __init__(self, molecules: int, atoms: int, device: torch.device) -> None:
+    def __init__(self, owners: Owners) -> None:
         self.layers: dict[str, Tensor] = {}
-        self.atoms = torch.zeros(atoms + 1, len(LEDGER), dtype=torch.float64, device=device)
-        self._molecules = molecules
+        self.atoms, self.pairs = (
+            torch.zeros(rows + 1, len(LEDGER), dtype=torch.float64, device=owners.device)
+            for rows in (owners.atoms, owners.pairs)
+        )
+        self._owners = owners
 
     def book(self, layer: str, owner: Owner, term: str, taken: Tensor) -> None:
-        """Add to a term what a layer's rows (rows,) have taken."""
+        """Add to a term what a layer's rows (rows,) have taken.
+
+        Parameters
+        ----------
+        taken : (rows,) Tensor
+            Relevance.
+        """
         if layer not in self.layers:
-            self.layers[layer] = self.atoms.new_zeros(self._molecules, len(LEDGER))
+            self.layers[layer] = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
         column, taken = LEDGER.index(term), taken.double()
         self.layers[layer][:, column].index_add_(0, owner.molecule, taken)
         for end in owner.atoms:
             self.atoms[:, column].index_add_(0, end, taken, alpha=0.5)
+        pair = self._owners.pair_of(owner)
+        if pair is not None:
+            self.pairs[:, column].index_add_(0, pair, taken)
 
     def total(self) -> Tensor:
-        """(M, len(LEDGER)), all layers together."""
-        nothing = self.atoms.new_zeros(self._molecules, len(LEDGER))
+        """(M, len(LEDGER)), all layers together.
+
+        Returns
+        -------
+        (M, 5) Tensor of float64
+            By molecule and term.
+        """
+        nothing = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
         return sum(self.layers.values(), nothing)
 
 
@@ -154,8 +200,8 @@ def step(output: Tensor, share: Share, book: Book, inputs: Sequence[Tensor], tag
         hold no reference to the returned tensor, or the graph would never be freed.
     book
         Takes a term of the ledger and what the rows (rows,) gave to it, from the backward.
-    inputs
-        The tensors that receive relevance, in the order of ``Shares.inputs``.
+    inputs : each (rows, ...) Tensor
+        What receives relevance, in the order of ``Shares.inputs``.
     tag
         Of the output.
 

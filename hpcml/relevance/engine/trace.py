@@ -69,7 +69,7 @@ class Trace(TorchFunctionMode):
         super().__init__()
         self.model, self.owners, self.composite = model, owners, composite
         self.sources: dict[str, tuple[str, Tensor]] = {}
-        self.ledger = Ledger(owners.molecules, owners.atoms, owners.device)
+        self.ledger = Ledger(owners)
         self.root = torch.zeros((), requires_grad=True)
         self.outputs: dict[str, list[Tensor]] = {name: [] for name in hidden}
         self._handlers, self._readout = handlers, readout
@@ -148,13 +148,23 @@ class Trace(TorchFunctionMode):
         return self._originals.get(module, module.forward)
 
     def ordinary(self, module: nn.Module, *arguments: Any) -> Tensor:
-        """The layer's ordinary output, without a graph."""
+        """The layer's ordinary output, without a graph.
+
+        Returns
+        -------
+        (rows, ...) Tensor
+        """
         with torch.no_grad():
             output: Tensor = self.original(module)(*arguments)
             return output
 
     def tag_or_none(self, tensor: Tensor) -> Tag | None:
-        """The tag of a tensor that carries relevance; None for a constant of the network."""
+        """The tag of a tensor that carries relevance; None for a constant of the network.
+
+        Parameters
+        ----------
+        tensor : (rows, ...) Tensor
+        """
         tag = tag_of(tensor)
         if tag is None and tensor.requires_grad:
             raise InputError(
@@ -164,7 +174,12 @@ class Trace(TorchFunctionMode):
         return tag
 
     def joint_tag(self, tensors: Sequence[Tensor], rows: int) -> Tag | None:
-        """The tag of ``rows`` rows made of the same rows of these tensors; None of constants."""
+        """The tag of ``rows`` rows made of the same rows of these tensors; None of constants.
+
+        Parameters
+        ----------
+        tensors : each (rows, ...) Tensor
+        """
         tags = [tag for tag in map(self.tag_or_none, tensors) if tag is not None]
         if not tags:
             return None
@@ -173,11 +188,27 @@ class Trace(TorchFunctionMode):
         return Tag(owner, max(tag.depth for tag in tags), gathered=whole[0].gathered)
 
     def owner_of_scatter(self, size: int, index: Tensor, tag: Tag) -> Owner:
-        """Owner of the ``size`` rows that a scatter by ``index`` makes of rows with this tag."""
+        """Owner of the ``size`` rows that a scatter by ``index`` makes of rows with this tag.
+
+        Parameters
+        ----------
+        index : (rows,) Tensor of int64
+            Where each row falls.
+        """
         return self.owners.of_scatter(size, index, tag.owner, tag.gathered)
 
     def from_readout(self, relevance: Tensor, size: int, tag: Tag) -> Tensor:
-        """Relevance (rows, ...) that a scatter to ``size`` rows gives, of chosen atoms only."""
+        """Relevance (rows, ...) that a scatter to ``size`` rows gives, of chosen atoms only.
+
+        Parameters
+        ----------
+        relevance : (rows, ...) Tensor
+
+        Returns
+        -------
+        (rows, ...) Tensor
+            Zero for atoms that are not to be read out.
+        """
         atoms = self.owners.atoms
         if self._readout is None or (size, len(relevance)) != (self.owners.molecules, atoms):
             return relevance
@@ -185,7 +216,17 @@ class Trace(TorchFunctionMode):
         return relevance * reads.view(-1, *[1] * (relevance.dim() - 1)).to(relevance)
 
     def source(self, name: str, kind: str, values: Tensor) -> Tensor:
-        """An input of the network: a leaf, whose gradient will be its relevance."""
+        """An input of the network: a leaf, whose gradient will be its relevance.
+
+        Parameters
+        ----------
+        values : (rows, F) Tensor
+
+        Returns
+        -------
+        (rows, F) Tensor
+            A leaf of the graph.
+        """
         leaf = values.detach().clone().requires_grad_()
         self.sources[name] = (kind, leaf)
         return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
@@ -201,6 +242,18 @@ class Trace(TorchFunctionMode):
         """Put a layer on the tape; without ``tag`` its rows are those of its inputs.
 
         A layer of constants stays off it.
+
+        Parameters
+        ----------
+        outputs : (rows, ...) Tensor
+            The layer's ordinary output.
+        inputs : each (rows, ...) Tensor
+            What takes relevance.
+
+        Returns
+        -------
+        (rows, ...) Tensor
+            The outputs, on the tape.
         """
         tag = tag or self.joint_tag(inputs, len(outputs))
         if tag is None:

@@ -40,6 +40,7 @@ class BasisSet:
     sha256    hash over all functions of the set, whatever the comments and the spacing
     spherical pure (5d, 7f) functions; otherwise Cartesian (6d, 10f)
     ecp       symbols of the elements whose core is an effective potential
+    functions number of basis functions of all atoms that it was resolved for
     warnings  what the reader of a result must know about this set
     """
 
@@ -50,6 +51,7 @@ class BasisSet:
     sha256: str
     spherical: bool
     ecp: tuple[str, ...]
+    functions: int
     warnings: tuple[str, ...] = ()
 
     def provenance(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def resolve(basis: str, elements: Sequence[int], psi4_library: Path) -> BasisSet
     """The basis set of this name, or in this .gbs file, for molecules of these elements.
 
     basis         a name in any case, or a path that ends in .gbs
-    elements      atomic numbers that must have functions
+    elements      atomic numbers of a molecule's atoms, which must have functions
     psi4_library  the folder of Psi4's own .gbs files; its sets win over the exchange's
 
     Raises SettingsError for a name that nobody knows (with close names), a fitting set, a
@@ -127,6 +129,7 @@ def _checked(
         sha256=hashlib.sha256(" ".join(contents.text.upper().split()).encode()).hexdigest(),
         spherical=contents.spherical is not False,
         ecp=tuple(sorted(name for name in needed if name.upper() in contents.ecp)),
+        functions=sum(contents.functions[symbol(z).upper()] for z in elements),
         warnings=tuple(warnings),
     )
 

@@ -38,7 +38,14 @@ def grid(core: Any, points: tuple[int, int], block_points: int | None = None) ->
 def blocks(
     psi4: Any, functions: Any, method: str, points_an_atom: tuple[int, int], memory: float
 ) -> Iterator[Block]:
-    """Quadrature of the kernel, with the basis functions on it, stored up to ``memory`` bytes."""
+    """Quadrature of the kernel with the basis functions on it.
+
+    Parameters
+    ----------
+    points_an_atom : (radial, spherical)
+    memory : float
+        Bytes up to which values of basis functions are stored.
+    """
     core = psi4.core
     # only asked whether it needs gradients: that of a closed shell does for an open one too
     functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]

@@ -19,6 +19,7 @@ from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.level import Grid, Level
 from hpcml.response.psi4 import memory, quadrature, self_consistent, stockholder, versions
 from hpcml.response.psi4.basis import BasisSet
+from hpcml.response.psi4.psi4_errors import psi4s_errors_named
 from hpcml.response.psi4.session import Session, session
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import together
@@ -42,6 +43,7 @@ class Reference:
     channels: tuple[Orbitals, ...]
     dipole_integrals: Array
     provenance: dict[str, Any]
+    _molecule: Molecule
     _session: Session
     _wavefunction: Any
     _level: Level
@@ -69,11 +71,12 @@ class Reference:
             }
         )
         try:
-            _, wavefunction = psi4.energy(
-                self_consistent.method_name(self._level),
-                molecule=self._session.molecule,
-                return_wfn=True,
-            )
+            with psi4s_errors_named(psi4, self._molecule, self._level):
+                _, wavefunction = psi4.energy(
+                    self_consistent.method_name(self._level),
+                    molecule=self._session.molecule,
+                    return_wfn=True,
+                )
         finally:
             psi4.set_options({"perturb_h": False, **self_consistent.thresholds(self._level)})
         density: Array = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
@@ -181,9 +184,13 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
     with session(molecule, level, resources) as opened:
         psi4, psi4_molecule, basis = opened
         started = time.perf_counter()
-        energy, wavefunction = together(
-            communicator, lambda: self_consistent.converge(psi4, psi4_molecule, level, attempt)
-        )
+
+        def converge() -> tuple[float, Any]:
+            # named here already: an error that goes to other ranks must hold nothing of Psi4's
+            with psi4s_errors_named(psi4, molecule, level):
+                return self_consistent.converge(psi4, psi4_molecule, level, attempt)
+
+        energy, wavefunction = together(communicator, converge)
         mints = psi4.core.MintsHelper(wavefunction.basisset())
         dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
         channels = _channels(wavefunction, closed_shell=molecule.multiplicity == 1)
@@ -213,6 +220,7 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
                 "warnings": _warnings(psi4.__version__, wavefunction, basis),
                 **versions.accelerator(psi4.core),
             },
+            _molecule=molecule,
             _session=opened,
             _wavefunction=wavefunction,
             _level=level,
@@ -240,6 +248,12 @@ def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:
     warnings = list(basis.warnings)
     potentials = {name: atomic_number(name) for name in basis.ecp}
     warnings += versions.core_potential_warnings(version, potentials)
+    functional = wavefunction.functional()
+    if functional.is_x_lrc() and functional.x_beta() < 0.0:
+        warnings.append(
+            "short-range exchange, as in HSE: LibXC's derivatives of its semilocal part are not "
+            "exact, and beta is off by up to 3e-3 of its largest component (alpha by 1e-5)"
+        )
     if wavefunction.nmo() < wavefunction.nso():
         warnings.append(
             f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "

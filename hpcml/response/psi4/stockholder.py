@@ -15,11 +15,16 @@ _SMALLEST_DENSITY = 1e-30  # of the free atoms together; beyond, no atom holds a
 
 
 def atomic_moments(psi4: Any, wavefunction: Any, densities: Array) -> AtomicMoments:
-    """Stockholder charges and dipoles of densities (D, nbf, nbf) in the AO basis.
+    """Stockholder charges and dipoles of densities.
 
     The free atoms are those of Psi4's superposition of atomic densities: spherical, neutral, the
     valence electrons spread evenly over the valence shell, in the molecule's own basis.  The
     quadrature is the one that Psi4's options name.
+
+    Parameters
+    ----------
+    densities : (D, n, n) array
+        In basis functions.
     """
     functions = wavefunction.basisset()
     molecule = functions.molecule()

@@ -34,9 +34,22 @@ class Psi4Surface:
         self._exact = level.exact
 
     def point(self, positions: Array) -> Point:
-        """Energy, gradient (n, 3) and dipole (3,) there; positions (n, 3) in bohr.
+        """Energy, gradient and dipole at a geometry.
 
-        The dipole of an ion is about the origin of the frame.
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        Point
+            The dipole of an ion is about the origin of the frame.
+
+        Raises
+        ------
+        ConvergenceError
+            If the SCF does not converge there.
         """
         gradient, wavefunction = self._gradient(positions)
         molecule = self._molecule
@@ -51,6 +64,15 @@ class Psi4Surface:
 
         None with density fitting too: Psi4 1.3.2 takes 16 s for the fitted Hessian of methanol in
         6-31G, 8 s for the differences of its gradients, 1.5 s for the exact Hessian.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        (3n, 3n) array and (3n, 3) array, or None
         """
         closed_shell = self._molecule.multiplicity() == 1
         if self._name != "hf" or not closed_shell or not self._exact:
@@ -78,6 +100,11 @@ class Psi4Surface:
 def open_surface(molecule: Molecule, level: Level, resources: Resources) -> Iterator[Psi4Surface]:
     """See ``engine.Engine``; any of its points may raise ConvergenceError."""
     enough = _TIGHT_HARTREE_FOCK if level.is_hartree_fock else _TIGHT_FUNCTIONAL
-    tight = msgspec.structs.replace(level, scf_convergence=min(level.scf_convergence, enough))
+    tight = msgspec.structs.replace(
+        level,
+        scf_convergence=min(level.scf_convergence, enough),
+        # Psi4's fitted gradient of exact exchange dies of a spin without electrons
+        exact=level.exact or molecule.electrons == molecule.multiplicity - 1,
+    )
     with session(molecule, tight, resources) as opened:
         yield Psi4Surface(opened.psi4, opened.molecule, tight)

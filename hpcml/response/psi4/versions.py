@@ -1,6 +1,6 @@
 """Where versions of Psi4 differ, each difference in one function (1.3.2 to 1.10).
 
-Run with 1.3.2 (Debian).  What later versions do was read in their sources: docs/psi4_versions.md.
+Run with 1.3.2 (Debian).  What later versions do was read in their sources: docs/response.md.
 """
 
 from __future__ import annotations

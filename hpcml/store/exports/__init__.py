@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from hpcml.errors import SettingsError
 from hpcml.store.dataset import Dataset
@@ -15,12 +16,20 @@ from hpcml.store.exports.qcschema import write_qcschema
 
 __all__ = ["FORMATS", "export", "to_pyg"]
 
-FORMATS: dict[str, Callable[[Dataset, Path], None]] = {
-    "extxyz": write_extxyz,
-    "csv": write_csv,
-    "parquet": write_parquet,
-    "qcschema": write_qcschema,
-    "pyg": write_pyg,
+
+class Format(NamedTuple):
+    """A form that ``export`` writes: by what, and the ending of its files."""
+
+    write: Callable[[Dataset, Path], None]
+    ending: str
+
+
+FORMATS = {
+    "extxyz": Format(write_extxyz, ".xyz"),
+    "csv": Format(write_csv, ".csv"),
+    "parquet": Format(write_parquet, ".parquet"),
+    "qcschema": Format(write_qcschema, ".jsonl"),
+    "pyg": Format(write_pyg, ".pt"),
 }
 """What ``export`` can write, by the word of the command line."""
 
@@ -37,5 +46,5 @@ def export(dataset: Dataset | Path | str, form: str, destination: Path | str) ->
     if form not in FORMATS:
         raise SettingsError(f"cannot export to {form!r}; there are {', '.join(FORMATS)}")
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset, verified=True)
-    FORMATS[form](opened, Path(destination))
+    FORMATS[form].write(opened, Path(destination))
     return len(opened)

@@ -17,28 +17,35 @@ def write_csv(dataset: Dataset, destination: Path) -> None:
 
     The header names column, point on its axes, Cartesian component and unit, such as
     ``polarizability:0.07:xy [atomic units (...)]``.  Numbers have all their digits, and a
-    missing one is an empty field.
+    missing one is an empty field.  A text that a spreadsheet would take for a formula begins with
+    an apostrophe, which spreadsheets read as "text".
     """
-    numbers = scalars(dataset.schema)
+    numbers = scalars(dataset)
     header = [f"{s.label} [{s.unit}]" if s.unit else s.label for s in numbers]
     with (
         whole_file(destination) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*_LABELS, *header])
+        texts = ["warnings"] if "warnings" in dataset.optional_columns else []
+        writer.writerow([*_LABELS, *header, *texts])
         for block in blocks(dataset, "csv"):
             arrays = {name: block.column(name) for name in {s.column for s in numbers}}
             columns = [
                 block.keys.tolist(),
-                block.texts("name"),
-                block.texts("smiles"),
+                [_not_a_formula(text) for text in block.texts("name")],
+                [_not_a_formula(text) for text in block.texts("smiles")],
                 block.column("charge").tolist(),
                 block.column("multiplicity").tolist(),
                 (block.atom_offsets[1:] - block.atom_offsets[:-1]).tolist(),
                 *([_text(x) for x in number(arrays[s.column], s).tolist()] for s in numbers),
+                *([_not_a_formula(text) for text in block.texts(name)] for name in texts),
             ]
             writer.writerows(zip(*columns, strict=True))
+
+
+def _not_a_formula(text: str) -> str:
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def _text(value: float) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcml.molecules import symbol
 from hpcml.store.dataset import Dataset
-from hpcml.store.exports.table import blocks, ragged, whole_file
+from hpcml.store.exports.table import blocks, properties, ragged, whole_file
 from hpcml.store.schema import Schema
 
 
@@ -22,9 +22,9 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
     stand behind the positions.  A value that is NaN throughout is left out.
     """
     per_atom = [n for n in ragged(dataset.schema) if dataset.schema.column(n).per == "atom"]
-    others = [name for name in dataset.schema.columns if name not in per_atom]
+    others = [name for name in properties(dataset) if name not in per_atom]
     isotopes = "isotopes" in dataset.columns
-    properties = ":".join(
+    heading = ":".join(
         ["species:S:1:pos:R:3", *(f"{label(dataset.schema, n)}:R:1" for n in per_atom)]
         + (["isotopes:I:1"] if isotopes else [])
     )
@@ -39,7 +39,7 @@ def write_extxyz(dataset: Dataset, destination: Path) -> None:
             frames = _Frames(block, others)
             for i in range(len(block)):
                 rows = range(cuts[i], cuts[i + 1])
-                file.write(f"{len(rows)}\nProperties={properties} {frames.comment(i)}\n")
+                file.write(f"{len(rows)}\nProperties={heading} {frames.comment(i)}\n")
                 file.writelines(
                     f"{names[r]:<2} {' '.join(map(repr, numbers[r].tolist()))}{tails[r]}\n"
                     for r in rows
@@ -56,7 +56,7 @@ class _Frames:
     """The comment lines of a block of rows."""
 
     def __init__(self, block: Dataset, columns: list[str]) -> None:
-        self.texts = {name: block.texts(name) for name in ("name", "smiles")}
+        self.texts = {name: block.texts(name) for name in ("name", "smiles", "warnings")}
         self.numbers = {name: block.column(name) for name in ("charge", "multiplicity")}
         self.keys = block.keys.tolist()
         self.columns = {name: block.column(name) for name in columns}

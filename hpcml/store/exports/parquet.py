@@ -16,13 +16,16 @@ def write_parquet(dataset: Dataset, destination: Path) -> None:
     """
     arrow = library("pyarrow", "pyarrow")
     parquet = library("pyarrow.parquet", "pyarrow")
+    texts = ["name", "smiles", "provenance"]
+    if "warnings" in dataset.optional_columns:
+        texts.append("warnings")
     fields = [
-        *(arrow.field(name, arrow.string()) for name in ("key", "name", "smiles", "provenance")),
+        *(arrow.field(name, arrow.string()) for name in ("key", *texts)),
         *(arrow.field(name, arrow.int32()) for name in ("charge", "multiplicity")),
         _field(arrow, CATALOGUE["numbers"], arrow.list_(arrow.uint8())),
         _field(arrow, CATALOGUE["positions"], arrow.list_(arrow.float64())),
     ]
-    numbers = scalars(dataset.schema)
+    numbers = scalars(dataset)
     column = dataset.schema.column
     fields += [_field(arrow, column(s.column), arrow.float64(), s.label) for s in numbers]
     lists = ragged(dataset.schema)
@@ -37,7 +40,7 @@ def write_parquet(dataset: Dataset, destination: Path) -> None:
             cuts = block.atom_offsets
             columns: list[Any] = [
                 arrow.array(block.keys.tolist()),
-                *(arrow.array(block.texts(name)) for name in ("name", "smiles", "provenance")),
+                *(arrow.array(block.texts(name)) for name in texts),
                 arrow.array(block.column("charge")),
                 arrow.array(block.column("multiplicity")),
                 _lists(arrow, cuts, block.column("numbers")),

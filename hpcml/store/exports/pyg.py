@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcml.store.dataset import Dataset
-from hpcml.store.exports.table import blocks, library, whole_file
+from hpcml.store.exports.table import blocks, library, properties, whole_file
 
 
 def to_pyg(dataset: Dataset) -> list[Any]:
@@ -23,14 +23,19 @@ def to_pyg(dataset: Dataset) -> list[Any]:
 
 
 def write_pyg(dataset: Dataset, destination: Path) -> None:
-    """The same as plain tensors, one dict a molecule; to read it without executing anything:
+    """The list of ``to_pyg`` as a file of torch; to read it without executing anything:
 
-    ``[Data.from_dict(d) for d in torch.load(path, weights_only=True)]``
+    >>> from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr
+    >>> from torch_geometric.data.storage import GlobalStorage
+    >>> with torch.serialization.safe_globals(  # doctest: +SKIP
+    ...     [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    ... ):
+    ...     graphs = torch.load(path, weights_only=True)
     """
-    library("torch_geometric.data", "torch_geometric")
+    graphs = to_pyg(dataset)
     torch = library("torch", "torch")
     with whole_file(destination) as temporary:
-        torch.save(_records(dataset), temporary)
+        torch.save(graphs, temporary)
 
 
 def _records(dataset: Dataset) -> list[dict[str, Any]]:
@@ -48,7 +53,8 @@ def _records(dataset: Dataset) -> list[dict[str, Any]]:
                 "smiles": molecule.smiles,
                 "key": row.key,
             }
-            for name, value in row.values.items():
+            for name in properties(dataset):
+                value = row.values.get(name, np.array(np.nan))
                 per_molecule = dataset.schema.column(name).per == "molecule"
                 record[name] = torch.tensor(value[None] if per_molecule else value)
             records.append(record)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcml import __version__
+from hpcml.molecules import Molecule
 from hpcml.response import units
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, whole_file
@@ -19,8 +20,9 @@ from hpcml.store.rows import Row
 def write_qcschema(dataset: Dataset, destination: Path) -> None:
     """JSON Lines of ``qcschema_output`` version 1 with driver "properties".
 
-    The energy stands where QCSchema has a place for it; all columns, with their units and axes,
-    are in ``return_result``.  NaN and infinity, which JSON does not have, become null.
+    Energy and dipole stand where QCSchema has a place for them; all columns, tensors among them,
+    are in ``return_result``, their units and axes in ``extras``.  NaN and infinity, which JSON does
+    not have, become null.
     """
     with whole_file(destination) as temporary, temporary.open("w", encoding="utf-8") as file:
         for block in blocks(dataset, "qcschema"):
@@ -33,10 +35,7 @@ def atomic_result(row: Row, dataset: Dataset) -> dict[str, Any]:
     """The row as a QCSchema AtomicResult.  Geometry in bohr, not recentred and not turned."""
     molecule = row.molecule
     provenance = dict(row.provenance)
-    properties: dict[str, Any] = {"calcinfo_natom": len(molecule)}
-    energy = row.values.get("energy")
-    if energy is not None and math.isfinite(float(energy)):
-        properties["return_energy"] = float(energy)
+    basis = provenance.get("basis", "unknown")
     result = {name: _plain(value.tolist()) for name, value in row.values.items()}
     return {
         "schema_name": "qcschema_output",
@@ -45,7 +44,7 @@ def atomic_result(row: Row, dataset: Dataset) -> dict[str, Any]:
         "driver": "properties",
         "model": {
             "method": str(provenance.get("method", "unknown")),
-            "basis": str(provenance.get("basis", "unknown")),
+            "basis": str(basis.get("name", "unknown") if isinstance(basis, dict) else basis),
         },
         "molecule": {
             "schema_name": "qcschema_molecule",
@@ -55,18 +54,19 @@ def atomic_result(row: Row, dataset: Dataset) -> dict[str, Any]:
             "geometry": (np.ravel(molecule.positions) / units.ANGSTROM).tolist(),
             "molecular_charge": float(molecule.charge),
             "molecular_multiplicity": molecule.multiplicity,
+            **_mass_numbers(molecule),
             "fix_com": True,
             "fix_orientation": True,
             "identifiers": {"canonical_isomeric_explicit_hydrogen_mapped_smiles": None},
             "extras": {"smiles": molecule.smiles},
             "provenance": {"creator": "hpcml", "version": __version__, "routine": "export"},
         },
-        "properties": properties,
+        "properties": _properties(row),
         "return_result": result,
         "success": True,
         "provenance": {
             "creator": str(provenance.get("program", "hpcml")),
-            "version": str(provenance.get("version", "")),
+            "version": str(provenance.get("program_version", "unknown")),
             "routine": "hpcml",
         },
         "extras": {
@@ -76,6 +76,28 @@ def atomic_result(row: Row, dataset: Dataset) -> dict[str, Any]:
             "processes": [list(process) for process in dataset.schema.processes],
         },
     }
+
+
+def _properties(row: Row) -> dict[str, Any]:
+    """What QCSchema has a name for; it has none for polarizabilities."""
+    found: dict[str, Any] = {"calcinfo_natom": len(row.molecule)}
+    for name, place in (("basis_functions", "calcinfo_nbasis"), ("orbitals", "calcinfo_nmo")):
+        if isinstance(row.provenance.get(name), int):
+            found[place] = row.provenance[name]
+    energy = row.values.get("energy")
+    if energy is not None and np.isfinite(energy):
+        found["return_energy"] = found["scf_total_energy"] = float(energy)
+    dipole = row.values.get("dipole")
+    if dipole is not None and np.isfinite(dipole).all():
+        found["scf_dipole_moment"] = dipole.tolist()
+    return found
+
+
+def _mass_numbers(molecule: Molecule) -> dict[str, list[int]]:
+    """Isotopes as QCSchema has them, -1 for the most abundant; nothing where all are."""
+    if not molecule.isotopes.any():
+        return {}
+    return {"mass_numbers": [int(isotope) or -1 for isotope in molecule.isotopes]}
 
 
 def _plain(value: Any) -> Any:

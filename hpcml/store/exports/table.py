@@ -17,7 +17,7 @@ from hpcml.errors import PlatformError
 from hpcml.files import TEMPORARY_SUFFIX, make_folder, storage_error
 from hpcml.progress import progress
 from hpcml.store.dataset import Dataset
-from hpcml.store.schema import Schema
+from hpcml.store.schema import BY_THE_WAY, Schema
 
 _ROWS_PER_BLOCK = 4096
 _XYZ = "xyz"
@@ -33,10 +33,16 @@ class Scalar(NamedTuple):
     unit: str
 
 
-def scalars(schema: Schema) -> list[Scalar]:
+def properties(dataset: Dataset) -> tuple[str, ...]:
+    """The property columns: those of the schema, and what calculations gave by the way."""
+    return (*dataset.schema.columns, *(n for n in dataset.optional_columns if n in BY_THE_WAY))
+
+
+def scalars(dataset: Dataset) -> list[Scalar]:
     """Every number that every row has, labelled by the points on its axes."""
     found = []
-    for name in schema.columns:
+    schema = dataset.schema
+    for name in properties(dataset):
         column = schema.column(name)
         if column.per != "molecule":
             continue
@@ -47,7 +53,19 @@ def scalars(schema: Schema) -> list[Scalar]:
 
 
 def number(values: NDArray[Any], scalar: Scalar) -> NDArray[Any]:
-    """That number of every row, (N,), out of its column."""
+    """That number of every row, (N,), out of its column.
+
+    Parameters
+    ----------
+    values : (N, ...) array
+        A column.
+    scalar : Scalar
+        Which of its numbers.
+
+    Returns
+    -------
+    (N,) array
+    """
     return values.reshape(len(values), -1)[:, np.ravel_multi_index(scalar.place, values.shape[1:])]
 
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from hpcml.cluster import RunFolder, Site
+from hpcml.cluster.stop_signals import interruptible
 from hpcml.errors import HpcmlError
 from hpcml.generation import generate
 from hpcml.molecules import Molecule
@@ -27,14 +28,17 @@ def waters(names):
 if __name__ == "__main__":
     run, calculator, site, *names = sys.argv[1:]
     try:
-        report = generate(
-            RunFolder(run),
-            waters(names),
-            Level(method="HF", basis="STO-3G"),
-            Request(properties=("dipole", "alpha", "beta")),
-            Site(**ast.literal_eval(site)),
-            calculator=calculator,
-        )
+        with interruptible():
+            report = generate(
+                RunFolder(run),
+                waters(names),
+                Level(method="HF", basis="STO-3G"),
+                Request(properties=("dipole", "alpha", "beta")),
+                Site(**ast.literal_eval(site)),
+                calculator=calculator,
+            )
+    except KeyboardInterrupt:
+        sys.exit(85)
     except HpcmlError as error:
         print(f"error: {error}")
         sys.exit(1)

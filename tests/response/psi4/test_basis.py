@@ -81,6 +81,8 @@ def test_exchange_and_psi4_agree_where_both_have_a_set(
     own = resolve(name, numbers, library)
     other = resolve(name, numbers, tmp_path)  # an empty library: the exchange's own set
     assert (own.source, other.source) == ("psi4", "basis_set_exchange")
+    for basis in (own, other):
+        assert basis.functions == _functions(basis, geometry).nbf()
     cosines = _shared_directions(_functions(own, geometry), _functions(other, geometry))
     np.testing.assert_allclose(cosines, 1.0, atol=1e-9)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
 import sys
 
 import msgspec
 import numpy as np
 import pytest
 
+from hpcml.cluster.site import Site
 from hpcml.errors import ConvergenceError, InputError, PlatformError, ResourceError, SettingsError
 from hpcml.molecules import Defect, read
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute
 from hpcml.response.engine import Resources
-from hpcml.response.psi4 import attempts, self_consistent, session
+from hpcml.response.psi4 import attempts, memory, self_consistent, session
 from hpcml.response.psi4.reference import ground_state
 
 WATER = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
@@ -84,6 +87,90 @@ def test_a_ghost_atom_is_no_atom(label, tmp_path) -> None:
     assert label in str(defect)
 
 
+@pytest.mark.parametrize(
+    ("method", "charge", "multiplicity"), [("RHF", 1, 2), ("rhf", 0, 3), ("UHF", 0, 1)]
+)
+def test_a_reference_that_the_multiplicity_does_not_have_is_refused(
+    method, charge, multiplicity
+) -> None:
+    molecule = Molecule(WATER.numbers, WATER.positions, charge, multiplicity)
+    with pytest.raises(InputError, match=rf"H2O: {method.upper()} of multiplicity {multiplicity}"):
+        refused(molecule, Level(method=method, basis="STO-3G"))
+
+
+def test_the_reference_that_the_multiplicity_has_may_be_said() -> None:
+    plain, said = (refused(level=Level(method=m, basis="STO-3G")) for m in ("HF", "RHF"))
+    assert said.energy == pytest.approx(plain.energy, abs=1e-9)
+
+
+def test_what_is_known_to_be_inexact_is_warned_of() -> None:
+    """Deep cores in Psi4 1.3.2: PySCF's energy of HgH2 lies 1.06e-3 hartree away."""
+    mercury = Molecule([80, 1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.65], [0.0, 0.0, -1.65]])
+    deep = refused(mercury, Level(method="HF", basis="def2-SVP")).provenance
+    known_wrong = deep["program_version"].startswith("1.3")
+    assert any("deep effective core potentials (Hg)" in w for w in deep["warnings"]) == known_wrong
+    screened = refused(level=Level(method="HSE06", basis="STO-3G", grid=(20, 50)))
+    assert any("short-range exchange" in text for text in screened.provenance["warnings"])
+
+
+class Alone:
+    """A rank whose partners fail no less: what it gathers must be fit to be sent."""
+
+    rank, size = 0, 2
+
+    def gather(self, sendobj, root=0):
+        return [pickle.loads(pickle.dumps(sendobj)), None]
+
+    def bcast(self, obj, root=0):
+        return pickle.loads(pickle.dumps(obj))
+
+
+@pytest.mark.parametrize("method", ["HF", "B3LYP"])
+def test_an_scf_that_failed_can_be_told_to_other_ranks(method, monkeypatch) -> None:
+    monkeypatch.setattr(self_consistent, "RECIPES", ({"maxiter": 2},))
+    resources = Resources(communicator=Alone())
+    with (
+        pytest.raises(ConvergenceError, match="did not converge in") as caught,
+        ground_state(WATER, Level(method=method, basis="STO-3G"), resources),
+    ):
+        pass
+    assert 1e-6 < caught.value.residual < 1.0
+
+
+UNCONVERGED = """
+from hpcml.errors import ConvergenceError
+from hpcml.molecules.molecule import Molecule
+from hpcml.response import Level, Request, compute
+from hpcml.response.psi4 import self_consistent
+
+self_consistent.RECIPES = ({"maxiter": 2},)
+water = Molecule([8, 1, 1], [[0.0, 0.0, 0.06], [0.0, 0.76, -0.53], [0.0, -0.76, -0.53]])
+for method in ("HF", "B3LYP"):
+    try:
+        compute(water, Level(method=method, basis="STO-3G"), Request(properties=("zpve",)))
+    except ConvergenceError as error:
+        print(error)
+"""
+
+
+def test_an_scf_that_failed_does_not_abort_the_process_at_its_end(tmp_path) -> None:
+    """Psi4 ended in C++'s terminate (exit code 134) while Python went down."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", UNCONVERGED],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("did not converge in") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_least_of_a_rank_is_enough_for_psi4() -> None:
+    """``cluster.site`` knows nothing of Psi4, and keeps a number of its own."""
+    assert memory.calculation_mb(500) >= memory.LEAST_MB
+    with pytest.raises(SettingsError, match="at least 500"):
+        Site(memory_mb=499)
+
+
 def test_dispersion_without_its_program() -> None:
     with pytest.raises(PlatformError, match="dftd3 is not installed"):
         refused(level=Level(method="B3LYP-D3BJ", basis="STO-3G", grid=(20, 50)))
@@ -120,6 +207,10 @@ def test_every_rung_of_the_ladder_reaches_the_same_minimum(attempt, multiplicity
     with ground_state(molecule, level, Resources()) as plain:
         assert energy == pytest.approx(plain.energy, abs=1e-8)
     assert found.provenance["scf_attempt"] == attempt
+
+
+def test_a_campaign_tries_every_recipe_once() -> None:
+    assert Site().tries == attempts
 
 
 def test_linearly_dependent_functions_are_left_out_and_told(tmp_path) -> None:

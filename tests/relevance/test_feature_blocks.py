@@ -8,7 +8,7 @@ from hpcml.errors import InputError
 from hpcml.molecules import Molecule
 from hpcml.molecules.features import ATOM_FEATURES
 from hpcml.relevance import Epsilon, explain
-from hpcml.relevance.blocks import by_block, column_names
+from hpcml.relevance.feature_blocks import by_block
 
 
 def test_blocks_add_up(network, molecules, batch_of):
@@ -44,7 +44,7 @@ def test_features_of_weave_have_names(trained, molecules, batch_of):
     absent = [n for n, v in zip(ATOM_FEATURES, batch.atom_features.T, strict=True) if not v.any()]
     assert absent
     assert all(blocks["atom_input"][name].abs().max() == 0 for name in absent)
-    assert set(column_names(model)) == {"atom_input", "pair_input"}
+    assert set(model.column_names()) == {"atom_input", "pair_input"}
 
 
 def test_relevance_of_another_model_is_refused(trained, molecules, batch_of):

@@ -1,22 +1,22 @@
-"""Parsl: where the MPI programs of a campaign are started.
+"""Pilot jobs by Parsl: a campaign that runs on a cluster's login node.
 
-One Parsl task is one start of the MPI program over one block (this machine, an allocation, or a
-pilot job): a bash_app on a HighThroughputExecutor with a single worker, which runs ``mpiexec`` or
-``srun`` there.  Molecules are shared out inside the MPI program, not by Parsl: a Parsl task for
-each would start Psi4 each time.
+One Parsl task is one start of the MPI program over one pilot job: a bash_app on a
+HighThroughputExecutor with a single worker, which runs ``mpiexec`` or ``srun`` there.  Molecules
+are shared out inside the MPI program, not by Parsl: a Parsl task for each would start Psi4 each
+time.  Parsl's own processes may die; whoever looks at a program then is told so.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 import shlex
 import socket
+import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+import threading
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -27,18 +27,20 @@ from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.launchers import SimpleLauncher
 from parsl.monitoring import MonitoringHub
-from parsl.providers import LocalProvider, SlurmProvider
-from parsl.providers.base import ExecutionProvider
+from parsl.providers import SlurmProvider
 
-from hpcml.cluster.launch import mpi_command, mpi_environment, shell_line
+from hpcml.cluster.launch import mpi_environment, shell_line
 from hpcml.cluster.processes import tethered
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
 from hpcml.errors import PlatformError, SettingsError
+from hpcml.generation.blocks import ProgramRun, task_command
 from hpcml.generation.protocol.task import TaskFolder
 
 _LOOPBACK = "127.0.0.1"
 _POOL = "process_worker_pool.py"
+_SECONDS_TO_CLEAN_UP = 60.0
+_LONGEST_WORDS = 200
 
 
 def _mpi_program(command: str, stdout: str = "", stderr: str = "") -> str:
@@ -58,41 +60,49 @@ def check_path(path: Path) -> None:
         )
 
 
-@contextmanager
-def plain_folder(run_folder: RunFolder, site: Site) -> Iterator[Path]:
-    """A folder for Parsl's own files, in RUN/logs, whose path a shell takes for one word.
+class _PilotRun:
+    """A program on one of the pilot jobs: Parsl's future, unless Parsl itself has ended."""
 
-    Parsl puts this path into its scripts without quoting it.  Where the run's own path has spaces
-    or quotes, a link elsewhere on this host stands for it; pilot jobs could not follow it.
-    """
-    folder = run_folder.logs / "parsl"
-    if _is_plain(folder) or site.kind == "slurm":
-        check_path(folder)
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="hpcml-") as temporary:
-        check_path(Path(temporary))
-        folder.mkdir(mode=0o700, exist_ok=True)
-        link = Path(temporary) / "parsl"
-        link.symlink_to(folder)
-        yield link
+    def __init__(self, pilots: PilotJobs, future: Future[int]) -> None:
+        self.pilots = pilots
+        self.future = future
+
+    def ended(self) -> bool:
+        return self.future.done() or self.pilots.ended or self.pilots.broken()
+
+    def error(self) -> str:
+        if not self.future.done():
+            return (
+                "Parsl's interchange, which talks to the pilot jobs, has ended"
+                if self.pilots.broken()
+                else "the pilot job was ended"
+            )
+        error = self.future.exception()
+        if error is None:
+            return ""
+        # Parsl repeats its command line, which is long and helps nobody
+        words = " ".join(str(error).split())
+        return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
 
 
-class Blocks:
-    """The blocks of a site, as long as the context lasts; ``start`` runs a task on one."""
+class PilotJobs:
+    """The pilot jobs of a site, as long as the context lasts; see ``blocks.Blocks``."""
 
     def __init__(self, site: Site, run_folder: RunFolder) -> None:
         self.site = site
         self.run_folder = run_folder
-        self._open = ExitStack()
+        self.ended = False
 
-    def __enter__(self) -> Blocks:
-        with ExitStack() as stack:
-            folder = stack.enter_context(plain_folder(self.run_folder, self.site))
-            kernel = DataFlowKernel(_configuration(self.site, self.run_folder, folder))
-            stack.callback(kernel.cleanup)
-            self._app = bash_app(_mpi_program, data_flow_kernel=kernel)
-            self._open = stack.pop_all()
+    def __enter__(self) -> PilotJobs:
+        folder = self.run_folder.logs / "parsl"
+        check_path(folder)
+        logging.raiseExceptions = False  # a full disk is told once, not for each line of Parsl's
+        configuration = _configuration(self.site, self.run_folder, folder)
+        (executor,) = configuration.executors
+        assert isinstance(executor, HighThroughputExecutor)
+        self._executor = executor
+        self._kernel = DataFlowKernel(configuration)
+        self._app = bash_app(_mpi_program, data_flow_kernel=self._kernel)
         return self
 
     def __exit__(
@@ -101,38 +111,47 @@ class Blocks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._open.close()
+        # With its interchange dead, Parsl waits for answers that nobody gives.
+        cleanup = threading.Thread(target=self._kernel.cleanup, daemon=True)
+        jobs = self._job_numbers()
+        cleanup.start()
+        cleanup.join(_SECONDS_TO_CLEAN_UP)
+        if cleanup.is_alive() and jobs:
+            subprocess.run(["scancel", *jobs], check=False, timeout=60)
 
-    def start(self, task: TaskFolder, calculator: str, site: Site) -> Future[int]:
-        """Start the MPI program of a task on the next free block; what it prints: task.output.
+    def start(self, task: TaskFolder, calculator: str, site: Site) -> ProgramRun:
+        command = tethered(task_command(task, calculator, site))
+        line = shell_line(command, mpi_environment(site))
+        return _PilotRun(self, self._app(line, stdout=str(task.output), stderr=str(task.output)))
 
-        site   as this program sees it: its ranks, threads and memory
-        """
-        arguments = [str(task.path), "--calculator", calculator]
-        command = mpi_command(
-            site.ranks, "hpcml.generation.ranks.generate_program", arguments, site
-        )
-        line = shell_line(tethered(command), mpi_environment(site))
-        future: Future[int] = self._app(line, stdout=str(task.output), stderr=str(task.output))
-        return future
+    def end(self) -> None:
+        self.ended = True
+        if jobs := self._job_numbers():
+            subprocess.run(["scancel", *jobs], check=False, timeout=60)
+
+    def broken(self) -> bool:
+        """Whether Parsl's own process, which its futures wait for, has ended."""
+        interchange = self._executor.interchange_proc
+        return interchange is not None and interchange.poll() is not None
+
+    def _job_numbers(self) -> list[str]:
+        return [str(number) for number in self._executor.blocks_to_job_id.values()]
 
 
 def _configuration(site: Site, run_folder: RunFolder, folder: Path) -> Config:
-    # A machine's own blocks talk over the loopback interface and nothing else; pilot jobs need
-    # one address of this host, and reach no other.  The traffic is encrypted in both cases.
-    remote = site.kind == "slurm"
+    # Pilot jobs need one address of this host, and reach no other; the traffic is encrypted.
     pool = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
     executor = HighThroughputExecutor(
         label="blocks",
         provider=_provider(site),
-        address=_address(site) if remote else _LOOPBACK,
+        address=_address(site),
         loopback_address=_LOOPBACK,
         encrypted=True,
         max_workers_per_node=1,
         heartbeat_period=5,
         heartbeat_threshold=30,
         # A block near its end takes no further program.
-        drain_period=int(site.seconds - 2 * site.margin) if remote else None,
+        drain_period=int(site.seconds - 2 * site.margin),
         interchange_launch_cmd=tethered(
             [sys.executable, "-m", "parsl.executors.high_throughput.interchange"]
         ),
@@ -141,7 +160,7 @@ def _configuration(site: Site, run_folder: RunFolder, folder: Path) -> Config:
     return Config(
         executors=[executor],
         run_dir=str(folder),
-        strategy="simple" if remote else "none",
+        strategy="simple",
         strategy_period=0.25,  # blocks are asked for at this beat, the first one too
         max_idletime=30.0,
         # A task that failed is planned anew with what is missing then; Parsl must not repeat it.
@@ -186,11 +205,7 @@ class _Slurm(SlurmProvider):
         return 20
 
 
-def _provider(site: Site) -> ExecutionProvider:
-    if site.kind != "slurm":
-        return LocalProvider(
-            init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher(debug=False)
-        )
+def _provider(site: Site) -> SlurmProvider:
     # Memory and hint as in our own scripts. A pilot that lost a node is not requeued: Parsl
     # submits another, and what its ranks had in hand is planned again.
     memory = "0" if site.exclusive else f"{site.ranks_per_node * site.memory_mb}M"

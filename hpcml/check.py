@@ -1,0 +1,190 @@
+"""What is wrong with a campaign, found before anything is computed: all of it at once.
+
+Each stage's record names the function here that looks at what the stage needs; ``examine`` adds
+what every stage needs.  Nothing is written.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hpcml.cluster import RunFolder
+from hpcml.errors import HpcmlError, InputError, InputWarning, PlatformError, SettingsError
+from hpcml.sources import dataset_path, molecules
+
+if TYPE_CHECKING:
+    from hpcml.config import Campaign
+    from hpcml.molecules import Molecule
+    from hpcml.response.psi4.level_faults import Faults
+    from hpcml.store import Schema
+
+_BYTES_A_MOLECULE, _BYTES_AN_ATOM = 8000, 200  # of a row: journal, shard, log lines
+_LEAST_FREE = 50_000_000  # for settings, logs, checkpoints
+_MATRICES = 40  # of n x n functions that a response calculation holds at the least
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong.
+
+    key     the campaign's key that is to be changed ("train.model"), or what it is about
+    stops   nothing could be computed; otherwise some molecules would fail
+    """
+
+    key: str
+    words: str
+    stops: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.words}"
+
+
+def examine(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
+    """What every stage needs: programs and folders of the site, and room on the disk."""
+    site = campaign.site
+    if site.kind == "local" and shutil.which(site.launcher) is None:
+        yield Finding("site.launcher", f"{site.launcher} is not on the path here")
+    if site.scratch and site.kind != "slurm" and not os.access(site.scratch, os.W_OK | os.X_OK):
+        yield Finding("site.scratch", f"{site.scratch} is no folder that can be written to")
+    folder = _existing(run_folder.path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("--run", f"{folder} cannot be written to: give another folder")
+    elif (free := shutil.disk_usage(folder).free) < _LEAST_FREE:
+        yield Finding("--run", f"{folder} has {free / 1e6:.0f} MB left: free some space")
+
+
+def _existing(path: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next(each for each in (path, *path.parents) if each.is_dir())
+
+
+# --- generate --------------------------------------------------------------------------------
+
+
+def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
+    """Molecules that can be read; a level that the engine knows for their elements."""
+    from hpcml.molecules import Molecule
+
+    assert campaign.level is not None and campaign.molecules is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # told when they are read to be computed
+            records = molecules(campaign)
+    except (InputError, SettingsError) as error:
+        yield Finding("molecules.source", str(error))
+        return
+    readable = [record for record in records if isinstance(record, Molecule)]
+    if not readable:
+        first = f"; the first: {records[0]}" if records else ""
+        yield Finding(
+            "molecules.source",
+            f"{campaign.molecules.source} holds no molecule that can be used{first}",
+        )
+        return
+    elements = sorted({int(number) for molecule in readable for number in molecule.numbers})
+    try:
+        from hpcml.response.psi4.level_faults import level_faults
+
+        faults = level_faults(campaign.level, tuple(elements))
+    except PlatformError as error:
+        if campaign.site.kind != "slurm":  # a login node need not have what the nodes have
+            yield Finding("level", str(error))
+    else:
+        yield from _level_findings(faults, readable, campaign.level.basis)
+        if not faults.basis:
+            yield from _memory_findings(campaign, readable)
+    needed = sum(_BYTES_A_MOLECULE + _BYTES_AN_ATOM * len(molecule) for molecule in readable)
+    folder = _existing(run_folder.path)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        yield Finding(
+            "--run",
+            f"{folder} has {free / 1e6:.0f} MB left, {len(readable)} molecules take about "
+            f"{needed / 1e6:.0f} MB: free some space",
+        )
+
+
+def _level_findings(faults: Faults, readable: list[Molecule], basis: str) -> Iterator[Finding]:
+    if faults.method:
+        yield Finding("level.method", faults.method)
+    if faults.basis:
+        yield Finding("level.basis", faults.basis)
+    if faults.uncovered:
+        gone = set(faults.uncovered)
+        failing = sum(not gone.isdisjoint(molecule.symbols) for molecule in readable)
+        yield Finding(
+            "level.basis",
+            f"{basis!r} has no functions for {', '.join(faults.uncovered)}: {failing} of "
+            f"{len(readable)} molecules cannot be computed",
+            stops=failing == len(readable),
+        )
+
+
+def _memory_findings(campaign: Campaign, readable: list[Molecule]) -> Iterator[Finding]:
+    from hpcml.generation.plan.cost import size
+    from hpcml.response.psi4.memory import BEYOND_PLAN, CODE_MB
+
+    assert campaign.level is not None
+    basis = campaign.level.basis
+    functions, largest = max(
+        ((size(molecule, basis), molecule) for molecule in readable), key=lambda pair: pair[0]
+    )
+    needed = CODE_MB + BEYOND_PLAN * 8e-6 * _MATRICES * functions**2
+    if needed > campaign.site.memory_mb:
+        yield Finding(
+            "site.memory_mb",
+            f"{campaign.site.memory_mb} MB are too few for {largest.name or largest.formula} "
+            f"({functions:.0f} basis functions), which takes at least "
+            f"{math.ceil(needed / 100) * 100} MB",
+            stops=False,
+        )
+
+
+# --- train, explain --------------------------------------------------------------------------
+
+
+def check_train(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
+    """Settings of the training, and its targets in what the data set holds or will hold."""
+    from hpcml.training.settings_check import faults
+
+    assert campaign.train is not None
+    try:
+        schema = _schema(campaign, run_folder)
+    except HpcmlError as error:
+        yield Finding("dataset", str(error))
+        schema = None
+    for fault in faults(campaign.train, schema):
+        key, _, words = fault.partition(": ")
+        yield Finding(key, words)
+
+
+def _schema(campaign: Campaign, run_folder: RunFolder) -> Schema:
+    """Of the data set that is given, or of the one that generate will make."""
+    from hpcml.store import Dataset, Schema
+
+    if campaign.dataset is not None:
+        return Dataset.open(dataset_path(campaign, run_folder)).schema
+    return Schema.for_request(campaign.properties)
+
+
+def check_explain(campaign: Campaign, _run_folder: RunFolder) -> Iterator[Finding]:
+    """A target among those that are learned; the rule's name is known since the file was read."""
+    assert campaign.explain is not None and campaign.train is not None
+    if not campaign.explain.target:
+        return
+    try:
+        labels = [target.label for target in campaign.train.targets]
+    except SettingsError:
+        return  # told by the training
+    if campaign.explain.target not in labels:
+        yield Finding(
+            "explain.target",
+            f"{campaign.explain.target!r} is not learned; there are {', '.join(labels)}",
+        )

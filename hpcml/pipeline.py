@@ -162,5 +162,11 @@ def _name_failures(run_folder: RunFolder) -> int:
     """Print each failure as one line; the exit code that they make."""
     named = list(failures.read(run_folder.failures).values())
     for failure in named:
-        print(f"failed ({failure.cause}): {failure.message}", file=sys.stderr)
+        print(failure.line, file=sys.stderr)
+    if bugs := sum(failure.cause == failures.BUG for failure in named):
+        print(
+            f"{bugs} of these are bugs of hpcml: please report them, with the traceback in "
+            f"{run_folder.logs}/psi4-*.log",
+            file=sys.stderr,
+        )
     return FAILED if named else DONE

@@ -72,7 +72,7 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--optimize", action="store_true", help="the geometry first")
     parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--memory", type=at_least(1), default=2000, metavar="MB")
+    parser.add_argument("--memory", type=at_least(500), default=2000, metavar="MB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
 
 
@@ -87,6 +87,7 @@ def _compute(options: argparse.Namespace) -> int:
 def _computed(options: argparse.Namespace) -> int:
     import json
 
+    from hpcml.cluster import Site
     from hpcml.generation import Foreground
     from hpcml.generation.protocol.task import Orders
 
@@ -94,7 +95,8 @@ def _computed(options: argparse.Namespace) -> int:
     molecules, code = _molecules(options)
     if options.json is not None:
         check_output(options.json)
-    orders = Orders(level=level, request=request, threads=options.threads, memory_mb=options.memory)
+    site = Site(threads=options.threads, memory_mb=options.memory)
+    orders = Orders(level=level, request=request, site=site)
     several = len(molecules) > 1 or code == FAILED
     documents: list[dict[str, Any]] = []
     with Foreground(orders) as engine:

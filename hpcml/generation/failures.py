@@ -10,12 +10,15 @@ import msgspec
 
 from hpcml.files import write_whole
 
+BUG = "bug"
+"""Cause of a failure that is hpcml's own: its traceback stands in the rank's log."""
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One molecule that failed.
 
     key      the result's key; for a record that is no molecule, where it stands (file: line)
-    cause    convergence, crash, engine, hang, resources, input, settings, environment, internal
+    cause    convergence, crash, engine, hang, resources, input, settings, environment, bug
     tries    calculations that were begun
     """
 
@@ -24,6 +27,12 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     message: str
     tries: int
+
+    @property
+    def line(self) -> str:
+        """The failure in one line, with the molecule's name."""
+        named = self.name and self.name not in self.message
+        return f"failed ({self.cause}): {self.name + ': ' if named else ''}{self.message}"
 
 
 def read(path: Path) -> dict[str, Failure]:

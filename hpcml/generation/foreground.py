@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
 import hpcml
 from hpcml import errors
-from hpcml.cluster import Site
+from hpcml.generation.failures import BUG
 from hpcml.generation.protocol import wire
+from hpcml.generation.protocol.messages import Answer, Compute, Error, FromKeeper, NoPsi4, Values
 from hpcml.generation.protocol.task import Orders
 from hpcml.generation.psi4_process.keeper import scratch_prefix, sweep
 from hpcml.molecules import Molecule
@@ -90,30 +90,32 @@ class Foreground:
         do; an engine that crashed is a PlatformError.
         """
         answer = self._answer(molecule)
-        if "properties" in answer:
-            return ResponseProperties.from_json(answer["properties"])
-        raise self._error(molecule, answer["cause"], answer["message"], answer["tries"])
+        match answer.result:
+            case Values(properties=properties):
+                assert properties is not None  # asked for
+                return ResponseProperties.from_json(properties)
+            case Error(cause, message):
+                raise self._error(molecule, cause, message, answer.tries)
 
-    def _answer(self, molecule: Molecule) -> dict[str, Any]:
+    def _answer(self, molecule: Molecule) -> Answer:
         if self._keeper is None:
             self._keeper = self._start()
         questions, answers = wire.ends(self._keeper)
-        question = {
-            "key": molecule.key,
-            "molecule": wire.pack_molecule(molecule),
-            "limit": Site().hang_seconds,
-            "whole": True,
-        }
+        limit = self.orders.site.hang_seconds
         try:
-            wire.write(questions, question)
-            answer: dict[str, Any] = wire.read(answers)
+            wire.write(questions, Compute(wire.pack_molecule(molecule), limit, whole=True))
+            answer: Answer | NoPsi4 = wire.read(answers, Answer | NoPsi4)
         except (BrokenPipeError, EOFError):
-            self._keeper.wait()
-            self._keeper = None
-            raise errors.PlatformError(
-                f"{_name(molecule)}: the engine's keeper has ended: {self._last_line()}"
-            ) from None
-        return answer
+            answer = NoPsi4(self._last_line())
+        match answer:
+            case NoPsi4(message):
+                self._keeper.wait()
+                self._keeper = None
+                raise errors.PlatformError(
+                    f"{_name(molecule)}: the engine's keeper has ended: {message}"
+                )
+            case Answer():
+                return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the keeper and wait until its process has loaded the engine."""
@@ -137,14 +139,17 @@ class Foreground:
                 start_new_session=True,
             )
         self._keeper = keeper
+        first: FromKeeper
         try:
-            wire.read(wire.ends(keeper)[1])
+            first = wire.read(wire.ends(keeper)[1], FromKeeper)
         except EOFError:
+            first = NoPsi4(self._last_line())
+        if isinstance(first, NoPsi4):
             keeper.wait()
             self._keeper = None
             raise errors.PlatformError(
-                f"the engine does not start: {self._last_line()}; `hpcml doctor` says more"
-            ) from None
+                f"the engine does not start: {first.message}; `hpcml doctor` says more"
+            )
         return keeper
 
     @property
@@ -161,7 +166,7 @@ class Foreground:
             *(errors.ResourceError, errors.EngineError),
         )
         kind = next((kind for kind in kinds if kind.cause == cause), errors.PlatformError)
-        if cause in ("bug", "internal"):
+        if cause == BUG:
             log = self._log.read_text(encoding="utf-8", errors="replace")
             print(log[max(0, log.rfind("Traceback")) :], file=sys.stderr, end="")
             advice = "this is a bug: please report it with the lines above"

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,7 @@ from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
 from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
 from hpcml.generation.plan.sharing import share_out
 from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFolder, task_folders
+from hpcml.generation.psi4_process.keeper import sweep
 from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
 from hpcml.response import Level, Request
@@ -82,8 +84,9 @@ def generate(
     never an exception.  Stop signals end the campaign in order, with work left.
 
     Raises PlatformError if another process works in the folder, or if MPI programs end again and
-    again without a result; SettingsError, ResourceError and PlatformError from calculations that
-    would fail for every molecule alike.
+    again without a result; ResourceError if a walltime went by in which no molecule ended;
+    SettingsError, ResourceError and PlatformError from calculations that would fail for every
+    molecule alike.
     """
     began = time.monotonic()
     everything = list(molecules)
@@ -106,6 +109,8 @@ def generate(
                 advance(before.total - len(before.entries))
                 campaign.run(before, advance)
         after = campaign.plan() if before.entries else before
+        if stop.walltime_is_over and after.entries and len(after.entries) == len(before.entries):
+            raise _nothing_done(after, site)
         return GenerateReport(
             total=after.total,
             done=after.done,
@@ -140,6 +145,7 @@ class _Campaign:
         self.calculator = calculator
         self.stop = stop
         self.suspects: dict[str, int] = {}  # key -> MPI programs that died while it was in flight
+        self.cut_off = _read_counts(run_folder.cut_off)  # key -> walltimes that cut it off
         self.busy = 0.0
 
     def clear(self) -> None:
@@ -152,6 +158,7 @@ class _Campaign:
         """Wait until every rank has ended: one outlives its mpiexec while it commits its rows."""
         with self.run_folder.ranks_lock.open("r+b") as file:
             _wait_for(file.fileno(), self.run_folder)
+        sweep(Path(self.site.scratch_folder))  # what keepers of this host left that were killed
 
     def collect(self) -> None:
         """Bring rows and failures of ended MPI programs into the run's own files."""
@@ -199,7 +206,7 @@ class _Campaign:
             while current.entries and not self.stop.asked():
                 started = {}
                 for place, entries in share_out(current.entries, self.site):
-                    task = self._write_task(entries, place)
+                    task = self._write_task(entries, place, current.fitted)
                     started[task] = blocks.start(task, self.calculator, place)
                 self._watch(blocks, started, current, advance)
                 self.wait_for_ranks()
@@ -222,7 +229,7 @@ class _Campaign:
 
         return PilotJobs(self.site, self.run_folder)
 
-    def _write_task(self, entries: list[Entry], site: Site) -> TaskFolder:
+    def _write_task(self, entries: list[Entry], site: Site, fitted: bool) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
         # The random part keeps writers of runs apart whose data sets are merged one day.
         identity = f"task{number:06d}-{secrets.token_hex(4)}"
@@ -232,27 +239,11 @@ class _Campaign:
             deadline = self.stop.began + site.seconds
         task = Task(
             identity=identity,
-            orders=Orders(
-                level=self.level,
-                request=self.request,
-                threads=site.threads,
-                memory_mb=site.memory_mb,
-                tries=site.tries,
-                molecules_per_process=site.molecules_per_process,
-            ),
-            dataset=str(self.run_folder.dataset),
-            run_lock=str(self.run_folder.ranks_lock),
-            heartbeat=str(self.run_folder.heartbeat),
-            stop_file=str(self.run_folder.stop_file),
-            logs=str(self.run_folder.logs),
-            scratch=site.scratch_folder,
-            rows_per_shard=site.rows_per_shard,
-            pin=site.pins,
-            large_functions=site.large_functions,
-            large_ranks=site.large_ranks,
+            orders=Orders(level=self.level, request=self.request, site=site),
+            run=str(self.run_folder.path),
             deadline=deadline,
-            margin=site.margin,
             launcher=(socket.gethostname(), os.getpid(), process_start(os.getpid())),
+            fitted=fitted,
         )
         folder.write(task, entries)
         return folder
@@ -287,33 +278,53 @@ class _Campaign:
         for task, run in started.items():
             state = task.read_progress()
             self.busy += state.busy
+            for key in state.cut_off:
+                self.cut_off[key] = self.cut_off.get(key, 0) + 1
             # The time of this machine, or of the allocation that this process runs in, is over;
             # a pilot job's end is not the campaign's: another pilot goes on.
-            if state.state == "stopped" and self.site.kind != "slurm":
-                self.stop.time_is_over = True
+            in_order = state.state == "stopped" and not run.error() and not self.stop.asked()
+            if in_order and self.site.kind != "slurm":
+                self.stop.walltime_is_over = True
             if state.fatal:
                 cause, _, message = state.fatal.partition(": ")
                 raise {"settings": SettingsError, "environment": PlatformError}[cause](message)
             if run.error() and not self.stop.asked():
                 for key in task.in_flight():
                     self.suspects[key] = self.suspects.get(key, 0) + 1
-        condemned = [key for key, deaths in self.suspects.items() if deaths >= _DEATHS]
-        if condemned:
-            self._condemn(condemned)
+        deadly = {key: n for key, n in self.suspects.items() if n >= _DEATHS}
+        self._give_up(deadly, "crash", "the rank that computed it was killed, {} times")
+        endless = {key: n for key, n in self.cut_off.items() if n >= self.site.tries}
+        self._give_up(endless, "hang", "the walltime was over before it ended, {} times")
+        for key in (*deadly, *endless):
+            self.suspects.pop(key, None)
+            self.cut_off.pop(key, None)
+        if self.cut_off or self.run_folder.cut_off.exists():
+            write_whole(self.run_folder.cut_off, msgspec.json.encode(self.cut_off))
 
-    def _condemn(self, keys: list[str]) -> None:
-        """File molecules that took their MPI program with them again and again."""
+    def _give_up(self, times: dict[str, int], cause: str, message: str) -> None:
+        """File molecules that ended an MPI program, or a walltime, once too often."""
+        if not times:
+            return
         known = failures.read(self.run_folder.failures)
         done = done_keys(self.run_folder.dataset)
-        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in keys}
-        for key in keys:
-            deaths = self.suspects.pop(key)
+        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in times}
+        for key, number in times.items():
             if key not in done and key not in known:
-                message = f"the rank that computed it was killed, {deaths} times"
                 known[key] = failures.Failure(
-                    key=key, name=names.get(key, ""), cause="crash", message=message, tries=deaths
+                    key=key,
+                    name=names.get(key, ""),
+                    cause=cause,
+                    message=message.format(number),
+                    tries=number,
                 )
         failures.write(self.run_folder.failures, known.values())
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except FileNotFoundError:
+        return {}
 
 
 class _Stop:
@@ -323,7 +334,7 @@ class _Stop:
         self.file = run_folder.stop_file
         self.margin = site.margin
         self.began = time.time()
-        self.time_is_over = False
+        self.walltime_is_over = False
         self._signals = StopSignals()
         self._end = 0.0  # epoch seconds by which ranks were told to end; 0: they were not
 
@@ -342,12 +353,26 @@ class _Stop:
             # USR1 is the scheduler's warning: current molecules may take half of what is left.
             warned = self._signals.received[0] == signal.SIGUSR1
             self._end = time.time() + (0.5 * self.margin if warned else 0.0)
-            write_whole(self.file, str(self._end).encode())
-        return self._signals.asked or self.time_is_over
+            self.walltime_is_over = warned
+            words = f"{self._end} walltime" if warned else f"{self._end}"
+            write_whole(self.file, words.encode())
+        return self._signals.asked or self.walltime_is_over
 
     def overdue(self) -> bool:
         """Whether ranks that were told to end have had the time to."""
         return self.asked() and 0.0 < self._end < time.time() - _SECONDS_TO_STOP
+
+
+def _nothing_done(plan: Plan, site: Site) -> ResourceError:
+    """Why the same start again would do as little, in figures."""
+    shortest = plan.entries[-1]
+    basis = "what was computed so far" if plan.fitted else "a guess, as too little was computed"
+    return ResourceError(
+        f"no molecule ended within the walltime {site.walltime or 'of this job'} (margin = "
+        f"{site.margin:g} s): {shortest.name or shortest.formula}, the shortest of "
+        f"{len(plan.entries)}, is expected to take {shortest.expected:.3g} s on one rank "
+        f"({basis}); give a longer walltime, more threads, or large_ranks"
+    )
 
 
 def _note(states: list[Progress]) -> str:

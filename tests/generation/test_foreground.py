@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcml.cluster import Site
 from hpcml.errors import ResourceError
 from hpcml.generation import Foreground
 from hpcml.generation.protocol.task import Orders
@@ -88,7 +89,9 @@ def test_one_of_several_fails(folder, campaign):
 
 
 def test_too_much_memory(folder, campaign):
-    orders = Orders(level=campaign.level, request=campaign.request, tries=1, memory_mb=900)
+    orders = Orders(
+        level=campaign.level, request=campaign.request, site=Site(tries=1, memory_mb=900)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hpcml.generation.foreground.CALCULATOR", "faulty:compute")
         with Foreground(orders) as engine, pytest.raises(ResourceError, match="by --memory"):

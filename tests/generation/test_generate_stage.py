@@ -56,7 +56,7 @@ def test_failures_are_filed_by_cause_and_the_rest_is_computed(campaign):
     molecules = [*campaign.waters(*names), torn]
     report = campaign.run(molecules)
     assert report.done == 3
-    assert report.failed == {"input": 2, "crash": 1, "convergence": 1, "internal": 1}
+    assert report.failed == {"input": 2, "crash": 1, "convergence": 1, "bug": 1}
     filed = {f.name: f for f in failures.read(campaign.folder.failures).values()}
     assert filed["crash"].tries == campaign.site.tries
     assert "SIGSEGV" in filed["crash"].message
@@ -73,7 +73,7 @@ def test_failures_are_filed_by_cause_and_the_rest_is_computed(campaign):
     failures.forget(campaign.folder.failures, ["convergence", "crash"])
     with_psi4 = campaign.run(molecules, calculator="psi4")
     assert with_psi4.computed == 2
-    assert with_psi4.failed == {"input": 2, "internal": 1}
+    assert with_psi4.failed == {"input": 2, "bug": 1}
 
 
 def test_an_error_of_the_settings_ends_the_campaign_at_once(campaign):
@@ -158,3 +158,40 @@ def test_a_molecule_that_cannot_end_before_the_walltime_is_not_started(campaign)
     assert (report.done, report.left) == (1, 1)
     assert_each_has_one_row(campaign, [hydrogen])
     assert campaign.run([water, hydrogen], calculator="none").left == 0
+
+
+def test_a_walltime_that_cuts_a_molecule_off_counts_as_a_try(campaign):
+    first, second = campaign.waters("slow-3600", "hang")
+    key = result_key(first, campaign.level, campaign.request)
+    campaign.folder.create().cut_off.write_text(f'{{"{key}": 1}}')
+    site = msgspec.structs.replace(campaign.site, walltime="00:00:20", margin=10.0, tries=2)
+    report = campaign.run([first, second], site=site)
+    assert (report.done, report.failed, report.left) == (0, {"hang": 1}, 1)
+    # and one in which nothing ended is told in figures
+    site = msgspec.structs.replace(campaign.site, walltime="00:00:02", margin=1.99)
+    with pytest.raises(ResourceError, match=r"within the walltime 00:00:02 .* hang, the shortest"):
+        campaign.run([first, second], site=site)
+
+
+def test_the_first_guess_alone_keeps_nothing_from_being_computed(campaign):
+    campaign.level = Level(method="B3LYP", basis="aug-cc-pV5Z")  # 558 s by the prior
+    site = msgspec.structs.replace(campaign.site, walltime="00:10:00", margin=60.0)
+    assert campaign.run(campaign.waters("water"), site=site, calculator="none").done == 1
+
+
+def test_kill_9_of_mpiexec_computes_no_row_twice(campaign, wait_until):
+    process = campaign.launch(NAMES)
+    wait_until(lambda: campaign.rows_done() > 2)
+    (mpiexec,) = [p for p in campaign.processes("mpiexec -n") if p != process.pid]
+    os.kill(mpiexec, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert_each_has_one_row(campaign, campaign.waters(*NAMES))
+    assert not list(campaign.path.glob("hpcml-*"))  # scratch folders
+
+
+def test_a_rank_whose_psi4_does_not_start_leaves_alone(campaign, monkeypatch):
+    monkeypatch.setenv("FAULTY_STARTS", str(campaign.path / "starts"))
+    (campaign.path / "starts").write_text("xx")
+    report = campaign.run(campaign.waters("a", "b", "c"), calculator="faulty_start:compute")
+    assert (report.done, report.left) == (3, 0)

@@ -31,6 +31,7 @@ class Plan:
     entries   to be computed, longest expected first
     defects   records that are no molecules
     doubled   records that ask for a result that an earlier one asks for
+    fitted    what is expected of the entries comes from calculations; else it is a guess
     """
 
     total: int = 0
@@ -39,6 +40,7 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     defects: list[Failure] = field(default_factory=list)
     doubled: int = 0
+    fitted: bool = False
 
     @property
     def seconds(self) -> float:
@@ -74,7 +76,7 @@ def plan(
     suspects: Collection[str] = (),
 ) -> Plan:
     """Go through the molecules once and sort out what each needs."""
-    result = Plan()
+    result = Plan(fitted=cost.fitted)
     seen: set[str] = set()
     for molecule in molecules:
         if isinstance(molecule, Defect):

@@ -5,8 +5,8 @@ hold Psi4 know nothing of MPI, so that each can be killed and replaced.  So a ``
 in such a process hands its letters to its rank, which sends them to the other member's rank, whose
 ``Letters`` keep them until that member's process asks:
 
-    from a worker   {"to": [members], "letter": bytes}       {"want": member}
-    to a worker     {"letter": bytes}, or None in it: that member has ended, none will come
+    from a Psi4 process   SendLetter (members, content), WantLetter (member)
+    to a Psi4 process     Letter (content), or None in it: that member has ended, none will come
 
 A process is written to only when it waits for a letter, so no pipe ever fills up, and whoever
 waits for a member that has ended, well or badly, is told so: a member that crashes, hangs or runs
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hpcml.errors import ConvergenceError, PlatformError
+from hpcml.generation.protocol.messages import Letter, SendLetter, WantLetter
 
 LOST = "lost"
 """Cause of a calculation that ended because another member's had."""
@@ -36,18 +37,18 @@ class GroupCommunicator:
     """What ``hpcml.response.team`` uses of a communicator, in a process without MPI.
 
     send      takes a message for the rank
-    receive   blocks for the rank's answer to a {"want": member}
+    receive   blocks for the rank's answer to a WantLetter
 
     Objects are pickled, as mpi4py's own lower-case calls do: they come from processes of the same
-    program, never from a file.
+    program, never from a file, and they are whatever ``hpcml.response`` shares, exceptions too.
     """
 
     def __init__(
         self,
         rank: int,
         size: int,
-        send: Callable[[dict[str, Any]], None],
-        receive: Callable[[], dict[str, Any]],
+        send: Callable[[SendLetter | WantLetter], None],
+        receive: Callable[[], Letter],
     ) -> None:
         self.rank = rank
         self.size = size
@@ -58,18 +59,18 @@ class GroupCommunicator:
         if self.rank != root:
             return self._from(root)
         others = [member for member in range(self.size) if member != root]
-        self._send({"to": others, "letter": _pickled(obj)})
+        self._send(SendLetter(others, _pickled(obj)))
         return obj
 
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
         if self.rank != root:
-            self._send({"to": [root], "letter": _pickled(sendobj)})
+            self._send(SendLetter([root], _pickled(sendobj)))
             return None
         return [sendobj if i == root else self._from(i) for i in range(self.size)]
 
     def _from(self, member: int) -> Any:
-        self._send({"want": member})
-        letter = self._receive()["letter"]
+        self._send(WantLetter(member))
+        letter = self._receive().content
         if letter is None:
             raise LostMemberError(f"process {member} of the {self.size} that shared it has ended")
         return pickle.loads(letter)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.cluster.site import Site
 from hpcml.files import write_whole
 from hpcml.generation.protocol import wire
 from hpcml.response import Level, Request
@@ -26,53 +28,53 @@ TRIED_AGAIN = frozenset({"convergence", "crash", "engine", "hang", "resources"})
 """Causes of failed calculations that another try, on the next rung of the ladder, may mend."""
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to compute and what one calculation may take.
+RANK_AND_KEEPER_MB = 80
+"""Held by a rank and its keeper, beside their Psi4 process."""
 
-    tries                   calculations of one molecule before it counts as failed
-    molecules_per_process   after so many a Psi4 process is replaced by a fresh one
-    memory_mb               of one rank; a process that holds more is ended
-    """
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to compute, and the site, which says what one calculation may take."""
 
     level: Level
     request: Request
-    threads: int = 1
-    memory_mb: int = 2000
-    tries: int = 4
-    molecules_per_process: int = 500
+    site: Site
+
+    @property
+    def process_mb(self) -> int:
+        """What a Psi4 process may hold: more, and it is ended."""
+        return self.site.memory_mb - RANK_AND_KEEPER_MB
 
     @property
     def calculation_mb(self) -> int:
         """What a calculation may plan with."""
-        return memory.calculation_mb(self.memory_mb)
+        return memory.calculation_mb(self.process_mb)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One start of the MPI program.
 
-    large_functions, large_ranks   so many ranks together compute a molecule of at least so many
-                basis functions
-    deadline    seconds since the epoch by which it must have ended, None: no end
-    margin      seconds before the deadline by which every calculation must be expected to end;
-                what takes longer is dropped at half of it
+    run         the run's folder
+    deadline    seconds since the epoch by which it must have ended, None: no end.  The site's
+                ``margin`` before, every calculation must be expected to end; what takes longer
+                is dropped at half of it
     launcher    who started it (host, process id, its start time); it ends with them
+    fitted      the queue's expectations come from calculations; else they are a guess
     """
 
     identity: str
     orders: Orders
-    dataset: str
-    run_lock: str
-    heartbeat: str
-    stop_file: str
-    logs: str
-    scratch: str
-    rows_per_shard: int
-    pin: bool
+    run: str
     deadline: float | None
-    margin: float
     launcher: tuple[str, int, int]
-    large_functions: int = 0
-    large_ranks: int = 1
+    fitted: bool = True
+
+    @property
+    def site(self) -> Site:
+        return self.orders.site
+
+    @property
+    def run_folder(self) -> RunFolder:
+        return RunFolder(self.run)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -99,13 +101,15 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True):
 
     number    of the assignment in its task
     members   the ranks, the first of which leads and writes the row
-    attempt   where they are several: the rung of the fallback ladder that they try now
+    rung      where they are several: of the ladder of fallbacks, which they try now
+    tries     where they are several: those that have failed before
     """
 
     entry: Entry
     number: int
     members: tuple[int, ...]
-    attempt: int = 0
+    rung: int = 0
+    tries: int = 0
 
     @property
     def shared(self) -> bool:
@@ -127,8 +131,10 @@ class Progress(msgspec.Struct, kw_only=True):
     hosts    name -> ranks there
     busy     seconds inside calculations that have ended, summed over ranks
     expected_done, expected_left   seconds that the cost model expects of them
-    state    starting, running, or how it ended: finished, stopped (work is left)
+    state    starting, running, or how it ended: finished, stopped (work is left, the time
+             is over) or unfinished (work is left)
     fatal    "cause: message" of an error that would befall every molecule alike
+    cut_off  keys of molecules that were dropped because the walltime was over
     """
 
     identity: str
@@ -148,6 +154,7 @@ class Progress(msgspec.Struct, kw_only=True):
     last_end: float = 0.0
     updated: float = 0.0
     running: list[Running] = []
+    cut_off: list[str] = []
 
 
 class TaskFolder:
@@ -179,10 +186,10 @@ class TaskFolder:
         with self.queue.open("rb") as stream:
             while True:
                 try:
-                    message = wire.read(stream)
+                    entry: Entry = wire.read(stream, Entry)
                 except EOFError:
                     return
-                yield msgspec.convert(message, Entry)
+                yield entry
 
     def read_progress(self) -> Progress:
         """The last progress that was written, or that of a task which has not begun."""

@@ -11,12 +11,15 @@ import select
 import struct
 import subprocess
 from collections.abc import Sequence
-from typing import Any, BinaryIO, cast
+from functools import cache
+from typing import Any, BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
 
 from hpcml.molecules import Molecule
+
+_T = TypeVar("_T")
 
 _LENGTH = struct.Struct("<I")
 _ARRAY = 1
@@ -44,7 +47,11 @@ def _restore(code: int, data: memoryview) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_extend)
-_DECODER = msgspec.msgpack.Decoder(ext_hook=_restore)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind, ext_hook=_restore)
 
 
 def encode(message: Any) -> bytes:
@@ -52,9 +59,12 @@ def encode(message: Any) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(data: bytes | bytearray | memoryview) -> Any:
-    """Inverse of ``encode``; ValueError (msgspec.DecodeError) for anything else."""
-    return _DECODER.decode(data)
+def decode(data: bytes | bytearray | memoryview, kind: Any = Any) -> Any:
+    """Inverse of ``encode``; ValueError (msgspec.DecodeError) for anything else.
+
+    kind   the messages that are expected: a class of ``messages``, or a union of them
+    """
+    return _decoder(kind).decode(data)
 
 
 def write(stream: BinaryIO, message: Any) -> None:
@@ -64,10 +74,10 @@ def write(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def read(stream: BinaryIO) -> Any:
+def read(stream: BinaryIO, kind: Any = Any) -> Any:
     """The next message of a blocking stream; EOFError at its end or in a torn message."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return decode(_exactly(stream, length))
+    return decode(_exactly(stream, length), kind)
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
@@ -84,14 +94,15 @@ def ends(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:
     return cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
 
 
-class Inbox:
-    """Messages from a file descriptor that must not block its reader."""
+class Inbox(Generic[_T]):
+    """Messages of one kind from a file descriptor that must not block its reader."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, kind: Any = Any) -> None:
         self.descriptor = descriptor
+        self._kind = kind
         self._buffer = bytearray()
 
-    def poll(self, seconds: float = 0.0) -> Any | None:
+    def poll(self, seconds: float = 0.0) -> _T | None:
         """The next message, or None if none is complete after at most ``seconds``.
 
         EOFError when the writer is gone.
@@ -124,17 +135,17 @@ class Inbox:
         self._buffer += data
         return not data and not self._buffer
 
-    def _next(self) -> Any | None:
+    def _next(self) -> _T | None:
         if not self.complete:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         end = _LENGTH.size + length
-        message = decode(bytes(self._buffer[_LENGTH.size : end]))
+        message: _T = decode(bytes(self._buffer[_LENGTH.size : end]), self._kind)
         del self._buffer[:end]
         return message
 
 
-def wait(inboxes: Sequence[Inbox], seconds: float) -> None:
+def wait(inboxes: Sequence[Inbox[Any]], seconds: float) -> None:
     """Wait until one of them has something to say, at most so long."""
     if not any(inbox.complete for inbox in inboxes):
         select.select([inbox.descriptor for inbox in inboxes], [], [], seconds)

@@ -1,8 +1,8 @@
-"""What a Psi4 worker process runs for a molecule.
+"""What a Psi4 process runs for a molecule.
 
 ``psi4`` is the physics.  ``none`` computes nothing and returns zeros in the right shapes: it
-measures what everything around the physics costs (``hpcml generate --dry-run`` and the
-benchmarks use it).  A Python caller may name its own function as ``module:function``.
+measures what everything around the physics costs (the benchmarks use it).  A Python caller may name
+its own function as ``module:function``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from hpcml.response import (
 from hpcml.response.compute import compute_with
 from hpcml.response.engine import Resources, engine
 
+_SHARE_OF = {"alpha": "alpha_iso", "beta": "beta_parallel", "zpve": "zpve"}
+
 Calculator = Callable[[Molecule, Level, Request, Resources], ResponseProperties]
 
 
@@ -39,22 +41,21 @@ def none(
     molecule: Molecule, level: Level, request: Request, resources: Resources
 ) -> ResponseProperties:
     """Zeros in the shapes of the request; the provenance says so."""
-    frequencies = [w for w in request.frequencies if w != 0.0]
-    pairs = [
-        (process, [0.0] if process == "static" else frequencies) for process in request.processes
-    ]
+    wanted = set(request.properties)
+    dynamic = request.polarizability_frequencies if "alpha" in wanted else ()
+    atoms = len(molecule)
+    shared = {name: _SHARE_OF[name] for name in _SHARE_OF if {name, "shares"} <= wanted}
     return ResponseProperties(
         energy=0.0,
         dipole=np.zeros(3),
-        polarizability=[Polarizability(w, np.zeros((3, 3))) for w in (0.0, *frequencies)],
+        polarizability=[Polarizability(w, np.zeros((3, 3))) for w in dynamic],
         hyperpolarizability=[
-            Hyperpolarizability(process, (-w, w, 0.0), np.zeros((3, 3, 3)))
-            for process, grid in pairs
-            for w in grid
-        ]
-        if "beta" in request.properties
-        else [],
-        zpve=0.0 if "zpve" in request.properties else None,
+            Hyperpolarizability(process, frequencies, np.zeros((3, 3, 3)))
+            for process, frequencies in request.hyperpolarizabilities
+        ],
+        zpve=0.0 if "zpve" in wanted else None,
+        vibrational_frequencies=np.zeros(max(0, 3 * atoms - 6)) if "zpve" in wanted else None,
+        shares={share: np.zeros(atoms) for share in shared.values()},
         provenance={"program": "none", "method": level.method, "basis": level.basis},
     )
 

@@ -3,17 +3,17 @@
 It is itself a process of its own, started by the rank *before* MPI, because starting a process
 after MPI_Init is unsafe on some networks.  It knows nothing of MPI or of Psi4.
 
-    from the rank   {"key", "molecule": bytes, "limit": seconds, "group": [member, size, attempt],
-                    "whole": whether the answer shall hold "properties", as ``to_json`` has them}
-    to the rank     {"key", "tries", "start", "end", "busy", "values", "provenance"}
-                    {"key", "tries", "start", "end", "busy", "cause", "message"}
+``messages.ToKeeper`` come in, ``messages.FromKeeper`` go out.
 
-A try can end in an error that another algorithm may mend (cause ``convergence``), in the end of
-the process (``crash``), in no answer within the limit (``hang``) or in too much memory
-(``resources``).  After each the molecule is tried again on the next rung of the fallback ladder;
-after ``tries`` tries it is given up.  Errors of input or settings are not tried again.  Where
-several ranks compute a molecule together, all of them try again, or none: the question then names
-the one attempt that is wanted, and letters pass between process and rank meanwhile (``relay``).
+A try can end in an error that another algorithm may mend (causes ``convergence``, ``engine``), in
+the end of the process (``crash``), in no answer within the limit (``hang``) or in too much memory
+(``resources``).  After each the molecule is tried again on the next rung of the ladder of
+fallbacks; a process that was ended by a signal, once, on the same rung, as the signal may have
+come from elsewhere.  After the site's ``tries`` it is given up.  Errors of input or settings are
+not tried again.  Where several ranks compute a molecule together, all of them try again, or none:
+the question then names the one rung that is wanted, and letters pass meanwhile (``letters``).
+
+A Psi4 process that ends while it starts gets one more start; then the keeper says so and leaves.
 """
 
 from __future__ import annotations
@@ -27,36 +27,55 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from hpcml.cluster.processes import die_with_parent
+from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.generation.protocol import wire
+from hpcml.generation.protocol.messages import (
+    Answer,
+    Compute,
+    Error,
+    FromKeeper,
+    FromPsi4,
+    NoPsi4,
+    Pin,
+    Ready,
+    SendLetter,
+    ToKeeper,
+    Try,
+    TryEnded,
+    WantLetter,
+)
 from hpcml.generation.protocol.task import TRIED_AGAIN, Orders
 
 _SECONDS_TO_START = 300.0  # importing Psi4 from a cold parallel file system takes minutes
+_STARTS = 2
 _SECONDS_BETWEEN_LOOKS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class NoPsi4ProcessError(Exception):
+    """A Psi4 process ended while it started, and so did the one after it."""
 
 
 class RankIsGoneError(Exception):
     """The rank closed its end of the pipe."""
 
 
-class Worker:
+class Psi4Process:
     """One life of a Psi4 process and its scratch folder."""
 
     def __init__(self, orders: Orders, calculator: str, scratch: Path, log: Path) -> None:
-        self.orders = orders
         self.answered = 0
         self.log = log
         # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
         self.scratch = Path(
             tempfile.mkdtemp(prefix=f"{scratch_prefix()}{os.getpid()}-", dir=scratch)
         )
-        threads = str(orders.threads)
+        threads = str(orders.site.threads)
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.process"]
         command += ["--orders", msgspec.json.encode(orders).decode()]
         command += ["--calculator", calculator, "--scratch", str(self.scratch)]
@@ -72,11 +91,11 @@ class Worker:
                     "OMP_NUM_THREADS": threads,
                     "MKL_NUM_THREADS": threads,
                     "PSI_SCRATCH": str(self.scratch),
-                    "TMPDIR": str(self.scratch),  # a killed process leaves what it made there
+                    "TMPDIR": str(self.scratch),  # what is made there goes with it
                 },
             )
         self.questions, answers = wire.ends(self.process)
-        self.inbox = wire.Inbox(answers.fileno())
+        self.inbox: wire.Inbox[FromPsi4] = wire.Inbox(answers.fileno(), FromPsi4)
 
     def resident_mb(self) -> float:
         """Memory that the process holds now, in MB; 0 where the kernel does not tell."""
@@ -125,41 +144,48 @@ def sweep(scratch: Path) -> None:
 
 
 class Keeper:
-    """Answers the rank's questions, one at a time, with whatever workers that takes."""
+    """Answers the rank's questions, one at a time, with whatever Psi4 processes that takes."""
 
     def __init__(self, orders: Orders, calculator: str, scratch: Path, log: Path) -> None:
         self.orders = orders
         self.calculator = calculator
         self.scratch = scratch
         self.log = log
-        self.rank = wire.Inbox(0)
+        self.rank: wire.Inbox[ToKeeper] = wire.Inbox(0, ToKeeper)
         self.replies = os.fdopen(os.dup(1), "wb")
-        self.worker: Worker | None = None
+        self.psi4: Psi4Process | None = None
         os.dup2(2, 1)
 
     def serve(self) -> None:
-        """Answer until the rank closes its end of the pipe."""
+        """Answer until the rank closes its end of the pipe, or no Psi4 process can be started."""
         try:
             sweep(self.scratch)
-            self._ready_worker()
-            self._reply({"ready": os.getpid()})
+            self._ready_process()
+            self._reply(Ready(os.getpid()))
             while True:
-                question = self._from_rank(None)
-                if "cpus" in question:  # affinity is inherited by workers started from now on
-                    self._pin(question["cpus"])
-                    continue
-                if "letter" in question:  # too late: the process that waited for it was ended
-                    continue
-                self._reply(self._compute(question))
-                if self.worker and self.worker.answered >= self.orders.molecules_per_process:
-                    self._drop_worker()
-                self._ready_worker()  # start it while the rank fetches the next molecule
+                match self._from_rank(None):
+                    case Pin(cpus):  # affinity is inherited by processes started from now on
+                        self._pin(cpus)
+                    case Compute() as question:
+                        self._reply(self._compute(question))
+                        if self.psi4 and self.psi4.answered >= self._molecules_per_process:
+                            self._drop_process()
+                        self._ready_process()  # while the rank fetches the next molecule
+                    case _:  # a letter, too late: the process that waited for it was ended
+                        continue
+        except NoPsi4ProcessError as error:
+            with suppress(RankIsGoneError):
+                self._reply(NoPsi4(str(error)))
         except RankIsGoneError:
             return
         finally:
-            self._drop_worker()
+            self._drop_process()
 
-    def _from_rank(self, seconds: float | None) -> Any:
+    @property
+    def _molecules_per_process(self) -> int:
+        return self.orders.site.molecules_per_process
+
+    def _from_rank(self, seconds: float | None) -> ToKeeper | None:
         while True:
             try:
                 message = self.rank.poll(3600.0 if seconds is None else seconds)
@@ -168,7 +194,7 @@ class Keeper:
             if message is not None or seconds is not None:
                 return message
 
-    def _reply(self, message: dict[str, Any]) -> None:
+    def _reply(self, message: FromKeeper) -> None:
         try:
             wire.write(self.replies, message)
         except BrokenPipeError:
@@ -176,111 +202,113 @@ class Keeper:
 
     def _pin(self, cpus: list[int]) -> None:
         os.sched_setaffinity(0, cpus)
-        if self.worker is not None:
-            for thread in Path(f"/proc/{self.worker.process.pid}/task").iterdir():
+        if self.psi4 is not None:
+            for thread in Path(f"/proc/{self.psi4.process.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cpus)
 
-    def _ready_worker(self) -> Worker:
-        if self.worker is None:
-            self.worker = Worker(self.orders, self.calculator, self.scratch, self.log)
-            outcome = self._await(self.worker, _SECONDS_TO_START)
-            if "ready" not in outcome:
-                words = self.worker.last_words()
-                self._drop_worker()
-                # Without a worker the rank is of no use; its exit tells the launcher, loudly.
-                raise SystemExit(f"the Psi4 process does not start: {outcome['message']} {words}")
-        return self.worker
-
-    def _drop_worker(self) -> None:
-        if self.worker is not None:
-            self.worker.end()
-            self.worker = None
-
-    def _compute(self, question: dict[str, Any]) -> dict[str, Any]:
-        busy = 0.0
-        first = time.time()
-        group = question.get("group")
-        asked = {"molecule": question["molecule"]} | ({"group": group[:2]} if group else {})
-        asked["whole"] = question.get("whole", False)
-        for attempt in [group[2]] if group else range(self.orders.tries):
-            worker = self._ready_worker()
-            start = time.time()
-            try:
-                wire.write(worker.questions, {**asked, "attempt": attempt})
-                outcome = self._await(worker, question["limit"], relaying=bool(group))
-            except BrokenPipeError:
-                outcome = self._crash(worker)
-            outcome.setdefault("start", start)
-            outcome.setdefault("end", time.time())
-            busy += outcome["end"] - outcome["start"]
-            if attempt == 0:
-                first = outcome["start"]
-            if outcome.get("dead"):
-                self._drop_worker()
-            else:
-                worker.answered += 1
-            if outcome.get("cause") not in TRIED_AGAIN:
+    def _ready_process(self) -> Psi4Process:
+        words = ""
+        for _ in range(_STARTS if self.psi4 is None else 0):
+            self.psi4 = Psi4Process(self.orders, self.calculator, self.scratch, self.log)
+            outcome = self._await(self.psi4, _SECONDS_TO_START)
+            if isinstance(outcome, Ready):
                 break
-        outcome.pop("dead", None)
-        return {
-            **outcome,
-            "key": question["key"],
-            "tries": attempt + 1,
-            "start": first,
-            "busy": busy,
-        }
+            assert isinstance(outcome, Error)
+            words = outcome.message
+            self._drop_process()
+        if self.psi4 is None:
+            raise NoPsi4ProcessError(f"the Psi4 process does not start: {words}")
+        return self.psi4
 
-    def _await(self, worker: Worker, limit: float, *, relaying: bool = False) -> dict[str, Any]:
-        """The worker's answer, or why there will be none.
+    def _drop_process(self) -> None:
+        if self.psi4 is not None:
+            self.psi4.end()
+            self.psi4 = None
+
+    def _compute(self, question: Compute) -> Answer:
+        """Try until one try ends well, or all are used up."""
+        tries = 1 if question.member is not None else self.orders.site.tries
+        rung = question.rung
+        busy = first = 0.0
+        repeated = False
+        done = 0
+        while True:
+            done += 1
+            ended = self._try(question, rung)
+            busy += ended.end - ended.start
+            first = first or ended.start
+            error = ended.result if isinstance(ended.result, Error) else None
+            if error is None or error.cause not in TRIED_AGAIN or done == tries:
+                return Answer(ended.result, done, first, ended.end, busy)
+            repeated = error.by_signal and not repeated
+            rung += not repeated
+
+    def _try(self, question: Compute, rung: int) -> TryEnded:
+        psi4 = self._ready_process()
+        start = time.time()
+        try:
+            wire.write(
+                psi4.questions, Try(question.molecule, rung, question.member, question.whole)
+            )
+            outcome = self._await(psi4, question.limit, relaying=question.member is not None)
+        except BrokenPipeError:
+            outcome = _crash(psi4)
+        if isinstance(outcome, TryEnded):
+            psi4.answered += 1
+            return outcome
+        assert isinstance(outcome, Error)
+        self._drop_process()
+        return TryEnded(outcome, start, time.time())
+
+    def _await(
+        self, psi4: Psi4Process, limit: float, *, relaying: bool = False
+    ) -> Ready | TryEnded | Error:
+        """What the process says in the end, or why it says nothing.
 
         relaying   letters may pass meanwhile; else what the rank says is left for later
         """
         began = time.monotonic()
         while True:
-            watched = [worker.inbox, self.rank] if relaying else [worker.inbox]
-            wire.wait(watched, _SECONDS_BETWEEN_LOOKS)
+            inboxes = (psi4.inbox, self.rank) if relaying else (psi4.inbox,)
+            wire.wait(inboxes, _SECONDS_BETWEEN_LOOKS)
             try:
-                answer: dict[str, Any] | None = worker.inbox.poll()
+                message = psi4.inbox.poll()
             except EOFError:
-                return self._crash(worker)
-            if answer is not None and ("want" in answer or "to" in answer):
-                self._reply(answer)
-                continue
-            if answer is not None:
-                return answer
+                return _crash(psi4)
+            match message:
+                case SendLetter() | WantLetter():
+                    self._reply(message)
+                    continue
+                case Ready() | TryEnded():
+                    return message
             if relaying and (letter := self._from_rank(0.0)) is not None:
-                wire.write(worker.questions, letter)  # it waits for it
+                wire.write(psi4.questions, letter)  # it waits for it
             elif self.rank.closed():
                 raise RankIsGoneError
             if time.monotonic() - began > limit:
-                return {
-                    "dead": True,
-                    "cause": "hang",
-                    "message": f"no result within {limit:.0f} s: the process was ended",
-                }
-            held = worker.resident_mb()
-            if held > self.orders.memory_mb:
-                return {
-                    "dead": True,
-                    "cause": "resources",
-                    "message": f"the process held {held:.0f} MB, "
-                    f"over the site's memory_mb = {self.orders.memory_mb}",
-                }
+                words = f"no result within {limit:.0f} s: the process was ended"
+                return Error("hang", words)
+            held = psi4.resident_mb()
+            if held > self.orders.process_mb:
+                return Error(
+                    "resources",
+                    f"the process held {held:.0f} MB: with rank and keeper over the site's "
+                    f"memory_mb = {self.orders.site.memory_mb}",
+                )
 
-    def _crash(self, worker: Worker) -> dict[str, Any]:
-        status = worker.process.wait()
-        how = f"exit status {status}"
-        if status < 0:
-            how = f"signal {signal.Signals(-status).name}"
-        message = f"the Psi4 process ended by {how}"
-        words = worker.last_words()
-        return {"dead": True, "cause": "crash", "message": f"{message}: {words}".rstrip(": ")}
+
+def _crash(psi4: Psi4Process) -> Error:
+    status = psi4.process.wait()
+    by_signal = status < 0
+    how = f"signal {signal.Signals(-status).name}" if by_signal else f"exit status {status}"
+    words = f"the Psi4 process ended by {how}: {psi4.last_words()}".rstrip(": ")
+    return Error("crash", words, by_signal)
 
 
 def main() -> None:
     """Run as ``python -m hpcml.generation.psi4_process.keeper``, by a rank."""
-    die_with_parent()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    # It outlives its rank for a moment, in which it ends Psi4 and empties the scratch folder.
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the rank decides; its closed pipe is the order
     parser = argparse.ArgumentParser(prog="hpcml.generation.psi4_process.keeper")
     parser.add_argument("--orders", required=True, help="the task's orders as JSON text")

@@ -3,12 +3,9 @@
 Started by the keeper; speaks ``wire`` messages on standard input and output.  Whatever Psi4
 prints goes to standard error, which the keeper points at a log file.
 
-    in   {"molecule": bytes, "attempt": int, "group": [member, size], "whole": bool}
-    out  {"values": {column: array}, "provenance": {...}, "start": s, "end": s}
-         {"cause": word, "message": line, "start": s, "end": s}
-
-``start`` and ``end`` are seconds since the epoch around the calculation alone.  Where several
-processes compute the molecule together, letters between them pass meanwhile (``relay``).
+``messages.ToPsi4`` come in, ``messages.FromPsi4`` go out.  ``start`` and ``end`` are seconds since
+the epoch around the calculation alone.  Where several processes compute the molecule together,
+letters between them pass meanwhile (``letters``).
 """
 
 from __future__ import annotations
@@ -19,45 +16,55 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import msgspec
 
 from hpcml.cluster.processes import die_with_parent
 from hpcml.errors import HpcmlError
+from hpcml.generation.failures import BUG
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.letters import GroupCommunicator
+from hpcml.generation.protocol.messages import (
+    Error,
+    Letter,
+    Member,
+    Ready,
+    ToPsi4,
+    Try,
+    TryEnded,
+    Values,
+)
 from hpcml.generation.protocol.task import Orders
 from hpcml.generation.psi4_process.calculators import Calculator, calculator, prepare
 from hpcml.response.engine import Resources
 from hpcml.store import Row, Schema
 
 
-def answer(
-    question: dict[str, Any], orders: Orders, schema: Schema, compute: Calculator, at: Resources
-) -> dict[str, Any]:
+def compute_try(
+    question: Try, orders: Orders, schema: Schema, calculator: Calculator, resources: Resources
+) -> TryEnded:
     """Compute one molecule; every error becomes a cause and one line."""
-    molecule = wire.unpack_molecule(question["molecule"])
+    molecule = wire.unpack_molecule(question.molecule)
     start = time.time()
-    reply: dict[str, Any]
+    result: Values | Error
     try:
-        properties = compute(molecule, orders.level, orders.request, at)
+        properties = calculator(molecule, orders.level, orders.request, resources)
         end = time.time()
         row = Row.from_result("", molecule, properties, schema)
-        reply = {"values": row.values, "provenance": row.provenance}
-        if question["whole"]:
-            reply["properties"] = properties.to_json()
+        whole = properties.to_json() if question.whole else None
+        result = Values(dict(row.values), dict(row.provenance), whole)
     except HpcmlError as error:
         end = time.time()
-        reply = {"cause": error.cause, "message": _one_line(error)}
+        result = Error(error.cause, _one_line(error))
     except MemoryError as error:
         end = time.time()
-        reply = {"cause": "resources", "message": f"out of memory {_one_line(error)}".rstrip()}
+        result = Error("resources", f"out of memory {_one_line(error)}".rstrip())
     except Exception as error:
         end = time.time()
-        traceback.print_exc()  # to the worker's log: this one is a bug, and bugs need tracebacks
-        reply = {"cause": "internal", "message": f"{type(error).__name__}: {_one_line(error)}"}
-    return {**reply, "start": start, "end": end}
+        traceback.print_exc()  # to the log: a bug needs its traceback
+        result = Error(BUG, f"{type(error).__name__}: {_one_line(error)}")
+    return TryEnded(result, start, end)
 
 
 def _one_line(error: BaseException) -> str:
@@ -80,29 +87,35 @@ def main() -> None:
     schema = Schema.for_request(orders.request)
     compute = calculator(arguments.calculator)
     prepare(arguments.calculator)
-    wire.write(replies, {"ready": os.getpid()})
+    wire.write(replies, Ready(os.getpid()))
     while True:
         try:
-            question = wire.read(sys.stdin.buffer)
+            question: ToPsi4 = wire.read(sys.stdin.buffer, ToPsi4)
         except EOFError:
             return
-        communicator = None
-        if "group" in question:
-            member, size = question["group"]
-            communicator = GroupCommunicator(
-                member,
-                size,
-                send=lambda message: wire.write(replies, message),
-                receive=lambda: wire.read(sys.stdin.buffer),
-            )
-        resources = Resources(
-            threads=orders.threads,
-            memory_mb=orders.calculation_mb,
-            scratch=arguments.scratch,
-            attempt=question["attempt"],
-            communicator=communicator,
-        )
-        wire.write(replies, answer(question, orders, schema, compute, resources))
+        match question:
+            case Try():
+                resources = Resources(
+                    threads=orders.site.threads,
+                    memory_mb=orders.calculation_mb,
+                    scratch=arguments.scratch,
+                    attempt=question.rung,
+                    communicator=_communicator(question.member, replies),
+                )
+                wire.write(replies, compute_try(question, orders, schema, compute, resources))
+            case Letter():  # too late: the calculation that waited for it has ended
+                continue
+
+
+def _communicator(member: Member | None, replies: BinaryIO) -> GroupCommunicator | None:
+    if member is None:
+        return None
+    return GroupCommunicator(
+        member.rank,
+        member.size,
+        send=lambda message: wire.write(replies, message),
+        receive=lambda: wire.read(sys.stdin.buffer, Letter),
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import pairwise
 
 from hpcml.generation.protocol.task import Assignment
-from hpcml.generation.ranks.server import Desk
+from hpcml.generation.ranks.desk import Desk
 
 
 def groups(ranks: int, wanted: int) -> list[list[int]]:
@@ -61,6 +61,12 @@ class Dispatcher:
         new = [rank for rank in ranks if rank not in self.told]
         self.told.update(new)
         return [(rank, None) for rank in new]
+
+    def leave(self, rank: int) -> None:
+        """This rank has left by itself."""
+        self.waiting.discard(rank)
+        self.told.add(rank)
+        self.gone.add(rank)
 
     def _candidates(self, wanted: int) -> list[tuple[list[int], int]]:
         """Groups to be gathered for so many large molecules, and how many of each still compute."""

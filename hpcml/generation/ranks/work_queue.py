@@ -93,6 +93,11 @@ class WorkQueue:
             self._suspects.pop()
         return entry
 
+    def take_shortest(self) -> Entry | None:
+        """The shortest small molecule, whatever is expected of it."""
+        small = self._lists[False].entries
+        return small.pop(0) if small else None
+
     def _next_suspect(self, seconds_left: float, *, large: bool) -> Entry | None:
         if self._suspect_in_flight or any(part.entries for part in self._lists.values()):
             return None

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hpcml.errors import ConvergenceError, InputError, SettingsError
@@ -16,11 +17,24 @@ def rank():
     return int(stat.rpartition(")")[2].split()[1])
 
 
+def once(molecule, resources):
+    """Whether this fault happens for the first time; known to all processes of a campaign."""
+    mark = Path(resources.scratch).parent / f"{molecule.name}.happened"
+    happened = mark.exists()
+    mark.touch()
+    return not happened
+
+
 def compute(molecule, level, request, resources):
     """Zeros, unless the name begins with a fault."""
     fault, _, detail = molecule.name.partition("-")
     if fault == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif fault == "killed" and once(molecule, resources):
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "killed":
+        zeros = none(molecule, level, request, resources)
+        return replace(zeros, provenance={**zeros.provenance, "rung": resources.attempt})
     elif fault == "hang":
         time.sleep(3600)
     elif fault == "hungry":
@@ -64,9 +78,10 @@ def shared(molecule, level, request, resources):
         turn += 1
         time.sleep(0.02)
         if fault and int(fault[1]) == group.rank and resources.attempt == 0 and turn == 3:
-            if fault[0] == "crash":
-                os.kill(os.getpid(), signal.SIGKILL)
             if fault[0] == "stubborn":
                 raise ConvergenceError("the SCF did not converge", 1e-3)
-            time.sleep(3600)
+            if fault[0] == "hang":
+                time.sleep(3600)
+            if once(molecule, resources):
+                os.kill(os.getpid(), signal.SIGKILL)
     return none(molecule, level, request, resources)

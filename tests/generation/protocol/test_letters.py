@@ -8,6 +8,7 @@ import pytest
 
 from hpcml.errors import ConvergenceError
 from hpcml.generation.protocol.letters import GroupCommunicator, Letters, LostMemberError
+from hpcml.generation.protocol.messages import Letter, WantLetter
 from hpcml.response import team as spread
 
 
@@ -19,7 +20,7 @@ class Member:
     def __init__(self, rank, members):
         self.rank, self.members = rank, members
         self.box = queue.Queue()
-        self.letters = Letters(lambda letter: self.box.put({"letter": letter}))
+        self.letters = Letters(lambda content: self.box.put(Letter(content)))
         self.letters.begin(7)
         self.communicator = GroupCommunicator(
             rank, len(members), self.send, lambda: self.box.get(timeout=20)
@@ -27,11 +28,11 @@ class Member:
 
     def send(self, message):
         with self.lock:
-            if "want" in message:
-                self.letters.wanted(message["want"])
+            if isinstance(message, WantLetter):
+                self.letters.wanted(message.member)
             else:
-                for member in message["to"]:
-                    self.members[member].letters.arrived(7, self.rank, message["letter"])
+                for member in message.members:
+                    self.members[member].letters.arrived(7, self.rank, message.content)
 
     def run(self, program, outcomes):
         try:

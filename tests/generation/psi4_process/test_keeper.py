@@ -9,7 +9,9 @@ import time
 import msgspec
 import pytest
 
+from hpcml.cluster import Site
 from hpcml.generation.protocol import wire
+from hpcml.generation.protocol.messages import Compute, Error, FromKeeper, NoPsi4, Ready, Values
 from hpcml.generation.protocol.task import Orders
 
 
@@ -27,14 +29,13 @@ class KeeperProcess:
         command += ["--orders", msgspec.json.encode(orders).decode()]
         command += ["--scratch", str(folder), "--log", str(folder / "psi4.log")]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.read()  # ready
+        self.first = self.read()  # ready, unless Psi4 does not start
 
     def read(self):
-        return wire.read(self.process.stdout)
+        return wire.read(self.process.stdout, FromKeeper)
 
     def ask(self, molecule, limit=60.0):
-        question = {"key": "k", "molecule": wire.pack_molecule(molecule), "limit": limit}
-        wire.write(self.process.stdin, question)
+        wire.write(self.process.stdin, Compute(wire.pack_molecule(molecule), limit))
 
     def compute(self, molecule, limit=60.0):
         self.ask(molecule, limit)
@@ -43,11 +44,11 @@ class KeeperProcess:
 
 @pytest.fixture
 def keeper(campaign, tmp_path):
-    """``keeper(**orders)``: a keeper whose calculator does what the molecule's name says."""
+    """``keeper(**site)``: a keeper whose calculator does what the molecule's name says."""
     started = []
 
-    def start(calculator="faulty:compute", **orders):
-        given = Orders(level=campaign.level, request=campaign.request, **orders)
+    def start(calculator="faulty:compute", **site):
+        given = Orders(level=campaign.level, request=campaign.request, site=Site(**site))
         started.append(KeeperProcess(given, tmp_path, calculator))
         return started[-1]
 
@@ -58,22 +59,43 @@ def keeper(campaign, tmp_path):
         one.process.stdout.close()
 
 
-def test_faults_cost_a_molecule_its_tries_and_nothing_else(keeper, campaign):
+def test_faults_cost_a_molecule_its_tries_and_nothing_else(keeper, campaign, tmp_path):
     names = ["fine", "crash", "stubborn-1", "wrong", "bug", "misspelt"]
     fine, crash, stubborn, wrong, bug, misspelt = campaign.waters(*names)
     one = keeper(tries=2)
-    assert "values" in one.compute(fine)
+    assert isinstance(one.compute(fine).result, Values)
     answer = one.compute(crash)
-    assert (answer["cause"], answer["tries"]) == ("crash", 2)
-    assert "SIGSEGV" in answer["message"]
+    assert (answer.result.cause, answer.tries) == ("crash", 2)
+    assert "SIGSEGV" in answer.result.message
     answer = one.compute(stubborn)
-    assert (answer["tries"], "values" in answer) == (2, True)
+    assert (answer.tries, type(answer.result)) == (2, Values)
     answer = one.compute(wrong)
-    assert (answer["cause"], answer["tries"]) == ("input", 1)
+    assert (answer.result.cause, answer.tries) == ("input", 1)
     answer = one.compute(bug)
-    assert (answer["cause"], answer["message"]) == ("internal", "KeyError: 'a bug'")
-    assert one.compute(misspelt)["cause"] == "settings"
-    assert "values" in one.compute(fine)
+    assert answer.result == Error("bug", "KeyError: 'a bug'")
+    assert "Traceback" in (tmp_path / "psi4.log").read_text()
+    assert one.compute(misspelt).result.cause == "settings"
+    assert isinstance(one.compute(fine).result, Values)
+
+
+def test_a_process_that_a_signal_ended_is_tried_on_the_same_rung_once(keeper, campaign):
+    killed, crash = campaign.waters("killed", "crash-report")
+    answer = keeper().compute(killed)
+    assert answer.tries == 2
+    assert answer.result.provenance["rung"] == 0
+    answer = keeper(tries=4).compute(crash)
+    assert (answer.tries, answer.result.cause) == (4, "crash")
+    assert answer.result.by_signal
+
+
+def test_a_process_that_ends_while_it_starts_gets_one_more_start(keeper, monkeypatch, tmp_path):
+    monkeypatch.setenv("FAULTY_STARTS", str(tmp_path / "starts"))
+    (tmp_path / "starts").write_text("x")
+    assert isinstance(keeper("faulty_start:compute").first, Ready)
+    (tmp_path / "starts").write_text("xx")
+    last = keeper("faulty_start:compute").first
+    assert isinstance(last, NoPsi4)
+    assert last.message.startswith("the Psi4 process does not start: the Psi4 process ended by ")
 
 
 def test_a_hang_and_too_much_memory_are_ended(keeper, campaign):
@@ -81,12 +103,12 @@ def test_a_hang_and_too_much_memory_are_ended(keeper, campaign):
     one = keeper(tries=1, memory_mb=900)
     start = time.monotonic()
     answer = one.compute(hang, limit=1.0)
-    assert answer["cause"] == "hang"
+    assert answer.result.cause == "hang"
     assert time.monotonic() - start < 20
     answer = one.compute(hungry)
-    assert answer["cause"] == "resources"
-    assert "memory_mb = 900" in answer["message"]
-    assert "values" in one.compute(fine)
+    assert answer.result.cause == "resources"
+    assert "memory_mb = 900" in answer.result.message
+    assert isinstance(one.compute(fine).result, Values)
 
 
 def test_a_process_is_replaced_after_its_share_of_molecules(keeper, campaign, tmp_path):

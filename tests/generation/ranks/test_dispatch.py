@@ -2,31 +2,33 @@
 
 import heapq
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpcml.cluster import Site
+from hpcml.errors import PlatformError
+from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
 from hpcml.generation.protocol.task import Entry, Orders, Task, TaskFolder
+from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher, groups
-from hpcml.generation.ranks.server import Desk
+from hpcml.generation.ranks.server import Server
 from hpcml.response import Level, Request
 
-LARGE = 100.0
+LARGE = 100
 
 
 def desk(folder, entries, ranks, large_ranks, tries=3):
-    orders = Orders(level=Level(method="HF", basis="STO-3G"), request=Request(), tries=tries)
-    task = Task(
-        identity="t", orders=orders, dataset="", run_lock="", heartbeat="", stop_file="", logs="",
-        scratch="", rows_per_shard=1, pin=False, large_functions=LARGE, large_ranks=large_ranks,
-        deadline=None, margin=0.0, launcher=("", 0, 0),
-    )  # fmt: skip
+    site = Site(tries=tries, large_functions=LARGE, large_ranks=large_ranks, large_threads=1)
+    orders = Orders(level=Level(method="HF", basis="STO-3G"), request=Request(), site=site)
+    task = Task(identity="t", orders=orders, run="", deadline=None, launcher=("", 0, 0))
     task_folder = TaskFolder(folder)
     task_folder.write(task, entries)
     return Desk(task_folder, task, ["host"] * ranks)
 
 
 def entry(index, seconds, *, large=False, suspect=False):
-    size = LARGE if large else 1.0
+    size = float(LARGE) if large else 1.0
     return Entry(f"{index}", f"m{index}", "", b"", seconds, 60.0, suspect, size)
 
 
@@ -37,11 +39,11 @@ class Simulation:
         self.desk = desk
         self.dispatcher = Dispatcher(desk, ranks, large_ranks)
         self.dispatcher.waiting.update(range(ranks))
-        self.failing = failing or {}  # key -> {attempt: member that crashes at once}
+        self.failing = failing or {}  # key -> {rung: member that crashes at once}
         self.clock = 0.0
         self.busy = [0.0] * ranks
         self.idle_since = [0.0] * ranks
-        self.shares = []  # (members, key, attempt) of every assignment
+        self.shares = []  # (members, key, rung) of every assignment
         self._events = []
 
     def run(self):
@@ -49,10 +51,10 @@ class Simulation:
         while self._events:
             self.clock, _, rank, answer = heapq.heappop(self._events)
             self.idle_since[rank] = self.clock
-            self.desk.landed(rank)
+            self.desk.answered(rank)
             self.dispatcher.waiting.add(rank)
             self._send(self.dispatcher.hand_out())
-            self.desk.finished(rank, answer)
+            self.desk.committed(rank, answer)
             self._send(self.dispatcher.hand_out())
         return self
 
@@ -62,18 +64,18 @@ class Simulation:
                 continue
             entry, members = assignment.entry, assignment.members
             if rank == members[0]:
-                self.shares.append((members, entry.key, assignment.attempt))
-            crashing = self.failing.get(entry.key, {}).get(assignment.attempt)
+                self.shares.append((members, entry.key, assignment.rung))
+            crashing = self.failing.get(entry.key, {}).get(assignment.rung)
             seconds = entry.expected / len(members)
-            answer = {"tries": 1}
+            error = None
             if crashing is not None:
                 crashes = members.index(rank) == crashing % len(members)
                 # the others find out when they next want something of it
                 seconds *= 0.1 if crashes else 0.5
-                answer |= {"cause": "crash" if crashes else "lost", "message": ""}
-            answer |= {"start": self.clock, "end": self.clock + seconds, "busy": seconds}
+                error = Error("crash" if crashes else "lost", "")
+            answer = Committed(error, 1, self.clock, self.clock + seconds, seconds)
             self.busy[rank] += seconds
-            heapq.heappush(self._events, (answer["end"], len(self.shares), rank, answer))
+            heapq.heappush(self._events, (answer.end, len(self.shares), rank, answer))
 
 
 def test_groups_are_neighbours_of_about_the_wanted_number():
@@ -104,9 +106,9 @@ def test_every_molecule_comes_to_an_end_once_whatever_fails(
     assert made.left() == 0
     assert done.dispatcher.told == set(range(ranks))
     tries = {}
-    for members, key, attempt in done.shares:
-        assert attempt == tries.get(key, 0)
-        tries[key] = attempt + 1
+    for members, key, rung in done.shares:
+        assert rung == tries.get(key, 0)
+        tries[key] = rung + 1
         large = molecules[int(key)][1] and large_ranks > 1
         assert len(members) == 1 or large
         if large and ranks > 1:
@@ -127,3 +129,19 @@ def test_no_rank_idles_while_small_molecules_are_left(tmp_path):
     assert done.clock - min(done.idle_since) <= 1.0 + 1e-9
     assert sum(done.busy) == 180.0
     assert done.clock <= 46.0
+
+
+def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp_path):
+    """Its molecule goes to another rank; with no rank left, the program fails with the reason."""
+    sent = []
+    made = desk(tmp_path / "task", [entry(0, 5.0)], 2, 1)
+    server = Server(made, 2, lambda message, rank: sent.append((rank, message)), None)
+    server.hear(0, Free())
+    server.hear(0, Leaving("no Psi4"))
+    server.hear(1, Free())
+    assert [(rank, message.assignment.entry.key) for rank, message in sent] == [(0, "0"), (1, "0")]
+    server.hear(1, Leaving("no Psi4"))
+    assert server.everyone_is_gone
+    with pytest.raises(PlatformError, match="no Psi4"):
+        server.close()
+    assert made.folder.read_progress().state == "unfinished"

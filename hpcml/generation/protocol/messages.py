@@ -1,0 +1,209 @@
+"""Every message between the processes of a campaign: one page of protocol.
+
+    rank 0's server    <->  ranks            ToServer, ToRank       by MPI
+    rank               <->  other ranks      ToRank (MemberLetter)  by MPI
+    rank               <->  its keeper       ToKeeper, FromKeeper   by pipes
+    keeper             <->  Psi4 process     ToPsi4, FromPsi4       by pipes
+
+A *try* is one calculation of a molecule; a *rung* is the step of the SCF's ladder of fallbacks
+that a try stands on.  The life of an assignment, as the server sees it:
+
+    handed out   Work goes to its ranks: they have it *in hand* and compute
+    answered     a rank's calculation has ended (Free): it gets other work before it writes
+    committed    the row is in the rank's journal, or the failure is known (Committed)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from hpcml.generation.protocol.task import Assignment
+
+
+class Message(msgspec.Struct, tag=True):
+    """Base of all: the class's name travels with it and tells the messages apart."""
+
+
+# --- what a calculation came to ----------------------------------------------------------------
+
+
+class Values(Message):
+    """A calculation that ended well: the row's columns, each in the schema's shape.
+
+    values       column -> (...) array, in the schema's units
+    properties   ``ResponseProperties.to_json``, where the whole result was asked for
+    """
+
+    values: dict[str, NDArray[Any]]
+    provenance: dict[str, Any]
+    properties: dict[str, Any] | None = None
+
+
+class Error(Message):
+    """A calculation that gave nothing.
+
+    cause       as in failures.jsonl, or ``letters.LOST``
+    message     one line
+    by_signal   the Psi4 process was ended by a signal, which may be no fault of the calculation
+    """
+
+    cause: str
+    message: str
+    by_signal: bool = False
+
+
+# --- keeper and Psi4 process -------------------------------------------------------------------
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A process's place in the group that computes a molecule together: ``rank`` of ``size``."""
+
+    rank: int
+    size: int
+
+
+class Try(Message):
+    """To the Psi4 process: compute this molecule (``wire.pack_molecule``) on this rung."""
+
+    molecule: bytes
+    rung: int
+    member: Member | None = None
+    whole: bool = False
+
+
+class Letter(Message):
+    """To the Psi4 process: what it waits for.  None: that member has ended, none will come."""
+
+    content: bytes | None
+
+
+class Ready(Message):
+    """From a Psi4 process, and from a keeper whose Psi4 process is ready: give me work."""
+
+    process: int
+
+
+class TryEnded(Message):
+    """From the Psi4 process; ``start`` and ``end`` are seconds since the epoch."""
+
+    result: Values | Error
+    start: float
+    end: float
+
+
+class SendLetter(Message):
+    """From the Psi4 process to these members of its group."""
+
+    members: list[int]
+    content: bytes
+
+
+class WantLetter(Message):
+    """From the Psi4 process: it waits for the next letter of this member."""
+
+    member: int
+
+
+# --- rank and keeper ---------------------------------------------------------------------------
+
+
+class Pin(Message):
+    """To the keeper: the cores of its calculations, from now on."""
+
+    cpus: list[int]
+
+
+class Compute(Message):
+    """To the keeper: compute this molecule, with as many tries as it takes.
+
+    limit    seconds after which a try counts as hung
+    member   where several ranks compute it together: then ``rung`` is the one to try, once
+    whole    the answer is to hold the properties, not the row's columns alone
+    """
+
+    molecule: bytes
+    limit: float
+    member: Member | None = None
+    rung: int = 0
+    whole: bool = False
+
+
+class Answer(Message):
+    """From the keeper: what became of a molecule.
+
+    tries        calculations that were begun
+    start, end   of the first and the last, in seconds since the epoch
+    busy         seconds inside calculations
+    """
+
+    result: Values | Error
+    tries: int
+    start: float
+    end: float
+    busy: float
+
+
+class NoPsi4(Message):
+    """From the keeper, its last word: no Psi4 process can be started here."""
+
+    message: str
+
+
+# --- ranks -------------------------------------------------------------------------------------
+
+
+class Free(Message):
+    """To the server: nothing is being computed here; what was, has been answered."""
+
+
+class Committed(Message):
+    """To the server: the row is written, or there is none for this reason.  As ``Answer``."""
+
+    error: Error | None
+    tries: int
+    start: float
+    end: float
+    busy: float
+
+
+class Signalled(Message):
+    """To the server: this rank was asked to stop by a signal."""
+
+
+class Leaving(Message):
+    """To the server: this rank can compute nothing more, and gives back what it has in hand."""
+
+    reason: str
+
+
+class Bye(Message):
+    """To the server: this rank was told to stop, and has closed its files."""
+
+
+class Work(Message):
+    """To a rank: compute this."""
+
+    assignment: Assignment
+
+
+class Stop(Message):
+    """To a rank: drop what you compute, close your files, say bye."""
+
+
+class MemberLetter(Message):
+    """From rank to rank of a group: a letter in the assignment of this number, or None (ended)."""
+
+    number: int
+    member: int
+    content: bytes | None
+
+
+ToPsi4 = Try | Letter
+FromPsi4 = Ready | TryEnded | SendLetter | WantLetter
+ToKeeper = Compute | Pin | Letter
+FromKeeper = Ready | Answer | SendLetter | WantLetter | NoPsi4
+ToServer = Free | Committed | Signalled | Leaving | Bye
+ToRank = Work | Stop | MemberLetter

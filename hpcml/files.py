@@ -99,6 +99,11 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         raise storage_error(error, f"cannot read {path}") from error
 
 
+def text_of_cell(text: str) -> str:
+    """A text for a table: one that a spreadsheet would compute begins with an apostrophe."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
 def append_line(path: Path, line: bytes) -> None:
     """Append a line durably; a torn line left by a crash before is closed off first.
 
@@ -110,7 +115,10 @@ def append_line(path: Path, line: bytes) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             lock_if_possible(descriptor, wait=True)
-            end = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise PlatformError(f"cannot append to {path}: it is not a plain file; remove it")
+            end = status.st_size
             torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
             try:
                 write_all(descriptor, (b"\n" if torn else b"") + line + b"\n")

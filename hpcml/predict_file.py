@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.files import storage_error
+from hpcml.files import storage_error, text_of_cell
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
 from hpcml.progress import Advance, progress
@@ -152,7 +152,7 @@ class _Predictor:
             warnings = applicability(
                 ensemble.info, record.molecule, record.level, geometry_made=self._geometry_made
             )
-            row = [record.name, record.molecule.key, *numbers, ensemble.info.level]
+            row = [text_of_cell(record.name), record.molecule.key, *numbers, ensemble.info.level]
             row += [self._explain.rule] if self._explain else []
             rows.append([*row, "; ".join(warnings), *reasons[place]])
         return rows

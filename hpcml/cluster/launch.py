@@ -129,9 +129,10 @@ def run_mpi(
         passed = 0.0  # when the word to stop was passed on
         try:
             while process.poll() is None:
-                if stop.asked and not passed:
+                if stop.asked:
+                    # again and again: before its ranks have begun, mpiexec loses the word
                     process.send_signal(signal.SIGUSR1)
-                    passed = time.monotonic()
+                    passed = passed or time.monotonic()
                 if passed and time.monotonic() - passed > _SECONDS_TO_STOP:
                     process.terminate()
                 if watch is not None:

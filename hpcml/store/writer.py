@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from hpcml.errors import InputError, PlatformError
+from hpcml.errors import HpcmlError, InputError, PlatformError
 from hpcml.store import shards
 from hpcml.store.journal import FOLDER as JOURNALS
 from hpcml.store.journal import SUFFIX, Journal
@@ -105,10 +105,13 @@ def recover(folder: Path | str) -> Recovered:
 
     Safe to call at any time and from any process: a writer that lives is left alone, as its lock
     shows.  On a file system without locks, call it only when no writer is at work.
+
+    Raises InputError for a journal that cannot be read, after all others have been brought home.
     """
     folder = Path(folder)
     found = Recovered()
     compacted: set[str] | None = None
+    refused: HpcmlError | None = None
     for path in sorted((folder / JOURNALS).glob(f"*{SUFFIX}")):
         writer = path.name.removesuffix(SUFFIX)
         try:
@@ -120,10 +123,16 @@ def recover(folder: Path | str) -> Recovered:
             if compacted is None:
                 compacted = finished_shards(manifest_file(folder))
             found.rows += _write_pending(folder, journal, writer, compacted)
+        except InputError as error:  # one journal or manifest that is not what it should be
+            refused = refused or error
+            journal.close(remove=False)
         except BaseException:
             journal.close(remove=False)
             raise
-        journal.close(remove=True)
+        else:
+            journal.close(remove=True)
+    if refused is not None:
+        raise refused
     return found
 
 

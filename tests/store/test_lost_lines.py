@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcml.cli.main import main
-from hpcml.errors import HpcmlError, InputError
-from hpcml.files import read_file
+from hpcml.errors import HpcmlError, InputError, PlatformError
+from hpcml.files import append_line, read_file
 from hpcml.store import (
     Dataset,
     Manifest,
@@ -338,3 +338,20 @@ def test_recovery_reads_no_more_than_two_manifests_a_writer(
     assert recover(quick_path).rows == count
     assert count <= len(read) <= 2 * count + 1
     assert len(Dataset.open(quick_path)) == 2 * count
+
+
+def test_a_manifest_that_is_a_pipe_stops_no_other_writers_recovery(quick_path, schema, make_row):
+    for number, name in enumerate("abc"):
+        writer = ShardWriter(quick_path, schema, name)
+        writer.append(make_row(number))
+        writer._journal.close(remove=False)
+    path = manifest_file(quick_path, "b")
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="not a plain file"):
+        recover(quick_path)
+    assert len(Dataset.open(quick_path)) == 2
+    with pytest.raises(PlatformError, match="not a plain file"):
+        append_line(path, b"{}")
+    path.unlink()
+    assert recover(quick_path).rows == 1
+    assert len(Dataset.open(quick_path)) == 3

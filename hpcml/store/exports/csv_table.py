@@ -6,6 +6,7 @@ import csv
 import math
 from pathlib import Path
 
+from hpcml.files import text_of_cell
 from hpcml.store.dataset import Dataset
 from hpcml.store.exports.table import blocks, number, scalars, whole_file
 
@@ -33,19 +34,15 @@ def write_csv(dataset: Dataset, destination: Path) -> None:
             arrays = {name: block.column(name) for name in {s.column for s in numbers}}
             columns = [
                 block.keys.tolist(),
-                [_not_a_formula(text) for text in block.texts("name")],
-                [_not_a_formula(text) for text in block.texts("smiles")],
+                [text_of_cell(text) for text in block.texts("name")],
+                [text_of_cell(text) for text in block.texts("smiles")],
                 block.column("charge").tolist(),
                 block.column("multiplicity").tolist(),
                 (block.atom_offsets[1:] - block.atom_offsets[:-1]).tolist(),
                 *([_text(x) for x in number(arrays[s.column], s).tolist()] for s in numbers),
-                *([_not_a_formula(text) for text in block.texts(name)] for name in texts),
+                *([text_of_cell(text) for text in block.texts(name)] for name in texts),
             ]
             writer.writerows(zip(*columns, strict=True))
-
-
-def _not_a_formula(text: str) -> str:
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def _text(value: float) -> str:

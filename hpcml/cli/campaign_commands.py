@@ -213,7 +213,7 @@ def _status(options: argparse.Namespace) -> int:
         print(now.table())
         return DONE
     with Live(now.table(), auto_refresh=False) as screen:
-        while now.state == "running":
+        while now.goes_on:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             now = status(run_folder)
             screen.update(now.table(), refresh=True)

@@ -8,6 +8,7 @@ refuses it).  What the script does beside starting hpcml:
   after each signal.
 - hpcml ends with 85 when work is left: the job puts itself into the queue again, or, where
   requeueing is not allowed, the next element of a one-at-a-time array goes on.
+- a login shell runs it (-l): that is what defines ``module`` on most clusters.
 - srun has not read SLURM_CPUS_PER_TASK since 22.05: SRUN_CPUS_PER_TASK is exported.
 """
 
@@ -57,7 +58,7 @@ def script(
     name            of the job; empty: hpcml and the stages
     """
     stages = [job.stage for job in jobs]
-    lines = ["#!/bin/bash"]
+    lines = ["#!/bin/bash -l"]
     lines += [
         f"#SBATCH {shlex.quote(word)}"
         for word in _options(jobs, site, name or "-".join(["hpcml", *stages]), output)
@@ -101,7 +102,7 @@ def _options(jobs: Sequence[Job], site: Site, name: str, output: str) -> list[st
         "qos": site.qos,
         "constraint": site.constraint,
     }
-    if site.gpus_per_node and any(job.gpus for job in jobs):
+    if site.gpus_per_node and (site.gpus_for_all or any(job.gpus for job in jobs)):
         options["gpus-per-node"] = str(site.gpus_per_node)
     if site.array:
         options["array"] = f"1-{site.array}%1"
@@ -153,8 +154,15 @@ if [ "$status" -eq 1 ] && grep -q '"missing":0[,}]' "$run/work/plan.json"; then 
 _ENDING = {
     True: r"""
 # 85: work is left, go on later; but a job that was cancelled (scancel) stays so.
-if [ "$status" -eq 85 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]
-then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "$status" -eq 85 ]; then
+    for pause in 0 5 20; do  # a busy SLURM may not answer at once
+        sleep "$pause"
+        state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) && [ -n "$state" ] && break
+    done
+    if [ "${state:-RUNNING}" = RUNNING ]; then
+        for pause in 5 20 0; do scontrol requeue "$SLURM_JOB_ID" && break; sleep "$pause"; done
+    fi
+fi
 if [ "$status" -ne 0 ]; then exit "$status"; fi
 """,
     False: r"""

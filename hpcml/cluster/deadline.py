@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import subprocess
 from collections.abc import Mapping
 
+from hpcml.cluster.slurm import squeue
 from hpcml.errors import SettingsError
 
 
@@ -20,15 +20,8 @@ def slurm_deadline(environment: Mapping[str, str]) -> float | None:
     if end := environment.get("SLURM_JOB_END_TIME"):
         return float(end)
     try:
-        answer = subprocess.run(
-            ["squeue", "--noheader", "--jobs", job, "--format=%e"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        ).stdout.strip()
-        return datetime.datetime.fromisoformat(answer).timestamp()
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return datetime.datetime.fromisoformat("".join(squeue([job], "%e"))).timestamp()
+    except ValueError:
         return None  # "N/A" or no answer: the signal before the end still comes
 
 

@@ -32,7 +32,6 @@ _ENDED_BY_SIGNAL = tuple(
 
 _INTERFACES = (
     "OMPI_MCA_oob_tcp_if_include",
-    "OMPI_MCA_btl_tcp_if_include",
     "PMIX_MCA_ptl_tcp_if_include",
     "PRTE_MCA_prte_if_include",
     "HYDRA_IFACE",  # MPICH
@@ -86,6 +85,7 @@ def mpi_environment(site: Site) -> dict[str, str]:
         }
         if site.kind == "local":  # nobody else's business: nothing listens beyond this machine
             environment |= dict.fromkeys(_INTERFACES, "lo")
+            environment["OMPI_MCA_btl"] = "self,vader"  # shared memory: its TCP listens everywhere
     if os.geteuid() == 0:
         environment |= {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -129,9 +129,10 @@ def run_mpi(
         passed = 0.0  # when the word to stop was passed on
         try:
             while process.poll() is None:
-                if stop.asked and not passed:
+                if stop.asked:
+                    # again and again: before its ranks have begun, mpiexec loses the word
                     process.send_signal(signal.SIGUSR1)
-                    passed = time.monotonic()
+                    passed = passed or time.monotonic()
                 if passed and time.monotonic() - passed > _SECONDS_TO_STOP:
                     process.terminate()
                 if watch is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hpcml.errors import PlatformError
+from hpcml.errors import PlatformError, SettingsError
 from hpcml.files import lock, storage_error
 
 _held: set[Path] = set()  # folders whose lock this process holds
@@ -25,6 +25,8 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
+        if any(character in str(path) for character in "\n\r\0"):
+            raise SettingsError(f"the run's folder {str(path)!r} must be one line: rename it")
         self.path = Path(path).absolute()
         self.campaign_toml = self.path / "campaign.toml"
         self.dataset = self.path / "dataset"

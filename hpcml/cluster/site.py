@@ -29,6 +29,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                     must be expected to end; what takes longer is dropped at half of it
     partition, account, qos, constraint   as sbatch knows them; empty: the cluster's default
     gpus_per_node   for training and explaining; Psi4 uses none
+    gpus_for_all    every job asks for them: some partitions take no job that does not
     hint            sbatch --hint; empty: none
     requeue         a job whose time is over puts itself into the queue again
     array           where requeueing is not allowed: so many jobs, one after another, each going on
@@ -70,6 +71,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     qos: str = ""
     constraint: str = ""
     gpus_per_node: int = 0
+    gpus_for_all: bool = False
     hint: str = "nomultithread"
     exclusive: bool = True
     requeue: bool = True
@@ -123,6 +125,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.walltime and seconds(self.walltime) <= self.margin:
             raise SettingsError(
                 f"site: walltime = {self.walltime} leaves nothing beside margin = {self.margin:g} s"
+            )
+        if self.kind == "slurm" and seconds(self.walltime) <= 2 * self.margin:
+            raise SettingsError(
+                f"site: walltime = {self.walltime} must be longer than twice "
+                f"margin = {self.margin:g} s, or jobs end before they have computed anything"
             )
 
     def here(self, environment: Mapping[str, str]) -> Site:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from hpcml.cluster import slurm
 from hpcml.cluster.batch_script import Job, script
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
@@ -56,16 +56,26 @@ def submit(
 ) -> dict[str, str]:
     """Hand every stage to sbatch, each to begin when the one before it has ended well.
 
-    Returns the job's number by stage, and keeps it in RUN/work/jobs.json.  Raises PlatformError
-    with SLURM's own words if it refuses one or cannot be reached; the others are cancelled then.
+    Where a stage is an array, whose elements end with 85 as long as work is left, the next one
+    begins when all have ended, however they did.
+
+    Returns the job's number by stage, and keeps it in RUN/work/jobs.json.  Raises SettingsError
+    while jobs of this run are in the queue, PlatformError with SLURM's own words if it refuses
+    one or cannot be reached; the others are cancelled then.
     """
     texts = scripts(run_folder, campaign, jobs, site)
+    if queued := slurm.states(list(submitted_jobs(run_folder).values())):
+        raise SettingsError(
+            f"{run_folder.path}: jobs {', '.join(queued)} are still queued; "
+            f"let them end, or: scancel {' '.join(queued)}"
+        )
+    when = "afterany" if site.array else "afterok"
     run_folder.create()
     numbers: dict[str, str] = {}
     for stage, text in texts.items():
         path = run_folder.work / f"{stage}.sbatch"
         write_whole(path, text.encode())
-        options = [f"--dependency=afterok:{list(numbers.values())[-1]}"] if numbers else []
+        options = [f"--dependency={when}:{list(numbers.values())[-1]}"] if numbers else []
         try:
             numbers[stage] = _sbatch([*options, str(path)])
         except PlatformError:
@@ -76,15 +86,19 @@ def submit(
     return numbers
 
 
+def submitted_jobs(run_folder: RunFolder) -> dict[str, str]:
+    """SLURM's number of the job last submitted for each stage of a run; {} where none was."""
+    try:
+        return msgspec.json.decode(run_folder.jobs.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
 def _sbatch(arguments: list[str]) -> str:
-    # A job that is submitted from inside a job must not inherit that job's shape.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("SLURM_JOB")
-    }
     try:
         answer = subprocess.run(
             ["sbatch", "--parsable", "--kill-on-invalid-dep=yes", *arguments],
-            env=environment,
+            env=slurm.environment(for_new_job=True),
             capture_output=True,
             text=True,
             timeout=_SECONDS_FOR_SBATCH,

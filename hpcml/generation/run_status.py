@@ -12,7 +12,9 @@ from typing import TypeVar
 
 import msgspec
 
+from hpcml.cluster import slurm
 from hpcml.cluster.run_folder import RunFolder
+from hpcml.cluster.submission import submitted_jobs
 from hpcml.generation import failures
 from hpcml.generation.plan.planning import PlanRecord
 from hpcml.generation.protocol.task import Progress, Running, task_folders
@@ -27,7 +29,8 @@ _SECONDS_OF_SILENCE = 30.0  # after which a task that says "running" is taken fo
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a run; times in seconds, NaN-free, None where nothing can be said yet.
 
-    state              unplanned, running, complete, or stopped (work is left and nobody does it)
+    state              unplanned, running, queued (SLURM has jobs of it that wait), complete, or
+                       stopped (work is left and nobody does it)
     total              different results asked for
     done, failed       in the data set; in failures.jsonl, by cause
     warned             of those done, as far as they were written by 0.2 or later, the rows with a
@@ -39,6 +42,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     core_efficiency    part of the ranks' time, since their first calculation, inside calculations
     node_utilization   host -> part of its ranks that compute now
     jobs               stage -> SLURM's number of the job that was submitted for it
+    queue              stage -> that job's state, of those that are in the queue
     """
 
     run: str
@@ -54,6 +58,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     core_efficiency: float | None
     node_utilization: dict[str, float]
     jobs: dict[str, str]
+    queue: dict[str, str]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next look may show something new without anyone's doing."""
+        return self.state in ("running", "queued")
 
     def to_json(self) -> str:
         return msgspec.json.format(msgspec.json.encode(self)).decode()
@@ -89,7 +99,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             )
         if len(self.running) > 10:
             lines.append(f"            and {len(self.running) - 10} more")
-        lines += [f"job         {stage}: {number}" for stage, number in self.jobs.items()]
+        for stage, number in self.jobs.items():
+            state = self.queue.get(stage, "").lower()
+            lines.append(f"job         {stage}: {number}{state and ', ' + state}")
         return "\n".join(lines)
 
 
@@ -112,8 +124,13 @@ def status(run_folder: RunFolder) -> Status:
     done = record.done + sum(state.done for state in states)
     missing = max(0, record.total - done - len(filed))
     running = [one for state in live for one in state.running]
-    if live:
+    jobs = submitted_jobs(run_folder)
+    states_of_jobs = slurm.states(list(jobs.values()))
+    queue = {stage: states_of_jobs[n] for stage, n in jobs.items() if n in states_of_jobs}
+    if live or "RUNNING" in queue.values():
         word = "running"
+    elif queue:
+        word = "queued"
     elif not record.total:
         word = "unplanned"
     else:
@@ -131,7 +148,8 @@ def status(run_folder: RunFolder) -> Status:
         seconds_left=_seconds_left(live),
         core_efficiency=_efficiency(live or last),
         node_utilization=_utilization(live),
-        jobs=_read(run_folder.jobs, dict[str, str]) or {},
+        jobs=jobs,
+        queue=queue,
     )
 
 

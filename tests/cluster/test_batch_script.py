@@ -109,6 +109,43 @@ def test_the_scripts_exit_code_tells_the_next_job(code, missing, expected, tmp_p
     assert subprocess.run(["bash", tmp_path / "job"], check=False).returncode == expected
 
 
+@pytest.mark.parametrize(
+    ("squeue", "requeued"),
+    [
+        ("echo RUNNING", True),
+        ("echo CANCELLED", False),
+        # no answer at first, as of a busy SLURM
+        ("if mkdir asked 2>/dev/null; then exit 1; fi; echo RUNNING", True),
+        ("if mkdir asked 2>/dev/null; then exit 1; fi; echo COMPLETING", False),
+    ],
+)
+def test_a_job_with_work_left_is_requeued_unless_it_was_cancelled(tmp_path, squeue, requeued):
+    for name, line in {"squeue": squeue, "scontrol": "echo $* > requeued", "sleep": ""}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o700)
+    text = script(
+        GENERATE, SITE, campaign="c", run="r", output="o", hpcml=("bash", "-c", "exit 85")
+    )
+    (tmp_path / "job").write_text(text)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": "7"}
+    job = ["bash", tmp_path / "job"]
+    assert subprocess.run(job, cwd=tmp_path, env=environment, check=False).returncode == 85
+    assert (tmp_path / "requeued").exists() == requeued
+
+
+def test_gpus_are_asked_for_where_they_are_used_or_where_the_partition_demands_it():
+    site = msgspec.structs.replace(SITE, gpus_per_node=4)
+
+    def asks(site, stage):
+        text = script((JOBS[stage],), site, campaign="c", run="r", output="o")
+        return "--gpus-per-node=4" in options(text)
+
+    assert [asks(site, stage) for stage in ("generate", "train")] == [False, True]
+    everywhere = msgspec.structs.replace(site, gpus_for_all=True)
+    assert [asks(everywhere, stage) for stage in JOBS] == [True] * len(JOBS)
+
+
 def test_a_signal_reaches_hpcml_and_its_own_exit_code_is_kept(tmp_path):
     child = 'trap "sleep 0.3; echo caught; exit 85" USR1; echo ready; while :; do sleep 0.05; done'
     text = script(

@@ -33,7 +33,7 @@ def test_the_job_tells_its_end(tmp_path, monkeypatch):
     assert slurm_deadline({}) is None
     assert slurm_deadline({"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "1700000000"}) == 1.7e9
     squeue = tmp_path / "squeue"
-    squeue.write_text('#!/bin/sh\n[ "$3" = 7 ] && echo 2026-01-02T03:04:05 || echo N/A\n')
+    squeue.write_text('#!/bin/sh\n[ "$2" = --jobs=7 ] && echo 2026-01-02T03:04:05 || echo N/A\n')
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     asked = datetime.datetime(2026, 1, 2, 3, 4, 5).timestamp()

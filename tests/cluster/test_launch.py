@@ -61,6 +61,28 @@ def test_a_program_runs_on_its_ranks_and_its_failure_is_told(tmp_path, monkeypat
         run_mpi(2, "ranks", ["fail"], site, tmp_path / "log")
 
 
+LISTENING = """
+import os, sys
+from mpi4py import MPI
+MPI.COMM_WORLD.allreduce(1)
+own = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+       if os.path.lexists(f"/proc/self/fd/{fd}")}
+heard = []
+for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for words in map(str.split, open(path).readlines()[1:]):
+        if words[3] == "0A" and f"socket:[{words[9]}]" in own:
+            heard.append(words[1])
+sys.stdout.write(f"rank listens at {heard}\\n")
+"""
+
+
+def test_ranks_on_one_machine_listen_to_no_network(tmp_path, monkeypatch):
+    (tmp_path / "listening.py").write_text(LISTENING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    run_mpi(2, "listening", [], Site(), tmp_path / "log")
+    assert (tmp_path / "log").read_text().count("rank listens at []") == 2
+
+
 def test_wrong_settings_are_told_in_the_program_s_own_line(tmp_path, monkeypatch):
     (tmp_path / "wrong.py").write_text(
         "import sys\nfrom mpi4py import MPI\n"

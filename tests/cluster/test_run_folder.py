@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hpcml.cluster import RunFolder
-from hpcml.errors import PlatformError
+from hpcml.errors import PlatformError, SettingsError
 
 HOLDER = """
 import sys, time
@@ -85,6 +85,12 @@ def test_the_lock_may_be_taken_inside_itself(run_folder):
         pass
     with run_folder.lock():
         pass
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b"])
+def test_a_name_of_several_lines_never_gets_into_a_script(tmp_path, name):
+    with pytest.raises(SettingsError, match="must be one line"):
+        RunFolder(tmp_path / name)
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):

@@ -20,6 +20,7 @@ CLUSTER = {"kind": "slurm", "launcher": "srun", "ranks_per_node": 4, "walltime":
         ({"kind": "slurm", "ranks_per_node": 2}, "walltime must be given"),
         ({"walltime": "0:01:00", "margin": 60.0}, "leaves nothing beside margin"),
         ({"walltime": "soon"}, "is not a time"),
+        ({**CLUSTER, "walltime": "0:04:00"}, "must be longer than twice margin = 120 s"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(settings, words):

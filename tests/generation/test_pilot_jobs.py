@@ -1,12 +1,15 @@
 """What Parsl is told: encrypted traffic, no address beyond what is needed, all of the site."""
 
+import subprocess
 import sys
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from hpcml.cluster import RunFolder, Site
 from hpcml.errors import PlatformError, SettingsError
-from hpcml.generation.pilot_jobs import _configuration, check_path
+from hpcml.generation.pilot_jobs import PilotJobs, _configuration, _PilotRun, check_path
 
 
 @pytest.fixture
@@ -72,3 +75,19 @@ def test_a_path_that_parsls_scripts_on_other_hosts_would_take_apart_is_refused(t
     for name in ("a b", "a'b", "a$b", "a;b"):
         with pytest.raises(SettingsError, match="no spaces or quotes"):
             check_path(tmp_path / name)
+
+
+def test_the_end_of_parsls_own_process_ends_the_wait_and_is_told_in_one_line(tmp_path):
+    """Its futures would wait for ever; a manager's end comes as an error of 600 characters."""
+    pilots = PilotJobs(Site(**CLUSTER), RunFolder(tmp_path / "run"))
+    interchange = subprocess.Popen(["sleep", "60"])
+    pilots._executor = SimpleNamespace(interchange_proc=interchange)
+    waiting, failed = Future(), Future()
+    failed.set_exception(RuntimeError("manager lost: " + "python -m parsl\n" * 40))
+    assert not _PilotRun(pilots, waiting).ended()
+    interchange.kill()
+    interchange.wait()
+    assert _PilotRun(pilots, waiting).ended()
+    assert _PilotRun(pilots, waiting).error().startswith("Parsl's interchange")
+    assert len(_PilotRun(pilots, failed).error()) < 220
+    assert "\n" not in _PilotRun(pilots, failed).error()

@@ -1,6 +1,7 @@
 """How a run stands, told from files that are written here by hand."""
 
 import json
+import os
 import time
 
 import msgspec
@@ -120,3 +121,20 @@ def test_warned_rows_are_counted(run_folder, task):
             writer.append(Row(f"{number:032x}", molecule, {}, {"warnings": warnings}))
     assert status(run_folder).warned == 2
     assert "warned      2" in status(run_folder).table()
+
+
+@pytest.mark.parametrize(
+    ("line", "word"), [("12 PENDING", "queued"), ("12 RUNNING", "running"), ("", "stopped")]
+)
+def test_jobs_that_wait_are_told_from_work_that_nobody_does(
+    run_folder, tmp_path, monkeypatch, line, word
+):
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/bash\necho '{line}'\n")
+    squeue.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    plan(run_folder, total=2, done=1, missing=1)
+    run_folder.jobs.write_text('{"generate": "12", "train": "13"}')
+    found = status(run_folder)
+    assert (found.state, found.goes_on) == (word, word != "stopped")
+    assert ("job         generate: 12, " in found.table()) == bool(line)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 NETWORK = """
 [train]
+leave_out = "nothing"
 epochs = 3
 batch_size = 4
 hyperparameters = { readout = "sum" }

@@ -160,7 +160,17 @@ def decisions_of(
 def known_of(
     reference: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both where there is a reference."""
+    """Both where there is a reference.
+
+    Parameters
+    ----------
+    reference, predicted : (M,) array
+        Of one target; NaN where there is no reference.
+
+    Returns
+    -------
+    two (K,) float64 arrays
+    """
     known = np.isfinite(reference)
     return reference[known], predicted[known]
 

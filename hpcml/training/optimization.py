@@ -57,7 +57,19 @@ def scaled_loss(kind: str, errors: Tensor) -> Tensor:
 
 
 def element_loss(kind: str, errors: Tensor) -> Tensor:
-    """(M, T) losses of scaled errors (M, T)."""
+    """The loss of each scaled error.
+
+    Parameters
+    ----------
+    kind : str
+        "mse", "mae", or "huber" (threshold one).
+    errors : (M, T) Tensor
+        Errors in units of the targets' spread.
+
+    Returns
+    -------
+    (M, T) Tensor
+    """
     if kind == "mae":
         each = errors.abs()
     elif kind == "huber":
@@ -87,6 +99,10 @@ def masked_loss(
         (T,) by which errors are divided.
     yes_or_no
         (T,) bool, which outputs are logits and their values 0 or 1.
+
+    Returns
+    -------
+    () Tensor
     """
     known = torch.isfinite(values)
     truth = torch.where(known, values, torch.zeros_like(values))

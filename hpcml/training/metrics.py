@@ -164,12 +164,11 @@ def known_of(
 
     Parameters
     ----------
-    reference, predicted : (M,) array
-        Of one target; NaN where there is no reference.
+    reference, predicted : (N,) array
 
     Returns
     -------
-    two (K,) float64 arrays
+    reference, predicted : (known,) array each
     """
     known = np.isfinite(reference)
     return reference[known], predicted[known]

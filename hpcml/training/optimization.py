@@ -57,18 +57,15 @@ def scaled_loss(kind: str, errors: Tensor) -> Tensor:
 
 
 def element_loss(kind: str, errors: Tensor) -> Tensor:
-    """The loss of each scaled error.
+    """Losses of scaled errors, one by one.
 
     Parameters
     ----------
-    kind : str
-        "mse", "mae", or "huber" (threshold one).
-    errors : (M, T) Tensor
-        Errors in units of the targets' spread.
+    errors : (M, T) tensor
 
     Returns
     -------
-    (M, T) Tensor
+    (M, T) tensor
     """
     if kind == "mae":
         each = errors.abs()
@@ -102,7 +99,7 @@ def masked_loss(
 
     Returns
     -------
-    () Tensor
+    () tensor
     """
     known = torch.isfinite(values)
     truth = torch.where(known, values, torch.zeros_like(values))

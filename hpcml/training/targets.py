@@ -104,33 +104,29 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return "logit" if self.yes_or_no else unit
 
     def told(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the network gives as people read it.
+        """What the network gives as people read it, in ``unit``.
 
         Parameters
         ----------
-        outputs : (N,) array
-            In ``output_unit``.
+        outputs : (...,) array
 
         Returns
         -------
-        (N,) float64 array
-            In ``unit``: a probability of a logit.
+        (...,) array
         """
         return np.asarray(expit(outputs)) if self.yes_or_no else outputs
 
 
 def all_told(targets: Sequence[Target], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A network's outputs as people read them.
+    """A network's outputs as people read them, in the targets' units.
 
     Parameters
     ----------
     outputs : (M, T) array
-        One column for each target.
 
     Returns
     -------
-    (M, T) float64 array
-        In the targets' units.
+    (M, T) array
     """
     if not any(target.yes_or_no for target in targets):
         return outputs

@@ -36,8 +36,8 @@ def folder(tmp_path_factory) -> Path:
     assert main([*words, "--target", "oxygen=my own:eV", "--atom-target", "oxygen=parts:eV"]) == 0
     (path / "own.toml").write_text(
         'name = "own"\ndataset = "dataset"\n[train]\nmodel = "linear"\n'
-        'target = { name = "oxygen", extensive = true }\nepochs = 20\npasses = 40\n'
-        'learning_rate = 0.05\nscaling = "standardize"\n'
+        'target = { name = "oxygen", extensive = true }\nepochs = 10\npasses = 20\n'
+        'learning_rate = 0.2\nscaling = "standardize"\n'
     )
     return path
 

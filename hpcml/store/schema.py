@@ -327,6 +327,10 @@ def as_markdown() -> str:
         "atoms of row i are `atom_offsets[i]` to `atom_offsets[i + 1]`; a column X of lists is cut",
         "in the same way by `X_offsets`. A value that does not exist is NaN.",
         "",
+        "Columns that a user has named (`hpcml import table`) stand beside these: one number for",
+        "each row, or for each atom, with name and unit in the schema under `own`. `share_NAME` is",
+        "what each atom contributes to NAME.",
+        "",
         "| column | shape | type | unit | meaning |",
         "|---|---|---|---|---|",
     ]

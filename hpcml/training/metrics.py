@@ -160,7 +160,16 @@ def decisions_of(
 def known_of(
     reference: NDArray[np.float64], predicted: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both where there is a reference."""
+    """Both where there is a reference.
+
+    Parameters
+    ----------
+    reference, predicted : (N,) array
+
+    Returns
+    -------
+    reference, predicted : (known,) array each
+    """
     known = np.isfinite(reference)
     return reference[known], predicted[known]
 

@@ -57,7 +57,16 @@ def scaled_loss(kind: str, errors: Tensor) -> Tensor:
 
 
 def element_loss(kind: str, errors: Tensor) -> Tensor:
-    """(M, T) losses of scaled errors (M, T)."""
+    """Losses of scaled errors, one by one.
+
+    Parameters
+    ----------
+    errors : (M, T) tensor
+
+    Returns
+    -------
+    (M, T) tensor
+    """
     if kind == "mae":
         each = errors.abs()
     elif kind == "huber":
@@ -87,6 +96,10 @@ def masked_loss(
         (T,) by which errors are divided.
     yes_or_no
         (T,) bool, which outputs are logits and their values 0 or 1.
+
+    Returns
+    -------
+    () tensor
     """
     known = torch.isfinite(values)
     truth = torch.where(known, values, torch.zeros_like(values))

@@ -104,12 +104,30 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return "logit" if self.yes_or_no else unit
 
     def told(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the network gives as people read it, in ``unit``; any shape."""
+        """What the network gives as people read it, in ``unit``.
+
+        Parameters
+        ----------
+        outputs : (...,) array
+
+        Returns
+        -------
+        (...,) array
+        """
         return np.asarray(expit(outputs)) if self.yes_or_no else outputs
 
 
 def all_told(targets: Sequence[Target], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A network's outputs (M, T) as people read them, (M, T) in the targets' units."""
+    """A network's outputs as people read them, in the targets' units.
+
+    Parameters
+    ----------
+    outputs : (M, T) array
+
+    Returns
+    -------
+    (M, T) array
+    """
     if not any(target.yes_or_no for target in targets):
         return outputs
     columns = [target.told(column) for target, column in zip(targets, outputs.T, strict=True)]

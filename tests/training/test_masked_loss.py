@@ -143,8 +143,8 @@ def test_yes_or_no(own, tmp_path: Path) -> None:
         model="linear",
         hyperparameters={"features": "atom_features"},
         target=Target(name="ring", yes_or_no=True, extensive=True),
-        epochs=60,
-        learning_rate=0.05,
+        epochs=25,
+        learning_rate=0.1,
         train=0.5,
         validation=0.2,
     )

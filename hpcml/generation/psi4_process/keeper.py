@@ -153,7 +153,7 @@ class Keeper:
         self.log = log
         self.rank: wire.Inbox[ToKeeper] = wire.Inbox(0, ToKeeper)
         self.replies = os.fdopen(os.dup(1), "wb")
-        self.psi4: Psi4Process | None = None
+        self.psi4_process: Psi4Process | None = None
         os.dup2(2, 1)
 
     def serve(self) -> None:
@@ -168,7 +168,10 @@ class Keeper:
                         self._pin(cpus)
                     case Compute() as question:
                         self._reply(self._compute(question))
-                        if self.psi4 and self.psi4.answered >= self._molecules_per_process:
+                        if (
+                            self.psi4_process
+                            and self.psi4_process.answered >= self._molecules_per_process
+                        ):
                             self._drop_process()
                         self._ready_process()  # while the rank fetches the next molecule
                     case _:  # a letter, too late: the process that waited for it was ended
@@ -202,28 +205,28 @@ class Keeper:
 
     def _pin(self, cpus: list[int]) -> None:
         os.sched_setaffinity(0, cpus)
-        if self.psi4 is not None:
-            for thread in Path(f"/proc/{self.psi4.process.pid}/task").iterdir():
+        if self.psi4_process is not None:
+            for thread in Path(f"/proc/{self.psi4_process.process.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cpus)
 
     def _ready_process(self) -> Psi4Process:
         words = ""
-        for _ in range(_STARTS if self.psi4 is None else 0):
-            self.psi4 = Psi4Process(self.orders, self.calculator, self.scratch, self.log)
-            outcome = self._await(self.psi4, _SECONDS_TO_START)
+        for _ in range(_STARTS if self.psi4_process is None else 0):
+            self.psi4_process = Psi4Process(self.orders, self.calculator, self.scratch, self.log)
+            outcome = self._await(self.psi4_process, _SECONDS_TO_START)
             if isinstance(outcome, Ready):
                 break
             assert isinstance(outcome, Error)
             words = outcome.message
             self._drop_process()
-        if self.psi4 is None:
+        if self.psi4_process is None:
             raise NoPsi4ProcessError(f"the Psi4 process does not start: {words}")
-        return self.psi4
+        return self.psi4_process
 
     def _drop_process(self) -> None:
-        if self.psi4 is not None:
-            self.psi4.end()
-            self.psi4 = None
+        if self.psi4_process is not None:
+            self.psi4_process.end()
+            self.psi4_process = None
 
     def _compute(self, question: Compute) -> Answer:
         """Try until one try ends well, or all are used up."""
@@ -244,24 +247,27 @@ class Keeper:
             rung += not repeated
 
     def _try(self, question: Compute, rung: int) -> TryEnded:
-        psi4 = self._ready_process()
+        psi4_process = self._ready_process()
         start = time.time()
         try:
             wire.write(
-                psi4.questions, Try(question.molecule, rung, question.member, question.whole)
+                psi4_process.questions,
+                Try(question.molecule, rung, question.member, question.whole),
             )
-            outcome = self._await(psi4, question.limit, relaying=question.member is not None)
+            outcome = self._await(
+                psi4_process, question.limit, relaying=question.member is not None
+            )
         except BrokenPipeError:
-            outcome = _crash(psi4)
+            outcome = _crash(psi4_process)
         if isinstance(outcome, TryEnded):
-            psi4.answered += 1
+            psi4_process.answered += 1
             return outcome
         assert isinstance(outcome, Error)
         self._drop_process()
         return TryEnded(outcome, start, time.time())
 
     def _await(
-        self, psi4: Psi4Process, limit: float, *, relaying: bool = False
+        self, psi4_process: Psi4Process, limit: float, *, relaying: bool = False
     ) -> Ready | TryEnded | Error:
         """What the process says in the end, or why it says nothing.
 
@@ -269,12 +275,12 @@ class Keeper:
         """
         began = time.monotonic()
         while True:
-            inboxes = (psi4.inbox, self.rank) if relaying else (psi4.inbox,)
+            inboxes = (psi4_process.inbox, self.rank) if relaying else (psi4_process.inbox,)
             wire.wait(inboxes, _SECONDS_BETWEEN_LOOKS)
             try:
-                message = psi4.inbox.poll()
+                message = psi4_process.inbox.poll()
             except EOFError:
-                return _crash(psi4)
+                return _crash(psi4_process)
             match message:
                 case SendLetter() | WantLetter():
                     self._reply(message)
@@ -282,13 +288,13 @@ class Keeper:
                 case Ready() | TryEnded():
                     return message
             if relaying and (letter := self._from_rank(0.0)) is not None:
-                wire.write(psi4.questions, letter)  # it waits for it
+                wire.write(psi4_process.questions, letter)  # it waits for it
             elif self.rank.closed():
                 raise RankIsGoneError
             if time.monotonic() - began > limit:
                 words = f"no result within {limit:.0f} s: the process was ended"
                 return Error("hang", words)
-            held = psi4.resident_mb()
+            held = psi4_process.resident_mb()
             if held > self.orders.process_mb:
                 return Error(
                     "resources",
@@ -297,11 +303,11 @@ class Keeper:
                 )
 
 
-def _crash(psi4: Psi4Process) -> Error:
-    status = psi4.process.wait()
+def _crash(psi4_process: Psi4Process) -> Error:
+    status = psi4_process.process.wait()
     by_signal = status < 0
     how = f"signal {signal.Signals(-status).name}" if by_signal else f"exit status {status}"
-    words = f"the Psi4 process ended by {how}: {psi4.last_words()}".rstrip(": ")
+    words = f"the Psi4 process ended by {how}: {psi4_process.last_words()}".rstrip(": ")
     return Error("crash", words, by_signal)
 
 

@@ -201,7 +201,7 @@ class _Campaign:
 
     def run(self, current: Plan, advance: Advance) -> None:
         """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
-        fruitless = 0
+        idle_starts = 0
         with self._blocks() as blocks:
             while current.entries and not self.stop.asked():
                 started = {}
@@ -214,10 +214,10 @@ class _Campaign:
                 self._account(started)
                 left = len(current.entries)
                 current = self.plan()
-                fruitless = 0 if len(current.entries) < left else fruitless + 1
+                idle_starts = 0 if len(current.entries) < left else idle_starts + 1
                 reason = _reason(started)
                 # A full disk stays full; for anything else it is worth to try again.
-                if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
+                if isinstance(reason, ResourceError) or idle_starts >= _STARTS_WITHOUT_PROGRESS:
                     if self.stop.asked():
                         return
                     raise reason or PlatformError("MPI programs end without doing anything")

@@ -23,7 +23,7 @@ from hpcml.store.shards import WARNED
 
 _T = TypeVar("_T")
 
-_SECONDS_OF_SILENCE = 30.0  # after which a task that says "running" is taken for dead
+_SECONDS_WITHOUT_PROGRESS = 30.0  # after which a task that says "running" is taken for dead
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ def status(run_folder: RunFolder) -> Status:
     live = [
         state
         for state in states
-        if state.state == "running" and now - state.updated < _SECONDS_OF_SILENCE
+        if state.state == "running" and now - state.updated < _SECONDS_WITHOUT_PROGRESS
     ]
     filed = failures.read(run_folder.failures)
     for folder in since:

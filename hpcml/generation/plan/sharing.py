@@ -9,8 +9,8 @@ from hpcml.cluster.site import Site
 from hpcml.generation.protocol.task import Entry
 
 _SECONDS_OF_A_PROGRAM = 1800.0
-"""So long should an MPI program run where several blocks share the work: long beside the few
-seconds of its start, short beside the campaign, so that blocks end at about the same time."""
+"""Length of an MPI program where several blocks share the work: long beside the few seconds of its
+start, short beside the campaign, so that blocks end at about the same time."""
 
 
 def share_out(entries: Sequence[Entry], site: Site) -> list[tuple[Site, list[Entry]]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpcml.config import Campaign
     from hpcml.stages import Stage
 
-_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_TABLES = 2.0
 _MOST_LINES = 3  # of findings on the screen before a stage; `hpcml check` gives all
 
 
@@ -222,7 +222,7 @@ def _status(options: argparse.Namespace) -> int:
         return DONE
     with Live(now.table(), auto_refresh=False) as screen:
         while now.goes_on:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_TABLES)
             now = status(run_folder)
             screen.update(now.table(), refresh=True)
     return DONE

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, refusals, second_order, shares, units, vibrations
 from hpcml.response.engine import Engine, GroundState, Resources, engine
+from hpcml.response.kernels import PAIRS
 from hpcml.response.level import Level, Request
 from hpcml.response.properties import ResponseProperties
 from hpcml.response.team import Communicator, on_root
@@ -153,18 +154,23 @@ def _electronic_shares(
     else:  # nothing electronic was asked for
         return {}
     numbers, positions = molecule.numbers, molecule.positions / units.ANGSTROM
+    # one walk over the grid for all densities; those of the second order are symmetric
+    pairs = [second[j, k] for j, k in PAIRS]
+    moments = reference.atomic_moments(np.concatenate([first, pairs]))
+    places = {pair: len(first) + index for index, pair in enumerate(PAIRS)}
+    nine = [places[min(j, k), max(j, k)] for j in range(3) for k in range(3)]
     by_atom = {}
     for alpha in found.polarizability:
         if alpha.frequency == 0.0:
             by_atom["alpha_iso"] = shares.polarizability_shares(
-                alpha.tensor, reference.atomic_moments(first), numbers, positions
+                alpha.tensor, moments.of(range(3)), numbers, positions
             )
     for beta in found.hyperpolarizability:
         if not any(beta.frequencies):
             by_atom["beta_parallel"] = shares.hyperpolarizability_shares(
                 beta.tensor,
                 reference.dipole,
-                reference.atomic_moments(second.reshape(9, *first.shape[1:])),
+                moments.of(nine),
                 numbers,
                 positions,
             )

@@ -23,6 +23,7 @@ Pure numpy, atomic units, physical sign, Taylor convention.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,11 @@ class AtomicMoments:
     charges: Array
     dipoles: Array
     spread: Array
+
+    def of(self, densities: Sequence[int]) -> AtomicMoments:
+        """Those of some of the densities, by their numbers; one may stand there several times."""
+        chosen = list(densities)
+        return AtomicMoments(self.charges[chosen], self.dipoles[chosen], self.spread[chosen])
 
 
 def zero_point_shares(frequencies: Array, modes: Array) -> Array:

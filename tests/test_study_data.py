@@ -1,0 +1,55 @@
+"""The study's data: what is shipped is whole, and computing a row again gives that row."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hpcml
+from hpcml import config
+from hpcml.response import compute
+from hpcml.store import result_key, verify
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    return config.load(JOBS / "study_data.toml")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return hpcml.open(JOBS / "study" / "small")
+
+
+def test_every_byte_is_as_written(data):
+    assert verify(data.folder).ok
+
+
+def test_shares_sum_to_their_property(data):
+    for name in ("alpha_iso", "beta_parallel"):
+        whole = data.scalar(name)
+        sums = np.array([np.sum(row.values[f"share_{name}"]) for row in data])
+        known = np.isfinite(whole)
+        assert np.array_equal(known, np.isfinite(sums))
+        np.testing.assert_allclose(sums[known], whole[known], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_row_computed_again_is_the_same(campaign, data, place):
+    polar = np.flatnonzero(np.isfinite(data.scalar("beta_parallel")))
+    sizes = np.array([len(data.molecules[number]) for number in polar])
+    number = int(polar[np.argsort(sizes, kind="stable")[place]])
+    molecule, row = data.molecules[number], data[number]
+    assert row.key == result_key(molecule, campaign.level, campaign.properties)
+    again = compute(molecule, campaign.level, campaign.properties)
+    assert again.energy == pytest.approx(float(row.values["energy"]), abs=1e-6)
+    for name, shares in again.shares.items():
+        expected = row.values[f"share_{name}"]
+        np.testing.assert_allclose(shares, expected, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        again.hyperpolarizability[0].tensor,
+        row.values["hyperpolarizability"][0],
+        atol=1e-6 * np.abs(row.values["hyperpolarizability"]).max(),
+    )

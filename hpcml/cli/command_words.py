@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from hpcml.errors import InputError
+from hpcml.errors import HpcmlError, InputError
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +81,22 @@ def inside(name: str) -> Callable[[str], Path]:
 
     def convert(text: str) -> Path:
         path = Path(text)
-        return path / name if (path / "campaign.toml").is_file() else path
+        if not (path / "campaign.toml").is_file():
+            return path
+        return _dataset_of(path) if name == "dataset" else path / name
 
     return convert
+
+
+def _dataset_of(run: Path) -> Path:
+    """The data set of a run: its own, or the one that its campaign names."""
+    from hpcml import config
+
+    try:
+        given = config.load(run / "campaign.toml").dataset
+    except HpcmlError:  # a run whose settings cannot be read still has its folders
+        given = None
+    return Path(given) if given else run / "dataset"
 
 
 def check_run(folder: Path) -> None:

@@ -98,6 +98,16 @@ def test_wrong_words_are_told_with_what_was_expected(
     assert expected in said and said.count("\n") == 1
 
 
+def test_a_run_stands_for_the_data_set_that_its_campaign_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run" / "dataset").mkdir(parents=True)
+    settings = f'name = "c"\ndataset = "{tmp_path}/given"\n[train]\nmodel = "dtnn"\ntarget = "x"\n'
+    (tmp_path / "run" / "campaign.toml").write_text(settings)
+    assert main(["verify", str(tmp_path / "run")]) == 2
+    assert f"{tmp_path}/given: no data set here" in capsys.readouterr().err
+
+
 def test_words_of_properties_are_taken_in_any_case(
     water: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -198,9 +198,14 @@ def _published_ani(folder: Path | str) -> Ensemble:
     """An ANI network from NeuroChem's files; they say nothing of the molecules it was trained on,
     which were neutral and closed-shell."""
     model = read_neurochem(folder)
+    hidden = [[len(layer.bias) for layer in of[:-1]] for of in model.members[0].affine_layers()]
     info = ModelInfo(
         model="ani",
-        hyperparameters={},
+        hyperparameters={
+            "elements": model.elements.tolist(),
+            "hidden": hidden,
+            "members": len(model.members),
+        },
         targets=(Target(name="energy"),),
         units=("Eh",),
         scaling=Scaling(),

@@ -92,6 +92,7 @@ class Run:
             data.units,
             fit.progress.curve,
             tensorboard=self.settings.tensorboard,
+            shares=fit.shares is not None,
         )
         checkpoint = self.folder.checkpoint
         with progress("train", self.settings.epochs * fit.steps_of_epoch) as advance:
@@ -109,7 +110,8 @@ class Run:
         epochs = f"epoch {state.epoch}/{self.settings.epochs}"
         if not state.curve:
             return epochs
-        errors = zip(state.curve[-1][3:], self.data.units, strict=True)
+        targets = len(self.data.units)
+        errors = zip(state.curve[-1][3 : 3 + targets], self.data.units, strict=True)
         return f"{epochs} MAE " + ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
 
     def finish(self, fit: Fit) -> dict[str, Any]:
@@ -121,6 +123,9 @@ class Run:
         predicted = all_told(data.targets, fit.predictor(everything))
         reference = data.values[everything]
         metrics = self._metrics(fit, parts, reference, predicted)
+        for part in PARTS:
+            for label, mae in zip(data.labels, fit.share_errors(self.rows[part]), strict=False):
+                metrics["errors"][label][part]["share_mae"] = None if np.isnan(mae) else float(mae)
         if self.world.rank == 0:
             save_model(self.folder.path, done.best, self._info())
             write_predictions(

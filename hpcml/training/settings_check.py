@@ -31,7 +31,14 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         return [str(error), *_found(checks)]
     if schema is not None:
         checks += [("target", partial(target.check, schema)) for target in targets]
-    return _found(checks)
+    found = _found(checks)
+    if settings.share_weight and not any(
+        line.startswith(("train.model:", "train.target:")) for line in found
+    ):
+        checks = [("share_weight", partial(_check_atomic_terms, settings))]
+        checks += [("share_weight", partial(target.check_shares, schema)) for target in targets]
+        found += _found(checks)
+    return found
 
 
 def check(settings: TrainSettings, schema: Schema) -> None:
@@ -60,6 +67,14 @@ def _check_split(settings: TrainSettings) -> None:
         raise SettingsError(
             f"shares of train {parts[0]:g}, validation {parts[1]:g} and test {parts[2]:g} "
             f"make {sum(parts):g}, more than one"
+        )
+
+
+def _check_atomic_terms(settings: TrainSettings) -> None:
+    if not networks.is_additive(settings.model, settings.hyperparameters):
+        raise SettingsError(
+            f"{settings.model} as set has no atomic terms that shares could teach: take one of "
+            "ani, dtnn, linear, painn, or weave with readout = 'sum'"
         )
 
 

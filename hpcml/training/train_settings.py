@@ -29,6 +29,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      set each
     batch_size       molecules of a step, of all ranks together
     loss             of the scaled error: "mse", "mae", or "huber" (threshold one)
+    share_weight     of a loss for each atom beside the molecule's: between what the network's atom
+                     adds to the prediction and the atom's share of the target (column
+                     share_NAME of the data set), scaled by the shares' spread; 0 is none
     schedule         of the learning rate: "constant", "cosine" to zero at the last epoch,
                      "exponential" (decay_factor every decay_epochs), "plateau" (decay_factor
                      after decay_epochs without a better validation error)
@@ -68,6 +71,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     passes: Positive = 1
     batch_size: Positive = 32
     loss: Literal["mse", "mae", "huber"] = "mse"
+    share_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
     weight_decay: Share = 0.0

@@ -232,8 +232,10 @@ def test_atoms_learn_what_they_are_worth(whole, tmp_path: Path) -> None:
     assert found[1.0] > max(0.95, found[0.0] + 0.02), found
 
 
-def test_ranks_follow_the_curve_of_one(finish, partly, tmp_path: Path) -> None:
-    settings = msgspec.structs.replace(SETTINGS, batch_size=7, clip_norm=1.0)
+@pytest.mark.parametrize("batch_size", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_ranks_follow_the_curve_of_one(finish, partly, tmp_path: Path, batch_size: int) -> None:
+    """With batches of one, too few to deal out, each rank computes all."""
+    settings = msgspec.structs.replace(SETTINGS, batch_size=batch_size, clip_norm=1.0)
     train(partly, tmp_path / "one", settings, Alone())
     code, said = finish(settings, tmp_path / "two", ranks=2, of=partly)
     assert code == 0, said

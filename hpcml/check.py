@@ -53,6 +53,14 @@ def examine(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
         yield Finding("site.launcher", f"{site.launcher} is not on the path here")
     if site.scratch and site.kind != "slurm" and not os.access(site.scratch, os.W_OK | os.X_OK):
         yield Finding("site.scratch", f"{site.scratch} is no folder that can be written to")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
+    ranks = max(1, site.ranks_per_node)
+    if site.kind == "local" and ranks * site.memory_mb > installed:
+        yield Finding(
+            "site.memory_mb",
+            f"{ranks} x {site.memory_mb} MB are more than the {installed} MB of this machine",
+            stops=False,
+        )
     folder = _existing(run_folder.path)
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Finding("--run", f"{folder} cannot be written to: give another folder")
@@ -88,6 +96,14 @@ def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Findin
             f"{campaign.molecules.source} holds no molecule that can be used{first}",
         )
         return
+    defects = [record for record in records if not isinstance(record, Molecule)]
+    if defects:
+        yield Finding(
+            "molecules.source",
+            f"{len(defects)} of {len(records)} records hold no molecule that can be used; the "
+            f"first: {defects[0]}",
+            stops=False,
+        )
     elements = sorted({int(number) for molecule in readable for number in molecule.numbers})
     try:
         from hpcml.response.psi4.level_faults import level_faults
@@ -97,6 +113,9 @@ def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Findin
         if campaign.site.kind != "slurm":  # a login node need not have what the nodes have
             yield Finding("level", str(error))
     else:
+        if faults.program:
+            there = campaign.site.kind != "slurm"
+            yield Finding("level.method", faults.program, stops=there)
         yield from _level_findings(faults, readable, campaign.level.basis)
         if not faults.basis:
             yield from _memory_findings(campaign, readable)
@@ -163,6 +182,24 @@ def check_train(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
     for fault in faults(campaign.train, schema):
         key, _, words = fault.partition(": ")
         yield Finding(key, words)
+    largest = max(campaign.train.train_sizes, default=0)
+    if largest and schema is not None and campaign.train.train <= 1:
+        rows = math.ceil(campaign.train.train * _rows(campaign, run_folder))
+        if largest >= rows:
+            yield Finding(
+                "train.train_sizes", f"{largest} is not less than the {rows} training rows"
+            )
+
+
+def _rows(campaign: Campaign, run_folder: RunFolder) -> int:
+    """How many the data set has, or can have once every molecule is computed."""
+    from hpcml.store import Dataset
+
+    if campaign.dataset is not None:
+        return len(Dataset.open(dataset_path(campaign, run_folder)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        return len(molecules(campaign))
 
 
 def _schema(campaign: Campaign, run_folder: RunFolder) -> Schema:

@@ -12,6 +12,7 @@ import msgspec
 
 from hpcml import config
 from hpcml.analysis.comparison import faithfulness as compare_rules
+from hpcml.analysis.weight_tables import analyze_weights, write_weights
 from hpcml.check import Finding, examine
 from hpcml.cluster import RunFolder, scripts
 from hpcml.cluster import submit as submit_jobs
@@ -125,6 +126,19 @@ def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
     with run_folder.lock():
         dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
         return compare_rules(dataset, run_folder.model, run_folder.analysis)
+
+
+def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
+    """Hold the network's weights against chance; lines for the screen, and what it writes."""
+    from hpcml.report.weight_figure import weight_figure
+
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        found = analyze_weights(run_folder.model)
+        files = list(write_weights(found, run_folder.analysis).values())
+        picture = run_folder.analysis / "weights.svg"
+        write_whole(picture, weight_figure(found.spectra).encode())
+        return found.lines(), [*files, picture]
 
 
 def describe(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> str:

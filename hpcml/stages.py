@@ -1,8 +1,8 @@
 """The stages of a campaign: one record each, from which all else learns which stages there are.
 
 The command line, ``run``, ``--dry-run``, ``submit`` and the sbatch scripts read ``STAGES`` and
-know no stage by name.  A new stage is a new record here and, if it has settings, their table in
-``config.Campaign``.
+know no stage by name (but that ``--faithfulness`` is an option of analyze).  A new stage is a new
+record here and, if it has settings, their table in ``config.Campaign``.
 """
 
 from __future__ import annotations

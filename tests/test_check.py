@@ -10,6 +10,8 @@ import pytest
 from hpcml import check, config, pipeline
 from hpcml.cli.main import main
 from hpcml.generation import failures
+from hpcml.response.level import Level
+from hpcml.response.psi4 import psi4_errors, session
 from hpcml.response.psi4.level_faults import Faults
 from hpcml.stages import STAGES
 
@@ -93,6 +95,10 @@ def test_no_stage_begins_before_all_is_right(
         (('"alpha_iso"', '{name = "alpha_iso", frequency = 0.05}'), "train.target: "),
         (('"alpha_iso"', '"share_zpve"'), "train.target: "),
         (('"dtnn"', '"dtnn"\ntrain_sizes = [100]\ntrain = 80'), "train.train_sizes: "),
+        (
+            ('"dtnn"', '"dtnn"\ntrain_sizes = [100]'),
+            "train.train_sizes: 100 is not less than the 1 ",
+        ),
         (('"dtnn"', '"dtnn"\nhyperparameters = {pases = 3}'), "train.model: "),
         (('"epsilon"', '"epsilon"\ntarget = "zpve"'), "explain.target: "),
         (("some.xyz", "some.docx"), "molecules.source: "),
@@ -127,6 +133,45 @@ def test_molecules_that_the_basis_does_not_cover_are_told_and_stop_only_where_no
     assert "no functions for Au: 1 of 2 molecules" in said
     (place / "some.xyz").write_text(GOLD)
     assert "no functions for Au: 1 of 1 molecules" in told(GOOD, capsys)
+
+
+def test_broken_records_among_sound_ones_are_told(
+    place: Path, capsys: pytest.CaptureFixture[str], all_is_known: None
+) -> None:
+    (place / "some.xyz").write_text(GOLD.replace("Au", "Qq") + WATER)
+    said = told(GOOD, capsys, code=1)
+    assert "molecules.source: 1 of 2 records hold no molecule" in said and "'Qq'" in said
+
+
+def test_a_program_that_the_method_needs_is_missed(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against Psi4's own names of functionals, on a path without dftd3."""
+    psi4 = session.load_psi4()
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr(psi4_errors, "find_spec", lambda _name: None)
+    said = {
+        name: bool(psi4_errors.missing_program(psi4, Level(method=name, basis="STO-3G")))
+        for name in ("HF", "HF3c", "HF-3c", "B3LYP", "B3LYP-D3BJ", "wB97X-D")
+    }
+    assert said == {
+        **{"HF": False, "B3LYP": False, "wB97X-D": False},  # the last has Psi4's own correction
+        **{"HF3c": True, "HF-3c": True, "B3LYP-D3BJ": True},
+    }
+    monkeypatch.setattr(
+        "hpcml.response.psi4.level_faults.level_faults",
+        lambda _level, _elements: Faults(program="no dftd3"),
+    )
+    assert "level.method: no dftd3" in told(GOOD, capsys)
+
+
+def test_more_memory_than_the_machine_has_is_told(
+    place: Path, capsys: pytest.CaptureFixture[str], all_is_known: None
+) -> None:
+    site = "[site]\nranks_per_node = 2\nmemory_mb = 90000000\n[train]"
+    assert "site.memory_mb: 2 x 90000000 MB are more" in told(
+        GOOD.replace("[train]", site), capsys, code=1
+    )
 
 
 def test_a_full_disk_is_told(

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,27 @@ def test_no_private_name_is_used_in_another_room() -> None:
                 if _private(name) and _room(name) != _room(".".join(parts))
             ]
     assert not found
+
+
+def test_no_circle_of_files_that_import_each_other() -> None:
+    """Imports at the top of files; those within functions are there to be late."""
+    named = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in MODULES
+    }
+    needs: dict[str, set[str]] = {}
+    for module, path in named.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                meant = {f"{node.module}.{alias.name}" for alias in node.names}
+                meant = {name if name in named else str(node.module) for name in meant}
+            elif isinstance(node, ast.Import):
+                meant = {alias.name for alias in node.names}
+            else:
+                continue
+            needs.setdefault(module, set()).update(meant & named.keys())
+    assert len(needs) > 100
+    TopologicalSorter(needs).prepare()  # CycleError names the files
 
 
 # --- shapes ----------------------------------------------------------------------------------

@@ -128,6 +128,17 @@ def test_a_finished_run_is_left_as_it_is(campaign: Path, finished: Path) -> None
     assert {p: p.stat().st_mtime_ns for p in (finished / "relevance").rglob("*.h5")} == shards
 
 
+def test_weights_are_held_against_chance_and_the_first_ones(campaign: Path, finished: Path) -> None:
+    ended = hpcml("analyze", campaign, "--run", finished, "--weights", cwd=campaign.parent)
+    assert ended.returncode == 0, ended.stderr
+    first, *_ = ended.stdout.splitlines()
+    assert "above the random-matrix edge (with 99 % margin; 0 with first weights)" in first
+    for name in ("weights.csv", "weight_spectra.csv", "weight_inputs.csv", "weights.svg"):
+        path = finished / "analysis" / name
+        assert str(path) in ended.stdout
+        assert path.stat().st_size > 100
+
+
 def test_other_settings_do_not_mix_into_a_run(campaign: Path, finished: Path) -> None:
     other = campaign.with_name("other.toml")
     other.write_text(CAMPAIGN.replace("STO-3G", "3-21G"))

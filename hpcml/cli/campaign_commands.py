@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpcml.config import Campaign
     from hpcml.stages import Stage
 
-_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_TABLES = 2.0
 _MOST_LINES = 3  # of findings on the screen before a stage; `hpcml check` gives all
 
 
@@ -126,12 +126,17 @@ def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what would be done, its cost, and the sbatch script",
     )
-    parser.set_defaults(faithfulness=False)
+    parser.set_defaults(faithfulness=False, weights=False)
     if name == "analyze":
         parser.add_argument(
             "--faithfulness",
             action="store_true",
             help="also hold the rules against atom flipping, randomization, symmetry and noise",
+        )
+        parser.add_argument(
+            "--weights",
+            action="store_true",
+            help="also hold each layer's singular values against chance and its first weights",
         )
 
 
@@ -145,6 +150,9 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
     code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
         _show_faithfulness(pipeline.faithfulness(campaign, options.run))
+    if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
+        lines, files = pipeline.weights(campaign, options.run)
+        print("\n".join([*lines, *map(str, files)]))
     return code
 
 
@@ -214,7 +222,7 @@ def _status(options: argparse.Namespace) -> int:
         return DONE
     with Live(now.table(), auto_refresh=False) as screen:
         while now.goes_on:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_TABLES)
             now = status(run_folder)
             screen.update(now.table(), refresh=True)
     return DONE

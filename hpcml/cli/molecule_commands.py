@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from hpcml.cli.command_words import Command, at_least, numbers, some_of
 from hpcml.cli.output_files import check_output, write_output
+from hpcml.cluster.site import LEAST_MEMORY_MB
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
 
@@ -72,7 +73,7 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--optimize", action="store_true", help="the geometry first")
     parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--memory", type=at_least(500), default=2000, metavar="MB")
+    parser.add_argument("--memory", type=at_least(LEAST_MEMORY_MB), default=2000, metavar="MB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
 
 

@@ -12,6 +12,9 @@ import msgspec
 from hpcml.cluster.deadline import seconds
 from hpcml.errors import SettingsError
 
+LEAST_MEMORY_MB = 500
+"""Of a rank, its keeper and its Psi4 process together."""
+
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that differs from one machine to the next; one small TOML file.
@@ -101,8 +104,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                      "large_threads"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise SettingsError(f"site: {name} must not be negative")
-        if self.memory_mb < 500:
-            raise SettingsError("site: memory_mb must be at least 500: Psi4 alone takes 300")
+        if self.memory_mb < LEAST_MEMORY_MB:
+            raise SettingsError(
+                f"site: memory_mb must be at least {LEAST_MEMORY_MB}: Psi4 alone takes 300"
+            )
         if self.large_functions and self.large_ranks == 1 and not self.large_threads:
             raise SettingsError("site: large_functions needs large_ranks or large_threads as well")
         if self.hang_seconds <= 0:

@@ -174,7 +174,8 @@ class Foreground:
             advice = _ADVICE.get(cause, "")
         times = f" ({tries} tries)" if tries > 1 else ""
         words = f"{message}{times}" + (f": {advice}" if advice else "")
-        return kind(words if kind is errors.SettingsError else f"{_name(molecule)}: {words}")
+        named = kind is errors.SettingsError or message.startswith(_name(molecule))
+        return kind(words if named else f"{_name(molecule)}: {words}")
 
 
 def _name(molecule: Molecule) -> str:

@@ -25,7 +25,14 @@ from hpcml.generation import failures
 from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
 from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
 from hpcml.generation.plan.sharing import share_out
-from hpcml.generation.protocol.task import Entry, Orders, Progress, Task, TaskFolder, task_folders
+from hpcml.generation.protocol.task import (
+    Orders,
+    QueueEntry,
+    Task,
+    TaskFolder,
+    TaskProgress,
+    task_folders,
+)
 from hpcml.generation.psi4_process.keeper import sweep
 from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
@@ -93,7 +100,7 @@ def generate(
     site = site.here(os.environ)
     with run_folder.lock():
         stop = _Stop(run_folder, site)
-        campaign = _Campaign(
+        generation = _Generation(
             run_folder=run_folder,
             molecules=everything,
             level=level,
@@ -102,13 +109,13 @@ def generate(
             calculator=calculator,
             stop=stop,
         )
-        campaign.clear()
-        before = campaign.plan()
+        generation.clear()
+        before = generation.plan()
         if before.entries:
             with progress("generate", before.total) as advance, stop:
                 advance(before.total - len(before.entries))
-                campaign.run(before, advance)
-        after = campaign.plan() if before.entries else before
+                generation.run(before, advance)
+        after = generation.plan() if before.entries else before
         if stop.walltime_is_over and after.entries and len(after.entries) == len(before.entries):
             raise _nothing_done(after, site)
         return GenerateReport(
@@ -119,11 +126,11 @@ def generate(
             left=len(after.entries),
             doubled=after.doubled,
             seconds=time.monotonic() - began,
-            busy=campaign.busy,
+            busy=generation.busy,
         )
 
 
-class _Campaign:
+class _Generation:
     """One call of ``generate``."""
 
     def __init__(
@@ -201,7 +208,7 @@ class _Campaign:
 
     def run(self, current: Plan, advance: Advance) -> None:
         """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
-        fruitless = 0
+        idle_starts = 0
         with self._blocks() as blocks:
             while current.entries and not self.stop.asked():
                 started = {}
@@ -214,10 +221,10 @@ class _Campaign:
                 self._account(started)
                 left = len(current.entries)
                 current = self.plan()
-                fruitless = 0 if len(current.entries) < left else fruitless + 1
+                idle_starts = 0 if len(current.entries) < left else idle_starts + 1
                 reason = _reason(started)
                 # A full disk stays full; for anything else it is worth to try again.
-                if isinstance(reason, ResourceError) or fruitless >= _STARTS_WITHOUT_PROGRESS:
+                if isinstance(reason, ResourceError) or idle_starts >= _STARTS_WITHOUT_PROGRESS:
                     if self.stop.asked():
                         return
                     raise reason or PlatformError("MPI programs end without doing anything")
@@ -229,7 +236,7 @@ class _Campaign:
 
         return PilotJobs(self.site, self.run_folder)
 
-    def _write_task(self, entries: list[Entry], site: Site, fitted: bool) -> TaskFolder:
+    def _write_task(self, entries: list[QueueEntry], site: Site, fitted: bool) -> TaskFolder:
         number = len(task_folders(self.run_folder.work))
         # The random part keeps writers of runs apart whose data sets are merged one day.
         identity = f"task{number:06d}-{secrets.token_hex(4)}"
@@ -375,7 +382,7 @@ def _nothing_done(plan: Plan, site: Site) -> ResourceError:
     )
 
 
-def _note(states: list[Progress]) -> str:
+def _note(states: list[TaskProgress]) -> str:
     names = [running.name for state in states for running in state.running]
     return f"computing {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
 

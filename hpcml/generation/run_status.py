@@ -17,13 +17,13 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.submission import submitted_jobs
 from hpcml.generation import failures
 from hpcml.generation.plan.planning import PlanRecord
-from hpcml.generation.protocol.task import Progress, Running, task_folders
+from hpcml.generation.protocol.task import Running, TaskProgress, task_folders
 from hpcml.store import Manifest
 from hpcml.store.shards import WARNED
 
 _T = TypeVar("_T")
 
-_SECONDS_OF_SILENCE = 30.0  # after which a task that says "running" is taken for dead
+_SECONDS_WITHOUT_PROGRESS = 30.0  # after which a task that says "running" is taken for dead
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ def status(run_folder: RunFolder) -> Status:
     live = [
         state
         for state in states
-        if state.state == "running" and now - state.updated < _SECONDS_OF_SILENCE
+        if state.state == "running" and now - state.updated < _SECONDS_WITHOUT_PROGRESS
     ]
     filed = failures.read(run_folder.failures)
     for folder in since:
@@ -160,13 +160,13 @@ def _read(path: Path, kind: type[_T]) -> _T | None:
         return None
 
 
-def _rate(states: list[Progress]) -> float | None:
+def _rate(states: list[TaskProgress]) -> float | None:
     spans = [(s.done + s.failed, s.updated - s.first_start) for s in states if s.first_start]
     rates = [3600.0 * done / span for done, span in spans if span > 0.0 and done]
     return sum(rates) if rates else None
 
 
-def _seconds_left(states: list[Progress]) -> float | None:
+def _seconds_left(states: list[TaskProgress]) -> float | None:
     """The slowest task's remaining work, at the ratio of real to expected seconds so far."""
     left = [
         s.expected_left * (s.busy / s.expected_done) / s.ranks for s in states if s.expected_done
@@ -174,7 +174,7 @@ def _seconds_left(states: list[Progress]) -> float | None:
     return max(left) if left else None
 
 
-def _efficiency(states: list[Progress]) -> float | None:
+def _efficiency(states: list[TaskProgress]) -> float | None:
     inside = allotted = 0.0
     for s in states:
         if not s.first_start:
@@ -185,7 +185,7 @@ def _efficiency(states: list[Progress]) -> float | None:
     return min(1.0, inside / allotted) if allotted > 0.0 else None
 
 
-def _utilization(states: list[Progress]) -> dict[str, float]:
+def _utilization(states: list[TaskProgress]) -> dict[str, float]:
     ranks: dict[str, int] = {}
     busy: dict[str, int] = {}
     for s in states:

@@ -126,6 +126,16 @@ class ANI(Network):
         blocks = zip([*radial, *pairs], times, strict=True)
         return {"aev_input": [name for name, terms in blocks for _ in range(terms)]}
 
+    def first_layers(self) -> dict[str, list[str]]:
+        """Those of each member's network of each element."""
+        return {
+            "aev_input": [
+                f"members.{member}.hidden.{element}.0"
+                for member in range(len(self.members))
+                for element in range(len(self.elements))
+            ]
+        }
+
     def constrain(self) -> None:
         """Shorten the weights into each hidden unit to max_norm; to be called after each step."""
         if not self.max_norm:

@@ -143,6 +143,14 @@ class GraphConv(Network):
         """The features of atoms."""
         return {"atom_input": list(ATOM_FEATURES)}
 
+    def first_layers(self) -> dict[str, list[str]]:
+        """Those of the first convolution, for each number of bonds."""
+        degrees = range(self.largest_degree + 1)
+        own = [f"convolutions.0.own.{degree}" for degree in degrees]
+        return {
+            "atom_input": own + [f"convolutions.0.neighbours.{degree}" for degree in degrees[:-1]]
+        }
+
     def _final(self, batch: Batch) -> tuple[Tensor, Neighbours]:
         """The atoms' final features, by falling number of bonds, and which atom stands where.
 

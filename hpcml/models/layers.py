@@ -24,7 +24,7 @@ def watched(*layers: tuple[nn.Module, type[nn.Module]]) -> bool:
 
     It must where someone has hooked it, exchanged it, or put another forward in the place of
     its own, and under autocast, which chooses a precision for each layer.  Only otherwise may a
-    network compute several in one stroke.
+    network compute several of them by one fused function.
     """
     return (
         torch.is_autocast_enabled("cpu")

@@ -59,6 +59,10 @@ class LinearRegression(Network):
             return {"input": list(ATOM_FEATURES)}
         return {"input": [symbol(z) for z in self.elements.tolist()]}
 
+    def first_layers(self) -> dict[str, list[str]]:
+        """The neuron."""
+        return {"input": ["neuron"]}
+
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' features, (A, F): one-hot elements or graph features.
 

@@ -86,5 +86,13 @@ class Network(nn.Module, ABC):
         """
         return {}
 
+    def first_layers(self) -> dict[str, list[str]]:
+        """Name the linear layers that read the columns of each named input, by the input's name.
+
+        They take the columns as they are, or summed over atoms, so that column k of their
+        weights is what the network makes of column k of ``column_names``.
+        """
+        return {}
+
     def constrain(self) -> None:
         """Bring the weights back to where they may lie; called after each step of training."""

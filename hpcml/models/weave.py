@@ -174,6 +174,15 @@ class Weave(Network):
         """The features of atoms and of pairs."""
         return {"atom_input": list(ATOM_FEATURES), "pair_input": list(PAIR_FEATURES)}
 
+    def first_layers(self) -> dict[str, list[str]]:
+        """Those of the first updates."""
+        atoms = ["atom_updates.0.atom_to_atom.0"]
+        pairs = ["atom_updates.0.pair_to_atom.dense.0"]
+        if len(self.pair_updates):
+            atoms += [f"pair_updates.0.atom_to_pair.{which}" for which in ("first", "second")]
+            pairs.append("pair_updates.0.pair_to_pair.0")
+        return {"atom_input": atoms, "pair_input": pairs}
+
     def representation(self, batch: Batch) -> Tensor:
         """The atoms' final features, (A, representation).
 

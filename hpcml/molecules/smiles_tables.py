@@ -43,8 +43,9 @@ def read_csv(path: Path, smiles_column: str = "") -> Iterator[Record | Defect]:
     """
     with open_text(path, newline="") as file:
         first, skipped = file.readline(), 0
-        if first.lower().startswith("sep="):  # by which Excel is told the delimiter
-            first, skipped = file.readline(), 1
+        while first and (not first.strip() or first.lower().startswith("sep=")):
+            # Blank, or where Excel is told the delimiter.
+            first, skipped = file.readline(), skipped + 1
         delimiter = _delimiter(first, smiles_column)
         rows = csv.reader(chain([first], file), delimiter=delimiter)
         try:

@@ -24,7 +24,10 @@ _BOTH = re.compile(
     rf"\(?({_SIGNED})[\s,/;]+({_SIGNED})\)?(?!\S)",
     re.IGNORECASE,
 )
-_CHARGE_NAMES = "charge", "total_charge", "net_charge", "molecular_charge", "chrg", "chg", "q"
+_CHARGE_NAMES = (
+    *("charge", "total_charge", "net_charge", "molecular_charge", "formal_charge"),
+    *("mol_charge", "molecule_charge", "system_charge", "chrg", "chg", "q"),
+)
 _MULTIPLICITY_NAMES = "multiplicity", "spin_multiplicity", "mult", "spinmult"
 _UNPAIRED_NAMES = "unpaired", "unpaired_electrons", "uhf", "nunpaired"
 _SPIN_NAMES = ("spin",)
@@ -43,6 +46,7 @@ _NUMBERS_LAST = re.compile(r"(.*[^\d\s].*)\s([+-]\d{1,2})\s+(\d{1,2})\s*$", re.A
 _SPIN_WORDS = {"singlet": 1, "doublet": 2, "triplet": 3, "quartet": 4, "quintet": 5, "sextet": 6}
 _ION = re.compile(r"\b\w*(?:an|cat)ion\b", re.IGNORECASE)
 _BOHR = re.compile(r"\bbohrs?\b|\batomic units\b|\ba\.u\.", re.IGNORECASE)
+_BOHR_UNIT = re.compile(r"\bau\b|\batomic\b", re.IGNORECASE)
 _QM9 = re.compile(r"gdb\s+(\d{1,6})((?:\s+\S+){15})\s*$")
 
 
@@ -118,7 +122,8 @@ def read_comment(text: str) -> Comment:
         _guess(comment)
     if comment.charge is None and (ion := _ION.search(others)):
         comment.doubts.append(f"no charge said, but {shown(ion[0])}: read as neutral")
-    if bohr := _BOHR.search(others):
+    units = " ".join(value for key, value in keys.items() if "unit" in key and "energy" not in key)
+    if bohr := _BOHR.search(others) or _BOHR.search(units) or _BOHR_UNIT.search(units):
         comment.doubts.append(f"says {shown(bohr[0])}: coordinates are read in angstrom")
     return comment
 

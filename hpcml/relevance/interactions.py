@@ -1,4 +1,4 @@
-"""Which atom told which: relevance from the atom where it is read out to the atom it came from.
+"""Interactions: relevance of an atom's input for what is read out at another atom.
 
 A message-passing network hands the relevance of atom j's part of the prediction along walks to
 input atoms i.  The sum over all walks that begin at i and end at j is the second-order

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from numbers import Real
 from typing import Literal, get_args
 
 import msgspec
@@ -122,8 +123,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     optimize: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("properties", "processes", "frequencies", "pairs"):
+            if isinstance(getattr(self, name), str) or not isinstance(
+                getattr(self, name), Iterable
+            ):
+                raise SettingsError(f"request: {name} must be several, such as a tuple or a list")
         if not self.properties:
             raise SettingsError("request: names no property")
+        numbers = [*self.frequencies, *(each for pair in self.pairs for each in pair)]
+        if wrong := [each for each in numbers if not isinstance(each, Real)]:
+            raise SettingsError(f"request: {wrong[0]!r} is no frequency in hartree")
         _check_words("property", self.properties, get_args(Property))
         _check_words("process", self.processes, get_args(Process))
         for pair in self.pairs:

@@ -211,7 +211,7 @@ class Equations:
 
 
 @dataclass(frozen=True)
-class Found:
+class SubspaceSolution:
     """Solutions of n ``Equations`` in a subspace.
 
     plus, minus     (n, N): P and M
@@ -284,7 +284,7 @@ class Subspace:
         *,
         convergence: float,
         max_iterations: int,
-    ) -> Found:
+    ) -> SubspaceSolution:
         """Solve to ``convergence``, residual over the right side's norm.
 
         Ends without complaint where iterations or new trials run out.
@@ -360,7 +360,7 @@ class Subspace:
                 grown = True
         return grown
 
-    def _galerkin(self, equations: Equations) -> Found:
+    def _galerkin(self, equations: Equations) -> SubspaceSolution:
         """P and M whose residuals are orthogonal to the spaces."""
         plus, minus, omega = self._plus, self._minus, equations.omega
         size = plus.basis.shape[1]
@@ -389,7 +389,7 @@ class Subspace:
         plus_residual: Array = np.asarray(equations.plus - images[:, :size] + w * minus_solution)
         minus_residual: Array = np.asarray(equations.minus - m @ minus.images + w * plus_solution)
         squares = np.sum(plus_residual**2 + minus_residual**2, axis=1)
-        return Found(
+        return SubspaceSolution(
             plus=plus_solution,
             minus=minus_solution,
             carried=images[:, size:],

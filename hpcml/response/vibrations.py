@@ -27,7 +27,7 @@ _LINEAR = 1e-3  # ratio of singular values; an atom 0.1 degree off the axis is s
 
 
 @dataclass(frozen=True)
-class Point:
+class SurfacePoint:
     """The surface at one geometry: hartree, (n, 3) hartree/bohr, (3,) e bohr."""
 
     energy: float
@@ -38,7 +38,7 @@ class Point:
 class PotentialSurface(Protocol):
     """What vibrations need to know of an electronic-structure program; positions in bohr."""
 
-    def point(self, positions: Array) -> Point:
+    def point(self, positions: Array) -> SurfacePoint:
         """Energy, gradient and dipole there.
 
         Parameters

@@ -36,7 +36,7 @@ LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545)
 Array = NDArray[np.float64]
 
 
-def spread(predictions: Array) -> Array:
+def deviation(predictions: Array) -> Array:
     """Standard deviation (n - 1) over the members.
 
     Parameters
@@ -103,7 +103,7 @@ def write_ensemble(folder: ModelFolder, members: int, labels: Sequence[str]) -> 
             raise InputError(f"{folder.path}: the members' predictions are of different molecules")
     reference = _columns(tables[0], "reference", labels)
     predicted = np.stack([_columns(table, "predicted", labels) for table in tables])
-    mean, width = predicted.mean(axis=0), spread(predicted)
+    mean, width = predicted.mean(axis=0), deviation(predicted)
     found: dict[str, Any] = {"members": members, "factor": {}, "targets": {}}
     for column, label in enumerate(labels):
         known = np.isfinite(reference[:, column])
@@ -172,7 +172,7 @@ class Ensemble:
 
     def _joined(self, predictions: list[Array]) -> tuple[Array, Array | None]:
         predicted = np.stack([all_told(self.info.targets, one) for one in predictions])
-        uncertainty = None if self.factors is None else spread(predicted) * self.factors
+        uncertainty = None if self.factors is None else deviation(predicted) * self.factors
         return predicted.mean(axis=0), uncertainty
 
 
@@ -198,9 +198,14 @@ def _published_ani(folder: Path | str) -> Ensemble:
     """An ANI network from NeuroChem's files; they say nothing of the molecules it was trained on,
     which were neutral and closed-shell."""
     model = read_neurochem(folder)
+    hidden = [[len(layer.bias) for layer in of[:-1]] for of in model.members[0].affine_layers()]
     info = ModelInfo(
         model="ani",
-        hyperparameters={},
+        hyperparameters={
+            "elements": model.elements.tolist(),
+            "hidden": hidden,
+            "members": len(model.members),
+        },
         targets=(Target(name="energy"),),
         units=("Eh",),
         scaling=Scaling(),

@@ -101,6 +101,7 @@ class Fit:
         tell: Callable[[Progress], None],
         tick: Callable[[int], None] = lambda done: None,
         stop: Callable[[], bool] = lambda: False,
+        keep: Callable[[int, State], None] = lambda epoch, weights: None,
     ) -> State:
         """Train until the epochs are done, or validation no longer improves; the best weights.
 
@@ -108,6 +109,8 @@ class Fit:
         tell    called with the progress after every epoch
         tick    called with the number of steps done after every one of them
         stop    asked at every checkpoint whether to end early; raises Stopped if any rank's says so
+        keep    called with the number and the validated weights of each epoch that is to be kept,
+                before the checkpoint of its end, so that none is missed however the run ends
         """
         settings, progress = self.settings, self.progress
 
@@ -135,6 +138,8 @@ class Fit:
                     checkpoint()
             progress.loss_sum += float(self.world.sum(loss_sum))
             self._finish_epoch()
+            if progress.epoch in settings.keep_epochs:
+                keep(progress.epoch, _copy(self.predictor.model.state_dict()))
             if due or self._finished():
                 checkpoint()
             tell(progress)

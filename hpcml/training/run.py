@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpcml.files import make_folder
 from hpcml.models import Network, Scaling, build, fit_references, fit_scaling, without_scale
 from hpcml.progress import progress
 from hpcml.training.applicability import describe_training
-from hpcml.training.checkpoint import Progress, read_progress, save_progress
+from hpcml.training.checkpoint import Progress, State, read_progress, save_progress
 from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
 from hpcml.training.metrics import (
@@ -103,7 +104,12 @@ class Run:
             def tick(done: int) -> None:
                 advance(done, self._note(fit.progress))
 
-            fit.run(save, lambda state: curve.append(state.curve[-1]), tick, stop)
+            def keep(epoch: int, weights: State) -> None:
+                folder = self.folder.epoch(epoch).path
+                make_folder(folder)
+                save_model(folder, weights, self._info())
+
+            fit.run(save, lambda state: curve.append(state.curve[-1]), tick, stop, keep)
 
     def _note(self, state: Progress) -> str:
         """How far the run is, in words: epochs and the last validation error."""

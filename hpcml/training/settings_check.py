@@ -24,6 +24,7 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         ("baselines", partial(check_names, settings.baselines)),
         ("split", partial(_check_split, settings)),
         ("train_sizes", partial(_check_sizes, settings)),
+        ("keep_epochs", partial(_check_kept, settings)),
     ]
     try:
         targets = settings.targets
@@ -82,3 +83,9 @@ def _check_sizes(settings: TrainSettings) -> None:
     largest = max(settings.train_sizes, default=0)
     if settings.train > 1 and largest >= settings.train:
         raise SettingsError(f"{largest} is not less than the {settings.train:g} training rows")
+
+
+def _check_kept(settings: TrainSettings) -> None:
+    last = max(settings.keep_epochs, default=0)
+    if last > settings.epochs:
+        raise SettingsError(f"{last} is after the last of {settings.epochs} epochs")

@@ -49,6 +49,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      all of them; learning_curve.csv
     baselines        names in hpcml.models.baselines that are fitted to the same split
     baseline_rows    most training rows for those with a kernel
+    keep_epochs      after which the weights are kept beside the best, for ``analyze --weights``
     members          networks of the ensemble, differing by their seed alone
     ranks, threads   processes, and threads of each
     backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
@@ -83,6 +84,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     average_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     patience: Count = 0
     seed: Count = 1
+    keep_epochs: tuple[Positive, ...] = ()
     members: Positive = 1
     baselines: tuple[str, ...] = ()
     baseline_rows: Positive = 2000

@@ -284,7 +284,7 @@ class TorchDistributed:
 
 
 def _broadcast_bytes(send: Callable[[Tensor], Tensor], message: bytes | None) -> bytes:
-    """A byte string by way of two tensors, its length and itself; None for those who listen."""
+    """Broadcast bytes as two tensors, length and content; ``message`` is None where they arrive."""
     length = int(send(torch.tensor([len(message or b"")]))[0])
     if message is None:
         values = torch.zeros(length, dtype=torch.uint8)

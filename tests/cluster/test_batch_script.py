@@ -19,6 +19,7 @@ from hpcml import config
 from hpcml.cluster import RunFolder, Site, scripts
 from hpcml.cluster.batch_script import Job, script
 from hpcml.errors import SettingsError
+from hpcml.exits import FAILED, WORK_LEFT
 from hpcml.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,12 @@ def test_a_job_for_each_stage_with_paths_that_need_quotes(tmp_path):
     assert "--nodes=1" in options(made["report"])
     with pytest.raises(SettingsError, match='kind = "slurm"'):
         scripts(run, tmp_path / "c.toml", jobs, Site())
+
+
+def test_the_scripts_speak_of_the_exit_codes_that_programs_end_with():
+    text = script(GENERATE, SITE, campaign="c", run="r", output="o")
+    assert f'[ "$status" -eq {WORK_LEFT} ]' in text
+    assert f'[ "$status" -eq {FAILED} ]' in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hpcml.cluster import RunFolder
 from hpcml.generation import status
 from hpcml.generation.failures import Failure, write
 from hpcml.generation.plan.planning import PlanRecord
-from hpcml.generation.protocol.task import Progress, Running
+from hpcml.generation.protocol.task import Running, TaskProgress
 from hpcml.molecules import Molecule
 from hpcml.store import Row, Schema, ShardWriter
 
@@ -30,7 +30,7 @@ def task(run_folder):
         path.mkdir()
         (path / "task.json").write_text("{}")
         (path / "progress.json").write_bytes(
-            msgspec.json.encode(Progress(identity=path.name, **progress))
+            msgspec.json.encode(TaskProgress(identity=path.name, **progress))
         )
         return path
 

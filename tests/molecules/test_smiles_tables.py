@@ -37,6 +37,15 @@ def test_csv(read_text: Read) -> None:
     assert "wildcard" in str(wildcard)
 
 
+def test_blank_lines_before_the_heading(read_text: Read) -> None:
+    """Else the first column would be read as SMILES: here carbon monoxide's name is one."""
+    water, broken = read_text("a.csv", "\nsep=;\n\nname;smiles\nCO;O\nCC;C(\n")
+    assert isinstance(water, Molecule)
+    assert (water.name, water.formula) == ("CO", "H2O")
+    assert isinstance(broken, Defect)
+    assert broken.where == "line 6"
+
+
 def test_a_quoted_field_over_several_lines_keeps_the_count(read_text: Read) -> None:
     first, second = read_text("a.csv", 'smiles,name\nC,"a\nb"\nC(,c\n')
     assert isinstance(first, Molecule)

@@ -31,6 +31,8 @@ OXYGEN = 16  # electrons of neutral O2
         ("charge: 2- spin multiplicity: doublet", -2, 2, ""),
         ('{"charge": -1, "multiplicity": 2}', -1, 2, ""),
         ("charge=\N{MINUS SIGN}1", -1, None, ""),
+        ("formal_charge=-2", -2, None, ""),
+        ("mol_charge=1", 1, None, ""),
         ("charge=1 uhf=1", 1, 2, ""),
         ("hydroxide|charge=-1|mult=2", -1, 2, "hydroxide"),
         ("# charge -1, spin 2", -1, 2, ""),
@@ -94,3 +96,17 @@ def test_wrong_statements(text: str, message: str) -> None:
 def test_two_multiplicities() -> None:
     with pytest.raises(InputError, match="given as 1 and as 3"):
         read_comment("multiplicity=1 mult=3").multiplicity(16)
+
+
+@pytest.mark.parametrize(
+    ("text", "doubted"),
+    [
+        ("units=bohr", True),
+        ("length_unit=au charge=0", True),
+        ("unit=Angstrom", False),
+        ("energy_unit=au", False),
+        ("water, bohr", True),
+    ],
+)
+def test_other_units_of_length_are_doubted(text: str, doubted: bool) -> None:
+    assert bool(read_comment(text).doubts) == doubted

@@ -17,7 +17,7 @@ from hpcml.response import geometry, units, vibrations
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.psi4.surface import open_surface
-from hpcml.response.vibrations import Point
+from hpcml.response.vibrations import SurfacePoint
 
 Array = NDArray[np.float64]
 
@@ -121,9 +121,9 @@ def test_wilson_vectors_are_derivatives(corners: int) -> None:
 class Slope:
     """A surface without a minimum."""
 
-    def point(self, positions: Array) -> Point:
+    def point(self, positions: Array) -> SurfacePoint:
         force = np.array([[0.0, 0.0, -0.02], [0.0, 0.0, 0.02]])
-        return Point(float(np.vdot(force, positions)), force, np.zeros(3))
+        return SurfacePoint(float(np.vdot(force, positions)), force, np.zeros(3))
 
     def analytic_hessian(self, positions: Array) -> None:
         return None

@@ -33,6 +33,9 @@ def test_impossible_levels_are_named(settings, message) -> None:
     [
         ({"properties": ("alpa",)}, "no property 'alpa': did you mean alpha"),
         ({"properties": ("ZZ",)}, "there are dipole, alpha, beta, zpve, shares"),
+        ({"properties": "alpha"}, "properties must be several"),
+        ({"frequencies": 0.05}, "frequencies must be several"),
+        ({"frequencies": ("0.05",)}, "'0.05' is no frequency in hartree"),
         ({"processes": ("SHG2",)}, "no process 'SHG2': there are static, shg, eope, or"),
     ],
 )

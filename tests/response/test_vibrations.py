@@ -17,7 +17,7 @@ from hpcml.response import geometry, units, vibrations
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.psi4.surface import open_surface
-from hpcml.response.vibrations import Point
+from hpcml.response.vibrations import SurfacePoint
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class ValenceForceField:
             total += 0.5 * self.bend * float(2.0 - 2.0 * u @ v)
         return total
 
-    def point(self, positions: Array) -> Point:
+    def point(self, positions: Array) -> SurfacePoint:
         gradient = np.empty(positions.size)
         for index in range(positions.size):
             step = np.zeros(positions.size)
@@ -54,7 +54,7 @@ class ValenceForceField:
                 - self.energy(positions - step.reshape(-1, 3))
             ) / 2e-4
         charges = np.array([0.5, -1.0, 0.5])[: len(positions)]
-        return Point(self.energy(positions), gradient.reshape(-1, 3), charges @ positions)
+        return SurfacePoint(self.energy(positions), gradient.reshape(-1, 3), charges @ positions)
 
     def analytic_hessian(self, positions: Array) -> None:
         return None

@@ -12,7 +12,7 @@ import pytest
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.training import TrainSettings, load_model, predict, predict_ensemble, train
-from hpcml.training.ensemble import calibration, calibration_factor, spread
+from hpcml.training.ensemble import calibration, calibration_factor, deviation
 from hpcml.training.world import Alone
 
 SETTINGS = TrainSettings(
@@ -53,7 +53,7 @@ def test_normal_errors_are_calibrated_by_the_factor() -> None:
 
 
 def test_spread_is_the_unbiased_standard_deviation() -> None:
-    assert spread(np.array([[[1.0]], [[3.0]]])) == pytest.approx(np.sqrt(2.0))
+    assert deviation(np.array([[[1.0]], [[3.0]]])) == pytest.approx(np.sqrt(2.0))
 
 
 def test_ensemble_is_the_mean_of_networks_that_differ_by_seed(folder, dataset, molecules) -> None:

@@ -12,7 +12,7 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.generation import failures
 from hpcml.generation.failures import Failure
 from hpcml.generation.plan.cost import CostModel, fit, read_timings, size
-from hpcml.generation.protocol.task import Entry, task_folders
+from hpcml.generation.protocol.task import QueueEntry, task_folders
 from hpcml.generation.protocol.wire import pack_molecule
 from hpcml.molecules import Defect, Molecule
 from hpcml.response import Level, Request
@@ -37,7 +37,7 @@ class Plan:
     total: int = 0
     done: int = 0
     failed: int = 0
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[QueueEntry] = field(default_factory=list)
     defects: list[Failure] = field(default_factory=list)
     doubled: int = 0
     fitted: bool = False
@@ -94,7 +94,7 @@ def plan(
         else:
             functions = size(molecule, level.basis)
             result.entries.append(
-                Entry(
+                QueueEntry(
                     key,
                     molecule.name,
                     molecule.formula,

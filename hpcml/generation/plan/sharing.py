@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 
 from hpcml.cluster.site import Site
-from hpcml.generation.protocol.task import Entry
+from hpcml.generation.protocol.task import QueueEntry
 
 _SECONDS_OF_A_PROGRAM = 1800.0
-"""So long should an MPI program run where several blocks share the work: long beside the few
-seconds of its start, short beside the campaign, so that blocks end at about the same time."""
+"""Length of an MPI program where several blocks share the work: long beside the few seconds of its
+start, short beside the campaign, so that blocks end at about the same time."""
 
 
-def share_out(entries: Sequence[Entry], site: Site) -> list[tuple[Site, list[Entry]]]:
+def share_out(entries: Sequence[QueueEntry], site: Site) -> list[tuple[Site, list[QueueEntry]]]:
     """Programs that together compute every entry, with the site as each of them sees it.
 
     entries   longest expected first
@@ -40,7 +40,7 @@ def for_large(site: Site) -> Site:
     return site.with_shape(ranks_per_node=ranks, threads=site.large_threads, memory_mb=memory)
 
 
-def _programs(entries: Sequence[Entry], site: Site) -> int:
+def _programs(entries: Sequence[QueueEntry], site: Site) -> int:
     if site.blocks == 1:
         return 1
     seconds = sum(entry.expected for entry in entries) / site.ranks
@@ -50,9 +50,9 @@ def _programs(entries: Sequence[Entry], site: Site) -> int:
     return max(1, min(wanted, len(entries) // site.ranks))
 
 
-def deal(entries: Sequence[Entry], parts: int) -> list[list[Entry]]:
+def deal(entries: Sequence[QueueEntry], parts: int) -> list[list[QueueEntry]]:
     """Deal entries, longest first, like cards: forth and back, so that parts cost the same."""
-    piles: list[list[Entry]] = [[] for _ in range(parts)]
+    piles: list[list[QueueEntry]] = [[] for _ in range(parts)]
     for index, entry in enumerate(entries):
         turn, place = divmod(index, parts)
         piles[place if turn % 2 == 0 else parts - 1 - place].append(entry)

@@ -4,7 +4,7 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
 
     task.json       Task
     queue           one frame a molecule, longest expected first
-    progress.json   Progress, renewed about once a second by rank 0
+    progress.json   TaskProgress, renewed about once a second by rank 0
     timings.csv     one line a finished molecule
     failures.jsonl  one line a failed molecule
     flight/RANK     the key that this rank is computing now
@@ -77,7 +77,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return RunFolder(self.run)
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class QueueEntry(msgspec.Struct, frozen=True, array_like=True):
     """One molecule in a queue.
 
     expected   seconds that the calculation is expected to take on one rank
@@ -105,7 +105,7 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True):
     tries     where they are several: those that have failed before
     """
 
-    entry: Entry
+    entry: QueueEntry
     number: int
     members: tuple[int, ...]
     rung: int = 0
@@ -125,7 +125,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     since: float
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class TaskProgress(msgspec.Struct, kw_only=True):
     """How far a task is, for the launcher and for ``hpcml status``; times are epoch seconds.
 
     hosts    name -> ranks there
@@ -170,7 +170,7 @@ class TaskFolder:
         self.flight = path / "flight"
         self.output = path / "output"
 
-    def write(self, task: Task, entries: Iterable[Entry]) -> None:
+    def write(self, task: Task, entries: Iterable[QueueEntry]) -> None:
         """Create the folder, private to its owner, with orders and queue."""
         self.path.mkdir(mode=0o700)
         self.flight.mkdir(mode=0o700)
@@ -182,21 +182,21 @@ class TaskFolder:
     def read_task(self) -> Task:
         return msgspec.json.decode(self.task.read_bytes(), type=Task)
 
-    def read_queue(self) -> Iterator[Entry]:
+    def read_queue(self) -> Iterator[QueueEntry]:
         with self.queue.open("rb") as stream:
             while True:
                 try:
-                    entry: Entry = wire.read(stream, Entry)
+                    entry: QueueEntry = wire.read(stream, QueueEntry)
                 except EOFError:
                     return
                 yield entry
 
-    def read_progress(self) -> Progress:
+    def read_progress(self) -> TaskProgress:
         """The last progress that was written, or that of a task which has not begun."""
         try:
-            return msgspec.json.decode(self.progress.read_bytes(), type=Progress)
+            return msgspec.json.decode(self.progress.read_bytes(), type=TaskProgress)
         except (FileNotFoundError, msgspec.DecodeError):
-            return Progress(identity=self.path.name)
+            return TaskProgress(identity=self.path.name)
 
     def in_flight(self) -> list[str]:
         """Keys that some rank was computing when it was last heard of."""

@@ -21,10 +21,10 @@ from hpcml.generation.protocol.messages import Committed, Error
 from hpcml.generation.protocol.task import (
     TRIED_AGAIN,
     Assignment,
-    Progress,
     Running,
     Task,
     TaskFolder,
+    TaskProgress,
 )
 from hpcml.generation.ranks.work_queue import WorkQueue
 
@@ -55,7 +55,7 @@ class Desk:
         self.stop_at: float | None = None
         self.walltime_is_over = False
         now = time.time()
-        self.progress = Progress(
+        self.progress = TaskProgress(
             identity=task.identity,
             state="running",
             ranks=len(hosts),

@@ -29,7 +29,7 @@ from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher
 
 _SECONDS_BETWEEN_CHECKS = 1.0
-_SECONDS_OF_SILENCE = 180.0  # of a launcher on another host, after which it is taken for gone
+_SECONDS_WITHOUT_HEARTBEAT = 180.0  # after which a launcher on another host counts as gone
 
 
 class LauncherIsGoneError(PlatformError):
@@ -114,4 +114,4 @@ class Lifeline:
         stamp = self.heartbeat.stat().st_mtime if self.heartbeat.exists() else 0.0
         if stamp != self._seen[0]:
             self._seen = (stamp, time.monotonic())
-        return time.monotonic() - self._seen[1] > _SECONDS_OF_SILENCE
+        return time.monotonic() - self._seen[1] > _SECONDS_WITHOUT_HEARTBEAT

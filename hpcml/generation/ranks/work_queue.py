@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable
 
-from hpcml.generation.protocol.task import Entry
+from hpcml.generation.protocol.task import QueueEntry
 
 # A molecule is started only if this many times its expected seconds are left: expectations of
 # a fitted model scatter by some ten per cent, those of an unfitted one by more.
@@ -17,18 +17,18 @@ class _Ascending:
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
-        self.entries: list[Entry] = []
+        self.entries: list[QueueEntry] = []
 
-    def seconds(self, entry: Entry) -> float:
+    def seconds(self, entry: QueueEntry) -> float:
         return entry.expected / self.ranks
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: QueueEntry) -> None:
         insort(self.entries, entry, key=self.seconds)
 
     def fitting(self, seconds_left: float) -> int:
         return bisect_right(self.entries, seconds_left / _ADMISSION, key=self.seconds)
 
-    def take(self, seconds_left: float) -> Entry | None:
+    def take(self, seconds_left: float) -> QueueEntry | None:
         place = self.fitting(seconds_left)
         return self.entries.pop(place - 1) if place else None
 
@@ -46,14 +46,14 @@ class WorkQueue:
 
     def __init__(
         self,
-        entries: Iterable[Entry],
+        entries: Iterable[QueueEntry],
         *,
         large_functions: float = float("inf"),
         large_ranks: int = 1,
     ) -> None:
         self._large_functions = large_functions if large_ranks > 1 else float("inf")
         self._lists = {False: _Ascending(1), True: _Ascending(large_ranks)}
-        self._suspects: list[Entry] = []
+        self._suspects: list[QueueEntry] = []
         self._suspect_in_flight = ""
         for entry in sorted(entries, key=lambda entry: entry.expected):
             if entry.suspect:
@@ -64,7 +64,7 @@ class WorkQueue:
     def __len__(self) -> int:
         return sum(len(part.entries) for part in self._lists.values()) + len(self._suspects)
 
-    def is_large(self, entry: Entry) -> bool:
+    def is_large(self, entry: QueueEntry) -> bool:
         return entry.size >= self._large_functions
 
     def expected(self) -> float:
@@ -72,7 +72,7 @@ class WorkQueue:
         parts = [*(part.entries for part in self._lists.values()), self._suspects]
         return sum(entry.expected for part in parts for entry in part)
 
-    def put_back(self, entry: Entry) -> None:
+    def put_back(self, entry: QueueEntry) -> None:
         """To be handed out once more."""
         if entry.suspect:
             self._suspects.append(entry)
@@ -85,7 +85,7 @@ class WorkQueue:
         suspect = self._next_suspect(seconds_left, large=True)
         return self._lists[True].fitting(seconds_left) + (suspect is not None)
 
-    def take(self, seconds_left: float = float("inf"), *, large: bool = False) -> Entry | None:
+    def take(self, seconds_left: float = float("inf"), *, large: bool = False) -> QueueEntry | None:
         """The longest molecule that can be expected to end in time; None if there is none now."""
         entry = self._lists[large].take(seconds_left)
         if entry is None and (entry := self._next_suspect(seconds_left, large=large)) is not None:
@@ -93,12 +93,12 @@ class WorkQueue:
             self._suspects.pop()
         return entry
 
-    def take_shortest(self) -> Entry | None:
+    def take_shortest(self) -> QueueEntry | None:
         """The shortest small molecule, whatever is expected of it."""
         small = self._lists[False].entries
         return small.pop(0) if small else None
 
-    def _next_suspect(self, seconds_left: float, *, large: bool) -> Entry | None:
+    def _next_suspect(self, seconds_left: float, *, large: bool) -> QueueEntry | None:
         if self._suspect_in_flight or any(part.entries for part in self._lists.values()):
             return None
         if not self._suspects or self.is_large(self._suspects[-1]) != large:

@@ -1,4 +1,4 @@
-"""What a torch function means that is called on a signal between layers.
+"""Relevance through the torch functions that a network calls between its layers.
 
 A network's own wiring may move numbers about.  A plain torch module also adds and scales
 tensors and calls activations as functions: these are treated as the layer of the same meaning.

@@ -1,4 +1,4 @@
-"""Messages in one stroke, as the networks themselves compute them in training.
+"""Handlers of the fused functions by which networks compute their messages in training.
 
 PaiNN: with its gates held fixed a message is linear in the atoms' scalars and vectors, so that
 the rules of its steps (products by weight, sums in proportion) come to one statement:

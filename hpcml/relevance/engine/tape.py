@@ -153,8 +153,8 @@ class Ledger:
         (M, 5) Tensor of float64
             By molecule and term.
         """
-        nothing = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
-        return sum(self.layers.values(), nothing)
+        zeros = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
+        return sum(self.layers.values(), zeros)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from hpcml.errors import InputError, PlatformError, SettingsError
 from hpcml.molecules.molecule import symbol
 from hpcml.response.level import Level
 from hpcml.response.psi4 import basis, session
-from hpcml.response.psi4.psi4_errors import check_method
+from hpcml.response.psi4.psi4_errors import check_method, missing_program
 
 _SECONDS = 300
 
@@ -27,10 +27,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with a level.
 
     method, basis   one line, empty where nothing is
+    program         the same of a program that the method needs besides Psi4
     uncovered       symbols of elements for which the basis set has no functions
     """
 
     method: str = ""
+    program: str = ""
     basis: str = ""
     uncovered: tuple[str, ...] = ()
 
@@ -77,6 +79,7 @@ def find_faults(level: Level, elements: tuple[int, ...]) -> Faults:
         check_method(psi4, level)
     except SettingsError as error:
         method = str(error)
+    program = "" if method else missing_program(psi4, level)
     uncovered: list[str] = []
     try:
         basis.resolve(level.basis, (), library)
@@ -86,8 +89,8 @@ def find_faults(level: Level, elements: tuple[int, ...]) -> Faults:
             except InputError:
                 uncovered.append(symbol(number))
     except SettingsError as error:
-        return Faults(method=method, basis=str(error))
-    return Faults(method=method, uncovered=tuple(uncovered))
+        return Faults(method=method, program=program, basis=str(error))
+    return Faults(method=method, program=program, uncovered=tuple(uncovered))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What Psi4 needs of memory: the one place for its numbers.
 
-A rank of a campaign has ``Site.memory_mb`` in all (at least 500 of it, which ``cluster.site``
-checks by itself, as it knows nothing of this room).
+A rank of a campaign has ``Site.memory_mb`` in all (of which ``cluster.site`` has the least, as
+it knows nothing of this room).
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +33,10 @@ _OURS = Path(__file__).parents[2]
 _OF_THE_CORE = re.compile(r"Fatal Error:|Error occurred in file:|PSIO_?ERROR")
 _MEMORY = re.compile(r"not enough memory|memory requirement|out of memory|bad_alloc", re.IGNORECASE)
 _ROTATED = "does not support rotated V builds"  # second-order SCF of a meta-GGA
+_NO_DFTD3 = (
+    "the program dftd3 is not installed; leave the dispersion correction out of the method's name, "
+    "it changes neither dipole, alpha nor beta"
+)
 _ACCELERATOR = re.compile(r"[AE]DIIS minimization failed")  # a bare Exception, since 1.6
 
 
@@ -91,11 +97,16 @@ def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Hpcm
             f"integrals (exact = true, --exact) ({text[:160]})"
         )
     if "dftd3" in text:
-        return PlatformError(
-            f"{where}: the program dftd3 is not installed; leave the dispersion correction out of "
-            "the method's name, it changes neither dipole, alpha nor beta"
-        )
+        return PlatformError(f"{where}: {_NO_DFTD3}")
     return EngineError(f"{where}: Psi4 fails: {type(error).__name__}: {text[:300]}")
+
+
+def missing_program(psi4: Any, level: Level) -> str:
+    """One line where the method's dispersion correction needs a program that is not there."""
+    functional = psi4.driver.dft.functionals.get(level.method.lower(), {})
+    kind = str(functional.get("dispersion", {}).get("type", ""))
+    there = shutil.which("dftd3") or shutil.which("s-dftd3") or find_spec("dftd3")
+    return _NO_DFTD3 if kind.startswith("d3") and not there else ""
 
 
 def check_method(psi4: Any, level: Level) -> None:

@@ -134,9 +134,9 @@ class Reference:
         jk = self._wavefunction.jk()
         functional = self._wavefunction.functional()
         if not lefts[0].shape[1]:  # a channel without electrons
-            nothing = [np.zeros((len(left), len(left))) for left in lefts]
+            zeros = [np.zeros((len(left), len(left))) for left in lefts]
             exact = functional.is_x_hybrid() or functional.is_x_lrc()
-            return nothing, list(nothing) if exact else None
+            return zeros, list(zeros) if exact else None
         jk.C_clear()
         for left, right in zip(lefts, rights, strict=True):
             jk.C_left_add(core.Matrix.from_array(np.ascontiguousarray(left)))

@@ -15,7 +15,7 @@ from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.psi4 import self_consistent
 from hpcml.response.psi4.session import session
-from hpcml.response.vibrations import Point
+from hpcml.response.vibrations import SurfacePoint
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Psi4Surface:
         self._name = self_consistent.method_name(level)
         self._exact = level.exact
 
-    def point(self, positions: Array) -> Point:
+    def point(self, positions: Array) -> SurfacePoint:
         """Energy, gradient and dipole at a geometry.
 
         Parameters
@@ -43,7 +43,7 @@ class Psi4Surface:
 
         Returns
         -------
-        Point
+        SurfacePoint
             The dipole of an ion is about the origin of the frame.
 
         Raises
@@ -57,7 +57,7 @@ class Psi4Surface:
         integrals = self._psi4.core.MintsHelper(wavefunction.basisset()).ao_dipole()
         density = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
         electronic = [float(np.vdot(np.asarray(matrix), density)) for matrix in integrals]
-        return Point(float(wavefunction.energy()), gradient, nuclear + np.array(electronic))
+        return SurfacePoint(float(wavefunction.energy()), gradient, nuclear + np.array(electronic))
 
     def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:
         """Hessian (3n, 3n) and dipole derivatives (3n, 3) of RHF; None for every other method.

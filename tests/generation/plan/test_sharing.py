@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from hpcml.cluster import Site
 from hpcml.generation.plan.sharing import deal, for_large, share_out
-from hpcml.generation.protocol.task import Entry
+from hpcml.generation.protocol.task import QueueEntry
 
 CLUSTER = Site(
     kind="slurm",
@@ -21,7 +21,7 @@ CLUSTER = Site(
 
 def entries(expectations, size=10.0):
     ordered = sorted(expectations, reverse=True)
-    return [Entry(f"{i}", "", "", b"", s, 60.0, False, size) for i, s in enumerate(ordered)]
+    return [QueueEntry(f"{i}", "", "", b"", s, 60.0, False, size) for i, s in enumerate(ordered)]
 
 
 @given(st.lists(st.floats(0.1, 1e3), min_size=1, max_size=60), st.integers(1, 7))
@@ -53,7 +53,7 @@ def test_large_molecules_get_the_same_cores_and_memory_in_fewer_ranks():
     large = for_large(site)
     assert (large.ranks_per_node, large.threads, large.memory_mb) == (4, 4, 8000)
     small, big = entries([1.0, 2.0], size=100.0), entries([90.0, 80.0], size=700.0)
-    big = [Entry(*(f"big{e.key}", *_rest(e))) for e in big]
+    big = [QueueEntry(*(f"big{e.key}", *_rest(e))) for e in big]
     programs = share_out([*big, *small], site)
     assert [(place.threads, [e.expected for e in part]) for place, part in programs] == [
         (4, [90.0, 80.0]),

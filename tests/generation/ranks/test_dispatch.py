@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hpcml.cluster import Site
 from hpcml.errors import PlatformError
 from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
-from hpcml.generation.protocol.task import Entry, Orders, Task, TaskFolder
+from hpcml.generation.protocol.task import Orders, QueueEntry, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher, groups
 from hpcml.generation.ranks.server import Server
@@ -29,7 +29,7 @@ def desk(folder, entries, ranks, large_ranks, tries=3):
 
 def entry(index, seconds, *, large=False, suspect=False):
     size = float(LARGE) if large else 1.0
-    return Entry(f"{index}", f"m{index}", "", b"", seconds, 60.0, suspect, size)
+    return QueueEntry(f"{index}", f"m{index}", "", b"", seconds, 60.0, suspect, size)
 
 
 class Simulation:

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcml.generation.protocol.task import Entry
+from hpcml.generation.protocol.task import QueueEntry
 from hpcml.generation.ranks.work_queue import WorkQueue
 
 
 def entry(expected, key="", suspect=False):
-    return Entry(key or f"{expected}", "", "", b"", expected, 60.0, suspect, 1.0)
+    return QueueEntry(key or f"{expected}", "", "", b"", expected, 60.0, suspect, 1.0)
 
 
 @given(st.lists(st.floats(0.01, 1e4), max_size=30))
@@ -54,7 +54,9 @@ def test_suspects_come_last_and_never_two_at_a_time():
 
 
 def test_large_molecules_are_handed_out_apart_and_admitted_by_what_a_group_needs():
-    large = [Entry(k, k, "", b"", s, 60.0, q, 100.0) for k, s, q in (("a", 60, 0), ("s", 9, 1))]
+    large = [
+        QueueEntry(k, k, "", b"", s, 60.0, q, 100.0) for k, s, q in (("a", 60, 0), ("s", 9, 1))
+    ]
     queue = WorkQueue([*large, entry(5.0)], large_functions=100.0, large_ranks=4)
     assert (queue.large(22.4), queue.large(22.6)) == (0, 1)  # 60 s on four ranks, half in reserve
     assert queue.take(1e9).key == "5.0"

@@ -184,8 +184,8 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
     shown += "first, in each part of the split from the smallest to the largest error."
     return {
         "text": (
-            f"{who_hands_back(explanation.rule)} the predicted {explanation.quantity} back to the atoms. What no atom receives stands in the "
-            f"ledger below each molecule. {shown}"
+            f"{who_hands_back(explanation.rule)} the predicted {explanation.quantity} back to the "
+            f"atoms. What no atom receives stands in the ledger below each molecule. {shown}"
         ),
         "terms": list(explanation.terms.items()),
         "scale": Markup(colour_scale(limit, explanation.unit)),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hpcml.store import Dataset
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # loaded when asked for: `import hpcml` stays quick, and needs nothing that is not used
 __getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)

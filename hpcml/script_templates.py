@@ -20,6 +20,7 @@ _CLUSTER = Site(
     memory_mb=3500,
     walltime="12:00:00",
     margin=300.0,
+    setup=('source "${HPCML_ENV:-$HOME/hpcml}/bin/activate"  # EDIT: where hpcml is installed',),
 )
 _RANKS = 4  # of the stages whose ranks a campaign's settings name
 

@@ -168,7 +168,7 @@ def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         rows = curve.read_text().splitlines() if curve.exists() else []
         if len(rows) < 2:
             return 0, ""
-        *_, error, unit = rows[-1].split(",")
+        _, _, _, error, *_, unit = rows[-1].split(",")  # the first target's
         return len(rows) - 1, f"validation MAE {float(error):.4g} {unit}"
 
     return _run_program(

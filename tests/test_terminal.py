@@ -20,6 +20,8 @@ class Terminal:
         self.output = ""
         self.process, self._master = pty.fork()
         if self.process == 0:
+            for number in (signal.SIGINT, signal.SIGHUP):  # ignored by what nohup or & has started
+                signal.signal(number, signal.SIG_DFL)
             os.execvp(command[0], [str(word) for word in command])
 
     def press_control_c(self):

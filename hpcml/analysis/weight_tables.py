@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,23 +19,40 @@ from hpcml.training.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from hpcml.models import Network
+    from hpcml.training import ModelInfo
 
 _MOST_LINES = 5  # on the screen: layers, and features
+
+BEST = "best"
+"""Stands for an epoch in the tables: that of the least validation error, whose weights are used."""
 
 Weights = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class WeightAnalysis:
-    """Spectra of the layers by name, and lines of the features that the first layers read."""
+    """What is known of a network's weights.
+
+    spectra   of the layers, by name
+    inputs    lines of the features that the first layers read
+    kept      spectra after the epochs that training was told to keep, by epoch
+    """
 
     spectra: dict[str, Spectrum]
     inputs: Table
+    kept: dict[int, dict[str, Spectrum]]
+
+    def by_epoch(self) -> Iterator[tuple[str, str, Spectrum]]:
+        """Epoch, layer, and spectrum; the network itself, which is that of BEST, comes last."""
+        epochs = [*((str(epoch), of) for epoch, of in self.kept.items()), (BEST, self.spectra)]
+        for epoch, spectra in epochs:
+            for layer, one in spectra.items():
+                yield epoch, layer, one
 
     def lines(self) -> list[str]:
         """A few lines for the screen: the layers and the features that changed most."""
         known = {name: one for name, one in self.spectra.items() if not one.begins_at_zero}
-        above = sum(bool(one.values[0] > one.limit) for one in known.values())
+        above = _layers_above(known)
         fresh = sum(bool(one.initial[0] > one.limit) for one in known.values())
         told = [
             f"{above} of {len(known)} layers have singular values above the random-matrix edge "
@@ -43,6 +60,10 @@ class WeightAnalysis:
         ]
         if len(known) < len(self.spectra):
             told[0] += f"; {len(self.spectra) - len(known)} begin at zero and have no such edge"
+
+        if self.kept:
+            counts = [f"{_layers_above(of)} ({epoch})" for epoch, of in self.kept.items()]
+            told.append(f"layers above after earlier epochs: {', '.join(counts)}")
 
         def strength(name: str) -> float:
             return float(known[name].values[0] / known[name].limit)
@@ -90,8 +111,10 @@ def analyze_weights(model_folder: Path) -> WeightAnalysis:
 
     ensemble = load_ensemble(model_folder)
     model, info = ensemble.models[0], ensemble.info
+    folder = ModelFolder(model_folder)
+    begun = _begun(folder)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(ModelFolder(model_folder)))
+        torch.manual_seed(begun.seed)
         fresh = build(info.model, info.hyperparameters, scaling=info.scaling)
     trained, first = _matrices(model), _matrices(fresh)
     if {n: w.shape for n, w in trained.items()} != {n: w.shape for n, w in first.items()}:
@@ -99,7 +122,12 @@ def analyze_weights(model_folder: Path) -> WeightAnalysis:
             f"{model_folder}: the network built anew has layers of other sizes: "
             "its settings are not those of its weights"
         )
-    spectra = {name: spectrum(weights, first[name]) for name, weights in trained.items()}
+    spectra = _spectra(trained, first)
+    kept = {
+        epoch: _spectra(weights, first)
+        for epoch in sorted(begun.keep_epochs)
+        if (weights := _kept(folder.epoch(epoch), info)) is not None
+    }
     names = model.column_names()
     inputs: Table = [
         {"input": source, "layer": layer, **line}
@@ -107,23 +135,29 @@ def analyze_weights(model_folder: Path) -> WeightAnalysis:
         for layer in layers
         for line in input_norms(trained[layer], first[layer], names[source])
     ]
-    return WeightAnalysis(spectra, inputs)
+    return WeightAnalysis(spectra, inputs, kept)
 
 
 def write_weights(found: WeightAnalysis, destination: Path) -> dict[str, Path]:
     """Write the tables, and say where each lies: name -> file.
 
-    weights.csv          a line a layer: sizes, largest singular values, edges, how many lie above
+    weights.csv          a line a layer: sizes, largest singular values, edges, how many lie above;
+                         after each kept epoch, and of the network itself (epoch "best")
     weight_spectra.csv   every singular value, of the trained and of the first weights
     weight_inputs.csv    norms by named input feature of the layers that read them; only where
                          features have names
     """
     tables: dict[str, Table] = {
-        "weights": [{"layer": name, **one.summary()} for name, one in found.spectra.items()],
+        "weights": [
+            {"epoch": epoch, "layer": layer, **one.summary()}
+            for epoch, layer, one in found.by_epoch()
+        ],
         "weight_spectra": [
-            {"layer": name, "number": number, "value": float(now), "initial": float(then)}
-            for name, one in found.spectra.items()
-            for number, (now, then) in enumerate(zip(one.values, one.initial, strict=True), 1)
+            {"epoch": epoch, "layer": layer, "number": number, "value": now, "initial": then}
+            for epoch, layer, one in found.by_epoch()
+            for number, (now, then) in enumerate(
+                zip(one.values.tolist(), one.initial.tolist(), strict=True), 1
+            )
         ],
     }
     if found.inputs:
@@ -145,14 +179,36 @@ def _matrices(model: Network) -> dict[str, NDArray[np.float64]]:
     }
 
 
-class _Seed(msgspec.Struct):
-    """What of a run's settings decides its first weights, beside the network's own."""
+def _layers_above(spectra: Mapping[str, Spectrum]) -> int:
+    return sum(
+        bool(one.values[0] > one.limit) for one in spectra.values() if not one.begins_at_zero
+    )
+
+
+def _spectra(trained: Weights, first: Weights) -> dict[str, Spectrum]:
+    return {name: spectrum(weights, first[name]) for name, weights in trained.items()}
+
+
+class _Begun(msgspec.Struct):
+    """Of a run's settings: what decides its first weights, beside the network's own, and what
+    it was to keep."""
 
     seed: int = 1
+    keep_epochs: tuple[int, ...] = ()
 
 
-def _seed(folder: ModelFolder) -> int:
-    """Of the run's first weights; zero where a folder does not tell."""
+def _begun(folder: ModelFolder) -> _Begun:
+    """As the settings say; seed zero where a folder has none."""
     if not folder.settings.exists():
-        return 0
-    return msgspec.json.decode(folder.settings.read_bytes(), type=_Seed).seed
+        return _Begun(seed=0)
+    return msgspec.json.decode(folder.settings.read_bytes(), type=_Begun)
+
+
+def _kept(folder: ModelFolder, info: ModelInfo) -> Weights | None:
+    """The weights after an epoch; None where it was not reached, or an earlier run's lie there."""
+    from hpcml.training import load_model
+
+    if not folder.network.exists():
+        return None
+    model, of_kept = load_model(folder.path)
+    return _matrices(model) if of_kept == info else None

@@ -94,6 +94,15 @@ def build(
     return network(settings, scaling or Scaling())
 
 
+def is_additive(name: str, hyperparameters: Mapping[str, Any] | None = None) -> bool:
+    """Whether the network that ``build`` makes has atomic terms.
+
+    Raises SettingsError where ``build`` would refuse.
+    """
+    with torch.device("meta"):
+        return build(name, hyperparameters).additive
+
+
 def check(name: str, hyperparameters: Mapping[str, Any] | None = None) -> None:
     """SettingsError where ``build`` would refuse these.
 

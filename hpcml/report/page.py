@@ -15,7 +15,7 @@ from hpcml.files import make_folder, write_whole
 from hpcml.report import figures
 from hpcml.report.drawings import colour_scale, molecule_drawing
 from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table, errors
-from hpcml.report.words import decimals_of, duration, number
+from hpcml.report.words import decimals_of, duration, number, who_hands_back
 
 _MOST_FAILURES = 12  # named on the page; all are in failures.jsonl
 
@@ -184,9 +184,8 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
     shown += "first, in each part of the split from the smallest to the largest error."
     return {
         "text": (
-            f"Layer-wise relevance propagation (rule: {explanation.rule}) hands the predicted "
-            f"{explanation.quantity} back to the atoms. What no atom receives stands in the "
-            f"ledger below each molecule. {shown}"
+            f"{who_hands_back(explanation.rule)} the predicted {explanation.quantity} back to the "
+            f"atoms. What no atom receives stands in the ledger below each molecule. {shown}"
         ),
         "terms": list(explanation.terms.items()),
         "scale": Markup(colour_scale(limit, explanation.unit)),

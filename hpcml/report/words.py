@@ -80,3 +80,14 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def who_hands_back(rule: str) -> str:
+    """Subject and verb of the sentence that says how relevances are found."""
+    others = {
+        "atomic_terms": "The network's own atomic terms hand",
+        "gradient_times_input": "Gradient times input hands",
+        "integrated_gradients": "Integrated gradients hand",
+        "occlusion": "Occlusion of one atom after another hands",
+    }
+    return others.get(rule, f"Layer-wise relevance propagation (rule: {rule}) hands")

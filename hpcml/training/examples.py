@@ -84,7 +84,7 @@ class PackedExamples:
         """
         sizes = self._atoms[rows + 1] - self._atoms[rows]
         starts = np.cumsum(sizes) - sizes
-        atoms = _ranges(self._atoms, rows)
+        atoms = entries_of(self._atoms, rows)
         positions = self._positions.take(atoms, axis=0)
         half = np.empty((2, 0), dtype=np.int64)
         if self.inputs & {"pairs", "pair_features"}:
@@ -95,7 +95,7 @@ class PackedExamples:
         bonds = None
         if "bonds" in self.inputs:
             counts = self._bonds[rows + 1] - self._bonds[rows]
-            ends = self._bond_ends[_ranges(self._bonds, rows)].astype(np.int64)
+            ends = self._bond_ends[entries_of(self._bonds, rows)].astype(np.int64)
             bonds = both_ways((ends + np.repeat(starts, counts)[:, None]).T)
         return Batch(
             numbers=torch.from_numpy(self._numbers.take(atoms).astype(np.int64)),
@@ -120,7 +120,7 @@ class PackedExamples:
         """A table's entries of these rows, copies below one another; None where not asked for."""
         if name not in self._tables:
             return None
-        entries = _ranges(cuts, rows)
+        entries = entries_of(cuts, rows)
         out = np.empty((copies, len(entries), _WIDTHS[name]), dtype=np.float32)
         self._tables[name].read(entries, out[0])
         out[1:] = out[0]
@@ -206,8 +206,19 @@ def _cuts(lengths: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
 
-def _ranges(cuts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of all entries of these rows, end to end."""
+def entries_of(cuts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all entries of these rows, end to end.
+
+    Parameters
+    ----------
+    cuts : (N + 1,) integer array
+        Row n has the entries cuts[n] to cuts[n + 1].
+    rows : (b,) integer array
+
+    Returns
+    -------
+    (entries,) integer array
+    """
     lengths = cuts[rows + 1] - cuts[rows]
     ends = np.cumsum(lengths)
     return np.asarray(np.arange(lengths.sum()) + np.repeat(cuts[rows] - ends + lengths, lengths))

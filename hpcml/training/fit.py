@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from math import ceil
 
@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpcml.models import Network
+from hpcml.models import Batch, Network
+from hpcml.training.atom_shares import AtomShares
 from hpcml.training.checkpoint import Progress, State
 from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
+from hpcml.training.examples import entries_of
 from hpcml.training.optimization import (
     learning_rate,
     make_optimizer,
@@ -39,10 +41,13 @@ class Fit:
     judged        a second network of the same build, which takes the weights to be validated
     scale         (T,), in the targets' units: errors are divided by it in the loss
     progress      where to begin; kept up to date
+    shares        what the atomic terms are to agree with; None where ``share_weight`` is zero
 
     The loss of a step is the sum over the global batch divided by its known values, on whichever
     ranks the molecules lie, so that an uneven division changes nothing.  A target that a row has
-    no value of is no part of it.
+    no value of is no part of it.  The loss of the atomic terms, where there is one, is divided in
+    the same way by the known shares of the global batch; the training loss that is told, and the
+    validation error by which weights are kept, are the molecules' alone.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class Fit:
         self._values = torch.from_numpy(data.values).to(settings.device)
         self._scale = torch.from_numpy(scale).to(settings.device)
         self._known = np.isfinite(data.values)
+        self.shares = AtomShares(settings, data, train) if settings.share_weight else None
         yes_or_no = [target.yes_or_no for target in data.targets]
         self._yes_or_no = torch.tensor(yes_or_no, device=settings.device)
 
@@ -95,6 +101,7 @@ class Fit:
         tell: Callable[[Progress], None],
         tick: Callable[[int], None] = lambda done: None,
         stop: Callable[[], bool] = lambda: False,
+        keep: Callable[[int, State], None] = lambda epoch, weights: None,
     ) -> State:
         """Train until the epochs are done, or validation no longer improves; the best weights.
 
@@ -102,6 +109,8 @@ class Fit:
         tell    called with the progress after every epoch
         tick    called with the number of steps done after every one of them
         stop    asked at every checkpoint whether to end early; raises Stopped if any rank's says so
+        keep    called with the number and the validated weights of each epoch that is to be kept,
+                before the checkpoint of its end, so that none is missed however the run ends
         """
         settings, progress = self.settings, self.progress
 
@@ -129,6 +138,8 @@ class Fit:
                     checkpoint()
             progress.loss_sum += float(self.world.sum(loss_sum))
             self._finish_epoch()
+            if progress.epoch in settings.keep_epochs:
+                keep(progress.epoch, _copy(self.predictor.model.state_dict()))
             if due or self._finished():
                 checkpoint()
             tell(progress)
@@ -162,10 +173,17 @@ class Fit:
             rows, copies = share_of_rank(batch, self.data.atoms, world.rank, world.size), 1
         else:  # too few to deal out: every rank computes all of them, each for its share
             rows, copies = batch, world.size
-        output = self.predictor.forward(self.model, rows)
+        if self.shares is None:
+            output = self.predictor.forward(self.model, rows)
+        else:
+            output, terms = self.predictor.forward_terms(self.model, rows)
         loss = self._loss(output, self._values[rows]) / copies
+        objective = loss / self._weight(batch)
+        if self.shares is not None:
+            of_atoms = self.shares.loss(terms, rows) / copies / self.shares.weight(batch)
+            objective = objective + settings.share_weight * of_atoms
         self._optimizer.zero_grad(set_to_none=True)
-        (loss / self._weight(batch)).backward()
+        objective.backward()
         self._gradients.reduce()
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
@@ -201,7 +219,8 @@ class Fit:
         progress.epoch += 1
         progress.step = 0
         progress.loss_sum = 0.0
-        progress.curve.append([float(progress.epoch), rate, loss, *absolute.tolist()])
+        of_atoms = self.share_errors(self.validation).tolist()
+        progress.curve.append([float(progress.epoch), rate, loss, *absolute.tolist(), *of_atoms])
         if error < progress.best_error:
             progress.best_error = error
             progress.best = _copy(judged.state_dict())
@@ -229,6 +248,22 @@ class Fit:
             entropy = np.where(known, likely, 0.0).sum(axis=0) / counts
         judged = np.where(self._yes_or_no.cpu().numpy(), entropy, mae / self.scale)
         return float(judged[counts > 0].mean()), mae
+
+    def share_errors(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The MAE of the judged network's atomic terms; every rank calls it.
+
+        Parameters
+        ----------
+        rows : (n,) integer array
+
+        Returns
+        -------
+        (T,) array
+            In the targets' units, NaN where no atom has a share; (0,) without ``shares``.
+        """
+        if self.shares is None:
+            return np.empty(0)
+        return self.shares.errors(self.predictor.atomic_terms(rows), rows)
 
     def _update_progress(self) -> None:
         """Bring into ``progress`` what is held elsewhere while training."""
@@ -272,28 +307,78 @@ class Predictor:
         (b, T) Tensor
             Float64, in the targets' units.
         """
+        batch = self._batch(rows)
+        with self._arithmetic():
+            output: Tensor = model(batch)
+        return output.double()
+
+    def forward_terms(self, model: Network, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """As ``forward``, and what each atom adds to it; of a network that is a sum over atoms.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+
+        Returns
+        -------
+        (b, T) Tensor, (a, T) Tensor
+            Predictions and atomic terms, float64, in the targets' units.
+        """
+        batch = self._batch(rows)
+        with self._arithmetic():
+            terms = model.atomic_terms(batch)
+        terms = terms.double()
+        nothing = terms.new_zeros(batch.size, terms.shape[1])
+        return nothing.index_add(0, batch.molecule, terms), terms
+
+    def _batch(self, rows: NDArray[np.int64]) -> Batch:
         begun = time.perf_counter()
         batch = self.data.examples.batch(rows, self._dtype).to(self.settings.device)
         self.loading_seconds += time.perf_counter() - begun
-        arithmetic: AbstractContextManager[object] = nullcontext()
+        return batch
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
         if self.settings.precision == "bfloat16":
-            arithmetic = torch.autocast(self.settings.device, torch.bfloat16)
-        with arithmetic:
-            output: Tensor = model(batch)
-        return output.double()
+            return torch.autocast(self.settings.device, torch.bfloat16)
+        return nullcontext()
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """(len(rows), T) by ``self.model``: shared among the ranks, known to all of them."""
         found = torch.zeros(len(rows), self.data.values.shape[1], dtype=torch.float64)
+        self.model.eval()
+        with torch.no_grad():
+            for places in self._my_places(rows):
+                found[torch.from_numpy(places)] = self.forward(self.model, rows[places]).cpu()
+        return self.world.sum(found).numpy()
+
+    def atomic_terms(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What each atom of these rows adds to the prediction, by ``self.model``; on all ranks.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+
+        Returns
+        -------
+        (a, T) float64 array
+            In the targets' units.
+        """
+        cuts = np.concatenate([[0], np.cumsum(self.data.atoms[rows])])
+        found = torch.zeros(int(cuts[-1]), self.data.values.shape[1], dtype=torch.float64)
+        self.model.eval()
+        with torch.no_grad():
+            for places in self._my_places(rows):
+                _, terms = self.forward_terms(self.model, rows[places])
+                found[torch.from_numpy(entries_of(cuts, places))] = terms.cpu()
+        return self.world.sum(found).numpy()
+
+    def _my_places(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Places in ``rows`` that this rank computes, batch by batch."""
         mine = share_of_rank(
             np.arange(len(rows)), self.data.atoms[rows], self.world.rank, self.world.size
         )
-        self.model.eval()
-        with torch.no_grad():
-            for start in range(0, len(mine), self.settings.batch_size):
-                places = mine[start : start + self.settings.batch_size]
-                found[torch.from_numpy(places)] = self.forward(self.model, rows[places]).cpu()
-        return self.world.sum(found).numpy()
+        size = self.settings.batch_size
+        return (mine[start : start + size] for start in range(0, len(mine), size))
 
 
 def prepare(model: nn.Module, settings: TrainSettings) -> None:

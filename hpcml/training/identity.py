@@ -9,7 +9,7 @@ import msgspec
 from hpcml.training.train_settings import TrainSettings
 
 _FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tensorboard",
-         "members", "train_sizes", "baselines", "baseline_rows"}  # fmt: skip
+         "members", "train_sizes", "keep_epochs", "baselines", "baseline_rows"}  # fmt: skip
 """Settings that a run may change when it goes on: they do not decide what is learned."""
 
 

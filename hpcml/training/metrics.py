@@ -23,7 +23,8 @@ def per_target(name: str, labels: Sequence[str]) -> list[str]:
 
 
 class CurveFile:
-    """metrics.csv: epoch, learning rate, mean training loss (of scaled errors), validation MAE.
+    """metrics.csv: epoch, learning rate, mean training loss (of scaled errors), validation MAE,
+    and that of the atoms' terms where their shares are learned.
 
     The MAE is in the target's unit, which stands in the last column.  With a folder for
     TensorBoard the same numbers go there as scalars.
@@ -37,11 +38,13 @@ class CurveFile:
         curve: Sequence[Sequence[float]],
         *,
         tensorboard: bool,
+        shares: bool = False,
     ) -> None:
         """Begin with the rows of a run that goes on; those after its checkpoint are dropped."""
         self._path = folder.curve
         errors = per_target("validation_mae", labels)
-        self._names = ["epoch", "learning_rate", "train_loss", *errors]
+        of_atoms = per_target("validation_share_mae", labels) if shares else []
+        self._names = ["epoch", "learning_rate", "train_loss", *errors, *of_atoms]
         self._unit = " ".join(dict.fromkeys(units))
         rows: list[list[object]] = [[*self._names, "unit"], *map(self._row, curve)]
         write_whole(self._path, _csv(rows))

@@ -21,6 +21,7 @@ class ModelFolder:
         FOLDER/metrics.json        final numbers: the mark of a finished run
         FOLDER/calibration.json    the rule chosen for its relevances, and why
         FOLDER/calibration.csv     what every rule is worth
+        FOLDER/epoch-N/model.pt    the network after an epoch that was to be kept
 
     Members of an ensemble and sizes of a learning curve have folders of the same kind within.
     """
@@ -45,6 +46,10 @@ class ModelFolder:
     def member(self, number: int) -> ModelFolder:
         """The folder of a member of the ensemble; the first is the folder itself."""
         return self if number == 0 else ModelFolder(self.path / f"member-{number}")
+
+    def epoch(self, number: int) -> ModelFolder:
+        """The folder of the network as it was validated after an epoch."""
+        return ModelFolder(self.path / f"epoch-{number}")
 
     def size(self, rows: int) -> ModelFolder:
         """The folder of the network that was trained on the first so many rows."""

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpcml.files import make_folder
 from hpcml.models import Network, Scaling, build, fit_references, fit_scaling, without_scale
 from hpcml.progress import progress
 from hpcml.training.applicability import describe_training
-from hpcml.training.checkpoint import Progress, read_progress, save_progress
+from hpcml.training.checkpoint import Progress, State, read_progress, save_progress
 from hpcml.training.data import TrainingData
 from hpcml.training.fit import Fit
 from hpcml.training.metrics import (
@@ -92,6 +93,7 @@ class Run:
             data.units,
             fit.progress.curve,
             tensorboard=self.settings.tensorboard,
+            shares=fit.shares is not None,
         )
         checkpoint = self.folder.checkpoint
         with progress("train", self.settings.epochs * fit.steps_of_epoch) as advance:
@@ -102,14 +104,20 @@ class Run:
             def tick(done: int) -> None:
                 advance(done, self._note(fit.progress))
 
-            fit.run(save, lambda state: curve.append(state.curve[-1]), tick, stop)
+            def keep(epoch: int, weights: State) -> None:
+                folder = self.folder.epoch(epoch).path
+                make_folder(folder)
+                save_model(folder, weights, self._info())
+
+            fit.run(save, lambda state: curve.append(state.curve[-1]), tick, stop, keep)
 
     def _note(self, state: Progress) -> str:
         """How far the run is, in words: epochs and the last validation error."""
         epochs = f"epoch {state.epoch}/{self.settings.epochs}"
         if not state.curve:
             return epochs
-        errors = zip(state.curve[-1][3:], self.data.units, strict=True)
+        targets = len(self.data.units)
+        errors = zip(state.curve[-1][3 : 3 + targets], self.data.units, strict=True)
         return f"{epochs} MAE " + ", ".join(f"{mae:.4g} {unit}" for mae, unit in errors)
 
     def finish(self, fit: Fit) -> dict[str, Any]:
@@ -121,6 +129,9 @@ class Run:
         predicted = all_told(data.targets, fit.predictor(everything))
         reference = data.values[everything]
         metrics = self._metrics(fit, parts, reference, predicted)
+        for part in PARTS:
+            for label, mae in zip(data.labels, fit.share_errors(self.rows[part]), strict=False):
+                metrics["errors"][label][part]["share_mae"] = None if np.isnan(mae) else float(mae)
         if self.world.rank == 0:
             save_model(self.folder.path, done.best, self._info())
             write_predictions(

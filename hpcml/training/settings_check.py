@@ -24,6 +24,7 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         ("baselines", partial(check_names, settings.baselines)),
         ("split", partial(_check_split, settings)),
         ("train_sizes", partial(_check_sizes, settings)),
+        ("keep_epochs", partial(_check_kept, settings)),
     ]
     try:
         targets = settings.targets
@@ -31,7 +32,14 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         return [str(error), *_found(checks)]
     if schema is not None:
         checks += [("target", partial(target.check, schema)) for target in targets]
-    return _found(checks)
+    found = _found(checks)
+    if settings.share_weight and not any(
+        line.startswith(("train.model:", "train.target:")) for line in found
+    ):
+        checks = [("share_weight", partial(_check_atomic_terms, settings))]
+        checks += [("share_weight", partial(target.check_shares, schema)) for target in targets]
+        found += _found(checks)
+    return found
 
 
 def check(settings: TrainSettings, schema: Schema) -> None:
@@ -63,7 +71,21 @@ def _check_split(settings: TrainSettings) -> None:
         )
 
 
+def _check_atomic_terms(settings: TrainSettings) -> None:
+    if not networks.is_additive(settings.model, settings.hyperparameters):
+        raise SettingsError(
+            f"{settings.model} as set has no atomic terms that shares could teach: take one of "
+            "ani, dtnn, linear, painn, or weave with readout = 'sum'"
+        )
+
+
 def _check_sizes(settings: TrainSettings) -> None:
     largest = max(settings.train_sizes, default=0)
     if settings.train > 1 and largest >= settings.train:
         raise SettingsError(f"{largest} is not less than the {settings.train:g} training rows")
+
+
+def _check_kept(settings: TrainSettings) -> None:
+    last = max(settings.keep_epochs, default=0)
+    if last > settings.epochs:
+        raise SettingsError(f"{last} is after the last of {settings.epochs} epochs")

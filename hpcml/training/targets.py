@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
 from hpcml.store import Dataset, Schema
 
 EXTENSIVE = frozenset(
@@ -61,6 +61,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.name if self.is_static else f"{self.name}[{self.process},{self.frequency!r}]"
 
     @property
+    def share_name(self) -> str:
+        """The column that holds what each atom contributes to the target."""
+        return f"share_{self.name}"
+
+    @property
     def is_extensive(self) -> bool:
         """Whether the property grows with the molecule: what was said, or the habit of its name."""
         return self.name in EXTENSIVE if self.extensive is None else self.extensive
@@ -69,6 +74,29 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """InputError where a data set of this schema has no such target."""
         if self.name != "dipole" or "dipole" not in schema.columns:
             schema.scalar_index(self.name, self.process, self.frequency)
+
+    def check_shares(self, schema: Schema | None = None) -> None:
+        """SettingsError where no atom can have a share of the target, or the schema has none."""
+        if self.yes_or_no:
+            raise SettingsError(f"{self.label} is yes_or_no, and a logit has no shares")
+        if not self.is_static:
+            raise SettingsError(f"{self.label}: there are shares of static properties alone")
+        if not self.is_extensive:
+            raise SettingsError(
+                f"{self.label} is a mean over atoms and its shares sum to it: set extensive = true"
+            )
+        if schema is None:
+            return
+        if self.share_name not in schema.columns or schema.column(self.share_name).per != "atom":
+            raise SettingsError(
+                f"no column {self.share_name!r} of atoms here: leave share_weight out"
+            )
+        units = [schema.column(name).unit for name in (self.share_name, self.name)]
+        if units[0] != units[1]:
+            raise SettingsError(
+                f"{self.share_name} is in {units[0]!r}, {self.name} in {units[1]!r}: "
+                "give both in one unit"
+            )
 
     def values(self, dataset: Dataset) -> NDArray[np.float64]:
         """The target of every row.

@@ -29,6 +29,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      set each
     batch_size       molecules of a step, of all ranks together
     loss             of the scaled error: "mse", "mae", or "huber" (threshold one)
+    share_weight     of a loss for each atom beside the molecule's: between what the network's atom
+                     adds to the prediction and the atom's share of the target (column
+                     share_NAME of the data set), scaled by the shares' spread; 0 is none
     schedule         of the learning rate: "constant", "cosine" to zero at the last epoch,
                      "exponential" (decay_factor every decay_epochs), "plateau" (decay_factor
                      after decay_epochs without a better validation error)
@@ -46,6 +49,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      all of them; learning_curve.csv
     baselines        names in hpcml.models.baselines that are fitted to the same split
     baseline_rows    most training rows for those with a kernel
+    keep_epochs      after which the weights are kept beside the best, for ``analyze --weights``
     members          networks of the ensemble, differing by their seed alone
     ranks, threads   processes, and threads of each
     backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
@@ -68,6 +72,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     passes: Positive = 1
     batch_size: Positive = 32
     loss: Literal["mse", "mae", "huber"] = "mse"
+    share_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
     weight_decay: Share = 0.0
@@ -79,6 +84,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     average_decay: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     patience: Count = 0
     seed: Count = 1
+    keep_epochs: tuple[Positive, ...] = ()
     members: Positive = 1
     baselines: tuple[str, ...] = ()
     baseline_rows: Positive = 2000

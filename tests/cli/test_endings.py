@@ -167,9 +167,9 @@ def test_a_command_that_is_asked_to_stop_ends_with_85(number: int, tmp_path: Pat
         "def examine():\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "hpcml.doctor.examine = examine\nsys.argv[1:] = ['doctor']\nsys.exit(main())\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # whatever the suite itself was started by: nohup and & have some of them ignored
+    command = ["env", "--default-signal=INT,TERM,HUP,USR1", sys.executable, str(program)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(number)
     time.sleep(0.02)

@@ -2,7 +2,15 @@ import math
 
 import pytest
 
-from hpcml.report.words import decimals_of, duration, number, pretty_unit, quantity
+from hpcml.relevance.explain_settings import COMPARATORS
+from hpcml.report.words import (
+    decimals_of,
+    duration,
+    number,
+    pretty_unit,
+    quantity,
+    who_hands_back,
+)
 from hpcml.training import Target
 
 
@@ -63,3 +71,10 @@ def test_quantities() -> None:
     assert quantity(Target(name="alpha_iso")) == "isotropic polarizability"
     assert quantity(shg) == "hyperpolarizability β∥ (SHG, 0.0656 Eh)"
     assert quantity(Target(name="gap")) == "gap"
+
+
+def test_every_way_to_explain_has_its_sentence():
+    assert who_hands_back("gamma") == "Layer-wise relevance propagation (rule: gamma) hands"
+    said = {who_hands_back(rule) for rule in COMPARATORS}
+    assert len(said) == len(COMPARATORS)
+    assert not any("Layer-wise" in words for words in said)

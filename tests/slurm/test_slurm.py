@@ -49,8 +49,9 @@ def test_every_stage_on_two_nodes_through_hpcml_submit(slurm, campaign):
     assert campaign.folder.report_page.exists()
 
 
-def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, campaign, sbatch):
+def test_sbatch_of_the_shipped_script_on_four_nodes(slurm, campaign, sbatch, monkeypatch):
     """Real Psi4, through the template of slurm/ with a user's own options."""
+    monkeypatch.setenv("HPCML_ENV", str(Path(sys.executable).parents[1]))
     campaign.write(nodes=4)
     options = ["--nodes=4", "--ntasks-per-node=1", "--mem=1200M", "--hint=multithread"]
     options += [f"--output={campaign.path}/job.out"]

@@ -72,7 +72,8 @@ def _write_dataset(folder: Path, molecules: list[Molecule]) -> None:
 def start(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Start:
     """Start the training program as a user would: ``start(settings, folder, ranks=2)``.
 
-    settings are TrainSettings or the text of a file; each rank has one thread.
+    settings are TrainSettings or the text of a file; each rank has one thread; ``of`` is another
+    data set than the usual one.
     """
 
     def run(
@@ -81,6 +82,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Start:
         *,
         ranks: int = 1,
         launcher: list[str] | None = None,
+        of: Dataset = dataset,
     ) -> subprocess.Popen[str]:
         file = tmp_path_factory.mktemp("settings") / "settings.json"
         text = settings if isinstance(settings, str) else msgspec.json.encode(settings).decode()
@@ -88,7 +90,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Start:
         mpiexec = ["mpiexec", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"]
         words = launcher or (mpiexec if ranks > 1 else [])
         words += [sys.executable, "-m", "hpcml.training.train_program"]
-        words += ["--dataset", str(dataset.folder), "--model", str(folder), "--settings", str(file)]
+        words += ["--dataset", str(of.folder), "--model", str(folder), "--settings", str(file)]
         return subprocess.Popen(
             words, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

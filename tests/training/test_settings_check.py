@@ -47,10 +47,12 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
         split_file=str(tmp_path / "none.json"),
         train=50,
         train_sizes=(60,),
+        epochs=5,
+        keep_epochs=(1, 6),
     )
     keys = [line.split(":")[0] for line in faults(settings)]
     assert keys == [f"train.{key}" for key in ("target", "model", "baselines", "split",
-                                              "train_sizes")]  # fmt: skip
+                                              "train_sizes", "keep_epochs")]  # fmt: skip
 
 
 @pytest.mark.parametrize(

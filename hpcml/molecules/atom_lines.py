@@ -54,6 +54,8 @@ def read_atom(line: str, columns: dict[str, int] = PLAIN_COLUMNS) -> Atom:
     species, pos = columns["species"], columns["pos"]
     if len(words) <= max(species, pos + 2):
         raise InputError(f"expected an element and x y z, found {shown(line)}")
+    if columns is PLAIN_COLUMNS:
+        _refuse_frozen_atoms(words, line)
     nucleus = read_species(words[species])
     if "isotopes" in columns:
         nucleus = nucleus._replace(isotope=_isotope(words, columns["isotopes"]))
@@ -120,6 +122,15 @@ def _refuse_two_readings(word: str, letters: str) -> None:
     raise InputError(
         f"{shown(word)} may be {letters[0]} or {letters.capitalize()}: write the element's symbol"
     )
+
+
+def _refuse_frozen_atoms(words: list[str], line: str) -> None:
+    """Gaussian writes 0 or -1 (frozen) between element and position: no x, but it reads as one."""
+    if len(words) == 5 and words[1] in ("0", "-1") and all("." in word for word in words[2:]):
+        raise InputError(
+            f"{shown(line)}: {words[1]} may be x, or say whether the atom is frozen (Gaussian); "
+            "write the element, then x y z"
+        )
 
 
 def _words(line: str) -> list[str]:

@@ -90,3 +90,12 @@ def test_a_line_that_begins_like_an_atom() -> None:
     assert not begins_like_an_atom("1 0 0 0")
     assert not begins_like_an_atom("water at 300 K")
     assert not begins_like_an_atom("H")
+
+
+@pytest.mark.parametrize("flag", ["0", "-1"])
+def test_gaussians_column_of_frozen_atoms_is_no_x(flag: str) -> None:
+    with pytest.raises(InputError, match=r"frozen \(Gaussian\).*then x y z"):
+        read_atom(f"O {flag} 0.0 0.1 0.2")
+    charged = read_atom(f"O {flag}.0 0.0 0.1 -0.8")
+    assert charged.position == (float(flag), 0.0, 0.1)
+    assert read_atom(f"O {flag} 0 0 0.3").position == (float(flag), 0.0, 0.0)

@@ -61,8 +61,12 @@ class AtomShares:
         return np.asarray(self.values[entries_of(self._cuts, rows)])
 
     def weight(self, rows: NDArray[np.int64]) -> float:
-        """Known shares of these rows (b,) for each target; one where there are none, whose loss is
-        zero."""
+        """Known shares of some rows, a target; one where there are none, whose loss is zero.
+
+        Parameters
+        ----------
+        rows : (b,) integer array
+        """
         known = self._known[entries_of(self._cuts, rows)]
         return float(known.sum() / known.shape[1]) or 1.0
 

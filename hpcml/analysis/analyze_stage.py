@@ -192,7 +192,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _shares(dataset: Dataset, rows: RelevanceRows) -> NDArray[np.float64] | None:
     """(A,) the physics' share of the target of each atom, where the data set has it."""
-    name = f"share_{rows.target.name}"
+    name = rows.target.share_name
     if not rows.target.is_static or name not in dataset.columns:
         return None
     values = dataset.column(name)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis.groups import GROUPS, occurrences
 from hpcml.analysis.pairs import by_distance
 from hpcml.analysis.reasons import molecule_of
 from hpcml.analysis.reasons_table import reasons_table
 from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import perceive, symbol
+from hpcml.molecules.groups import GROUPS, occurrences
 from hpcml.relevance.ledger import LEDGER, cancellation, closure, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset

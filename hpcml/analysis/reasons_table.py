@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from hpcml.analysis.groups import GROUPS, in_ring, occurrences
 from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.analysis.untrained import untrained_relevance
 from hpcml.molecules import symbol
+from hpcml.molecules.groups import GROUPS, in_ring, occurrences
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
 from hpcml.training.model_folder import PARTS, ModelFolder

@@ -65,6 +65,8 @@ class GroundState(Protocol):
     channels            one for a closed shell (doubly filled orbitals), two (alpha, beta) else;
                         a channel may have no occupied or no virtual orbitals
     dipole_integrals    (3, n, n): the electronic dipole operator, -r, e bohr
+    overlap             (n, n), of the basis functions
+    centres             (n,): the atom, from 0, on which each basis function sits
     provenance          JSON-able: ``program``, ``program_version``, ``reference``, ``warnings``
                         (a list of lines) and whatever else tells how it was obtained
     """
@@ -86,6 +88,14 @@ class GroundState(Protocol):
     @property
     def dipole_integrals(self) -> Array:
         """(3, n, n) array, e bohr."""
+
+    @property
+    def overlap(self) -> Array:
+        """(n, n) array."""
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """(n,) array of int."""
 
     @property
     def provenance(self) -> dict[str, Any]: ...

@@ -56,6 +56,18 @@ class Reference:
             return "Psi4 has no second derivatives of meta-GGA functionals"
         return ""
 
+    @property
+    def overlap(self) -> Array:
+        """See ``engine.GroundState``."""
+        mints = self._session.psi4.core.MintsHelper(self._wavefunction.basisset())
+        return np.array(mints.ao_overlap())
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """See ``engine.GroundState``."""
+        functions = self._wavefunction.basisset()
+        return np.array([functions.function_to_center(i) for i in range(functions.nbf())])
+
     def density_in_field(self, field: Array) -> Array:
         """See ``engine.GroundState``."""
         psi4 = self._session.psi4

@@ -7,22 +7,24 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 from pyscf import gto, scf
 
 from hpcml.errors import EngineError
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid
 from hpcml.response.pyscf.points import parts
 from hpcml.response.shares import AtomicMoments
+from hpcml.response.stockholder_moments import stockholder_moments
 
 Array = NDArray[np.float64]
 
-_SMALLEST_DENSITY = 1e-30  # of the free atoms together; beyond, no atom holds a share
 _NOBLE = ((2, 1), (10, 4), (18, 4), (36, 9), (54, 9), (86, 16), (118, 16))
 """Electrons up to which a period reaches, and the orbitals of its valence shell."""
 
 
-def atomic_moments(mole: Any, densities: Array, grid: Grid) -> AtomicMoments:
+def atomic_moments(mole: Any, densities: InducedDensities, grid: Grid) -> AtomicMoments:
     """Stockholder charges and dipoles of densities.
 
     The free atoms are those of Psi4's superposition of atomic densities, so that shares are the
@@ -31,35 +33,27 @@ def atomic_moments(mole: Any, densities: Array, grid: Grid) -> AtomicMoments:
 
     Parameters
     ----------
-    densities : (D, n, n) array
-        In basis functions.
+    densities : InducedDensities
     grid : (radial, spherical)
     """
-    positions = mole.atom_coords()
-    count = len(positions)
-    slices = mole.aoslice_by_atom()[:, 2:]
-    centres = np.repeat(np.arange(count), slices[:, 1] - slices[:, 0])
-    free = [free_atom(mole, atom) for atom in range(count)]
-    charges, spread = np.zeros((len(densities), count)), np.zeros((len(densities), count))
-    dipoles = np.zeros((len(densities), count, 3))
-    for points, weights, functions, values in parts(mole, grid, gradients=False):
-        there = values[0]
-        atoms = np.zeros((count, len(there)))
-        for atom in np.unique(centres[functions]):
-            mine = centres[functions] == atom
-            own = there[:, mine]
-            places = functions[mine] - slices[atom, 0]
-            atoms[atom] = np.einsum("pm,pm->p", own @ free[atom][np.ix_(places, places)], own)
-        total = atoms.sum(axis=0)
-        held = total > _SMALLEST_DENSITY
-        stockholder = weights * np.where(held, atoms / np.where(held, total, 1.0), 0.0)
-        for d, density in enumerate(densities):
-            rho = np.einsum("pm,pm->p", there @ density[np.ix_(functions, functions)], there)
-            charge, moment = -stockholder @ rho, -(stockholder * rho) @ points
-            charges[d] += charge
-            dipoles[d] += moment - charge[:, None] * positions
-            spread[d] += stockholder @ np.abs(rho)
-    return AtomicMoments(charges, dipoles, spread)
+    return stockholder_moments(
+        ((part[0], part[1], part[2], part[3][0]) for part in parts(mole, grid, gradients=False)),
+        scipy.linalg.block_diag(*(free_atom(mole, atom) for atom in range(mole.natm))),
+        centres(mole),
+        mole.atom_coords(),
+        densities,
+    )
+
+
+def centres(mole: Any) -> NDArray[np.int64]:
+    """The atom on which each basis function sits.
+
+    Returns
+    -------
+    (n,) array
+    """
+    ranges = mole.aoslice_by_atom()[:, 2:]
+    return np.repeat(np.arange(len(ranges)), ranges[:, 1] - ranges[:, 0])
 
 
 def free_atom(mole: Any, atom: int) -> Array:

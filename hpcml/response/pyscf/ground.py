@@ -19,6 +19,7 @@ from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.orbital_facts import orbital_facts
 from hpcml.response.pyscf import field, free_atoms, functionals, points
@@ -61,8 +62,7 @@ class PySCFGroundState:
     @property
     def centres(self) -> NDArray[np.int64]:
         """See ``engine.GroundState``."""
-        ranges = self._mole.aoslice_by_atom()[:, 2:]
-        return np.repeat(np.arange(len(ranges)), ranges[:, 1] - ranges[:, 0])
+        return free_atoms.centres(self._mole)
 
     @property
     def why_not_analytic(self) -> str:
@@ -110,7 +110,7 @@ class PySCFGroundState:
         """See ``engine.GroundState``."""
         return functionals.functional(functionals.pyscf_name(self._level), closed_shell)
 
-    def atomic_moments(self, densities: Array) -> AtomicMoments:
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
         """See ``engine.GroundState``; the quadrature is the SCF's."""
         return free_atoms.atomic_moments(self._mole, densities, self._level.grid)
 

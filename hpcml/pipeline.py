@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from hpcml import config
+from hpcml.analysis import trust
 from hpcml.analysis.comparison import faithfulness as compare_rules
 from hpcml.analysis.representation_tables import (
     analyze_representations,
@@ -26,6 +27,7 @@ from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
 from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
+from hpcml.relevance import ExplainSettings, open_relevance
 from hpcml.sources import dataset_path
 from hpcml.stages import Outcome, Stage
 from hpcml.store import Dataset, Manifest, recover
@@ -124,12 +126,25 @@ def submit(
         print(f"{name}: job {number}")
 
 
-def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
-    """Hold relevance rules against each other on the run's network; the table that it writes."""
+def faithfulness(campaign: Campaign, folder: Path | None) -> tuple[list[str], Path]:
+    """Ask whether the run's explanations can be trusted, and hold rules against each other.
+
+    Lines for the screen, and the table of the rules.
+    """
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
         dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
-        return compare_rules(dataset, run_folder.model, run_folder.analysis)
+        rows = open_relevance(run_folder.relevance, dataset)
+        checks = trust.trust_report(
+            dataset,
+            rows,
+            run_folder.model,
+            run_folder.analysis,
+            campaign.explain or ExplainSettings(),
+            tell=lambda word: print(f"faithfulness: {word}", file=sys.stderr),
+        )
+        table = compare_rules(dataset, run_folder.model, run_folder.analysis)
+        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)], table
 
 
 def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:

@@ -131,7 +131,7 @@ def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--faithfulness",
             action="store_true",
-            help="also hold the rules against atom flipping, randomization, symmetry and noise",
+            help="also check whether the explanations can be trusted, and compare rules",
         )
         parser.add_argument(
             "--weights",
@@ -154,7 +154,9 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
         return DONE
     code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
-        _show_faithfulness(pipeline.faithfulness(campaign, options.run))
+        verdicts, table = pipeline.faithfulness(campaign, options.run)
+        print("\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]))
+        _show_faithfulness(table)
     if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
         lines, files = pipeline.weights(campaign, options.run)
         print("\n".join([*lines, *map(str, files)]))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from hpcml.analysis.groups import GROUPS, in_ring, occurrences
 from hpcml.analysis.perception import HYBRIDIZATIONS, Perceived
 from hpcml.molecules import Molecule, molecule_from_smiles, perceive
+from hpcml.molecules.groups import GROUPS, in_ring, occurrences
 from hpcml.store.rows import offsets_of
 
 SMILES = ["CCO", "C1CC1C", "c1ccccc1O", "CC#N", "NCC=O", "[H][H]", "CC(=O)OC"]

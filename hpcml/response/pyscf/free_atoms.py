@@ -57,7 +57,13 @@ def centres(mole: Any) -> NDArray[np.int64]:
 
 
 def free_atom(mole: Any, atom: int) -> Array:
-    """Density (m, m) of one of a molecule's atoms by itself, in the m functions that sit on it."""
+    """Density of one of a molecule's atoms by itself, in the m functions that sit on it.
+
+    Returns
+    -------
+    (m, m) array
+        In atomic units.
+    """
     symbol = mole.atom_pure_symbol(atom)
     found = json.dumps(mole.basis[symbol]), json.dumps(mole.ecp.get(symbol))
     return _density(symbol, *found, cartesian=bool(mole.cart))

@@ -1,0 +1,105 @@
+"""controls.csv: what a score has to be held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from rdkit import Chem
+
+from hpcml.analysis import reasons_score
+from hpcml.analysis.reasons_table import controls
+from hpcml.errors import InputError, SettingsError
+from hpcml.molecules import perceive
+from hpcml.store import Dataset
+from hpcml.study.cells import NETWORK, Cell
+from hpcml.study.material import Material
+from hpcml.study.study_tables import SAME, Line, Lines, grouped, interval_of_mean, values_of
+
+
+def controls_table(material: Material, cells: list[Cell], lines: Lines) -> Lines:
+    """Of each target, split and set: what the values that know nothing, or something simple, of
+    the molecules are worth, and the networks that have learned nothing, or shuffled values.
+
+    lines    of grid.csv
+
+    The intervals of the former are over molecules, of the latter over seeds.
+    """
+    return [*_of_values(material, cells), *_of_networks(lines)]
+
+
+def _of_values(material: Material, cells: list[Cell]) -> Iterator[Line]:
+    """Of values without a network; those of a set that cannot be had are left out, as its cells
+    say themselves."""
+    for (target, split), first in _first_of_each(cells).items():
+        try:
+            sets = material.sets(first)
+        except (InputError, SettingsError):
+            continue
+        for one in sets:
+            if one.shares is None:
+                continue
+            sample = one.data.rows.subset(one.rows[: material.study.explained])
+            share = sample.column(one.data.targets[0].share_name)
+            numbers = sample.column("numbers").astype(np.int64)
+            known = controls(numbers, share, _mols(sample), sample.atom_offsets)
+            for name, values in known.items():
+                score = reasons_score(values, share, sample.atom_offsets, kinds=numbers)
+                yield {
+                    "control": name,
+                    "target": target,
+                    "split": split,
+                    "set": one.name,
+                    "network": "",
+                    "attribution": "",
+                    "seeds": 0,
+                    "molecules": score.molecules,
+                    "score": _known(score.correlation),
+                    "low": _known(score.low),
+                    "high": _known(score.high),
+                    "rank": _known(score.rank),
+                    "rank_low": _known(score.rank_low),
+                    "rank_high": _known(score.rank_high),
+                }
+
+
+def _first_of_each(cells: list[Cell]) -> dict[tuple[str, str], Cell]:
+    first: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        first.setdefault((cell.target, cell.split), cell)
+    return first
+
+
+def _of_networks(lines: Lines) -> Iterator[Line]:
+    others = [one for one in lines if one["kind"] != NETWORK and one["attribution"]]
+    for same in grouped(others, (*SAME, "set", "attribution")).values():
+        line: Line = {
+            "control": f"{same[0]['kind']} network"
+            if same[0]["kind"] == "untrained"
+            else "network of shuffled values",
+            **{key: same[0][key] for key in ("target", "split", "set", "network", "attribution")},
+            "seeds": len(same),
+            "molecules": same[0]["explained"],
+        }
+        for column in ("score", "rank"):
+            values = values_of(same, column)
+            known = values[np.isfinite(values)]
+            low, high = interval_of_mean(values)
+            names = ("low", "high") if column == "score" else ("rank_low", "rank_high")
+            line[column] = float(known.mean()) if len(known) else None
+            line |= dict(zip(names, (low, high), strict=True))
+        yield line
+
+
+def _mols(sample: Dataset) -> list[Chem.Mol | None]:
+    mols: list[Chem.Mol | None] = []
+    for molecule in sample.molecules:
+        try:
+            mols.append(perceive(molecule))
+        except InputError:
+            mols.append(None)
+    return mols
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

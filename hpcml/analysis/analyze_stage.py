@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis.groups import GROUPS, occurrences
 from hpcml.analysis.pairs import by_distance
+from hpcml.analysis.perception import Perceived
 from hpcml.analysis.reasons import molecule_of
 from hpcml.analysis.reasons_table import reasons_table
-from hpcml.errors import InputError
 from hpcml.files import make_folder, write_whole
-from hpcml.molecules import perceive, symbol
+from hpcml.molecules import symbol
+from hpcml.molecules.groups import GROUPS
 from hpcml.relevance.ledger import LEDGER, cancellation, closure, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
@@ -48,14 +47,14 @@ def analyze(
     """
     rows = relevance if isinstance(relevance, RelevanceRows) else open_relevance(relevance, dataset)
     share = _shares(dataset, rows)
-    mols = _perceived(dataset)
+    perceived = Perceived(dataset.molecules, rows.offsets)
     tables = {
         "conservation": conservation(rows.prediction, rows.atoms, rows.ledger, rows.offsets),
         "elements": element_averages(dataset.column("numbers"), rows.atoms, share),
-        "groups": group_averages(mols, rows.offsets, rows.atoms, share),
+        "groups": group_averages(perceived, rows.atoms, share),
     }
     if share is not None:
-        tables["reasons"] = reasons_table(dataset, rows, share, mols, model_folder)
+        tables["reasons"] = reasons_table(dataset, rows, share, perceived, model_folder)
     if rows.pairs != "none":
         tables["distances"] = by_distance(
             (pdist(molecule.positions), rows[row].pairs)
@@ -132,36 +131,25 @@ def element_averages(
 
 
 def group_averages(
-    mols: Sequence[Chem.Mol | None],
-    offsets: NDArray[np.int64],
-    relevance: NDArray[np.float64],
-    share: NDArray[np.float64] | None,
+    perceived: Perceived, relevance: NDArray[np.float64], share: NDArray[np.float64] | None
 ) -> Table:
     """Mean and standard deviation of the sums over each group's atoms; groups that occur.
 
     Parameters
     ----------
-    mols : M molecules
-        RDKit's view of each, None where bonds cannot be perceived.
-    offsets : (M + 1,) integer array
-        Molecule m has the atoms offsets[m] to offsets[m + 1].
+    perceived
+        The molecules, with A atoms.
     relevance, share : (A,) array
         Target's unit; no share is None.
     """
     table: Table = []
     for name, smarts in GROUPS.items():
-        found = [
-            (number, offsets[number] + atoms)
-            for number, mol in enumerate(mols)
-            if mol is not None
-            for atoms in occurrences(mol, smarts)
-        ]
-        if not found:
+        found = perceived.groups[name]
+        if not len(found):
             continue
-        summed = np.array([relevance[atoms].sum() for _, atoms in found])
-        shares = None if share is None else np.array([share[atoms].sum() for _, atoms in found])
-        molecules = len({number for number, _ in found})
-        line = _averages(summed, shares, np.ones(len(found), dtype=bool))
+        shares = None if share is None else found.sums(share)
+        line = _averages(found.sums(relevance), shares, np.ones(len(found), dtype=bool))
+        molecules = len(np.unique(found.molecules))
         table.append({"group": name, "smarts": smarts, "molecules": molecules, **line})
     return table
 
@@ -197,17 +185,6 @@ def _shares(dataset: Dataset, rows: RelevanceRows) -> NDArray[np.float64] | None
         return None
     values = dataset.column(name)
     return values if np.isfinite(values).any() else None
-
-
-def _perceived(dataset: Dataset) -> list[Chem.Mol | None]:
-    """RDKit's view of each molecule; None where bonds cannot be perceived."""
-    mols: list[Chem.Mol | None] = []
-    for molecule in dataset.molecules:
-        try:
-            mols.append(perceive(molecule))
-        except InputError:
-            mols.append(None)
-    return mols
 
 
 def write_table(path: Path, table: Sequence[Mapping[str, object]]) -> None:

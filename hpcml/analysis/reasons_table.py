@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
 
-from hpcml.analysis.groups import GROUPS, in_ring, occurrences
+from hpcml.analysis.perception import Perceived
 from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.analysis.untrained import untrained_relevance
 from hpcml.molecules import symbol
+from hpcml.molecules.groups import GROUPS
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
 from hpcml.training.model_folder import PARTS, ModelFolder
@@ -37,7 +37,7 @@ def reasons_table(
     dataset: Dataset,
     rows: RelevanceRows,
     share: NDArray[np.float64],
-    mols: Sequence[Chem.Mol | None],
+    perceived: Perceived,
     model_folder: Path,
 ) -> list[dict[str, object]]:
     """A score for each selection of atoms, on all rows and on each part of the split.
@@ -53,8 +53,8 @@ def reasons_table(
         Its relevances.
     share : (A,) array
         What the physics assigns to each atom, target's unit; NaN where it is not known.
-    mols
-        RDKit's view of each molecule, None where bonds cannot be perceived.
+    perceived
+        What RDKit sees in each molecule.
     model_folder
         Where the network's split lies.
     """
@@ -62,13 +62,13 @@ def reasons_table(
     molecule = molecule_of(rows.offsets)
     error = np.abs(rows.target.told(rows.prediction) - rows.target.values(dataset))
     everything = np.ones(len(dataset), dtype=bool)
-    others = controls(numbers, share, mols, rows.offsets)
+    others = controls(numbers, share, perceived, rows.offsets)
     untrained = untrained_relevance(dataset, rows, model_folder)
     if untrained is not None:
         others["untrained network"] = untrained
     table: list[dict[str, object]] = []
     for part, in_part in {"all": everything, **_split(dataset, model_folder)}.items():
-        for chosen in _selections(numbers, mols, rows.offsets, in_part):
+        for chosen in _selections(numbers, perceived, rows.offsets, in_part):
             atoms = chosen.atoms & in_part[molecule]
             kinds = numbers if chosen.composition == "removed" else None
             errors = error[chosen.molecules & in_part & np.isfinite(error)]
@@ -84,7 +84,7 @@ def reasons_table(
 def controls(
     numbers: NDArray[np.int64],
     share: NDArray[np.float64],
-    mols: Sequence[Chem.Mol | None],
+    perceived: Perceived,
     offsets: NDArray[np.int64],
 ) -> dict[str, NDArray[np.float64]]:
     """Values that know nothing, or only something simple, of the molecules at hand.
@@ -95,8 +95,8 @@ def controls(
         Atomic numbers.
     share : (A,) array
         Shares, target's unit.
-    mols
-        RDKit's view of each of M molecules, None where bonds cannot be perceived.
+    perceived
+        What RDKit sees in each of M molecules.
     offsets : (M + 1,) integer array
         Molecule m has the atoms offsets[m] to offsets[m + 1].
 
@@ -115,13 +115,7 @@ def controls(
         means = np.bincount(kind[known], share[known], kind.max(initial=0) + 1) / np.bincount(
             kind[known], minlength=kind.max(initial=0) + 1
         )
-    hydrogens = np.full(len(numbers), np.nan)
-    for mol, start, stop in zip(mols, offsets[:-1], offsets[1:], strict=True):
-        if mol is not None:
-            hydrogens[start:stop] = [
-                sum(other.GetAtomicNum() == 1 for other in atom.GetNeighbors())
-                for atom in mol.GetAtoms()
-            ]
+    hydrogens = np.where(perceived.known[molecule], perceived.hydrogens, np.nan)
     return {
         "random": random.normal(size=len(numbers)),
         "shuffled shares": shuffled,
@@ -132,25 +126,21 @@ def controls(
 
 def _selections(
     numbers: NDArray[np.int64],
-    mols: Sequence[Chem.Mol | None],
+    perceived: Perceived,
     offsets: NDArray[np.int64],
     in_part: NDArray[np.bool_],
 ) -> Iterator[_Selection]:
     """All atoms, each element, ring and chain, and molecules that hold each group."""
     molecule = molecule_of(offsets)
-    anywhere, all_atoms = np.ones(len(mols), dtype=bool), np.ones(len(numbers), dtype=bool)
+    anywhere, all_atoms = np.ones(len(perceived), dtype=bool), np.ones(len(numbers), dtype=bool)
     yield _Selection("all atoms", all_atoms, anywhere)
     yield _Selection("all atoms", all_atoms, anywhere, composition="kept")
     for z in np.unique(numbers[in_part[molecule]]).tolist():
         yield _Selection(f"element {symbol(z)}", numbers == z, anywhere)
-    ring = np.zeros(len(numbers), dtype=bool)
-    for mol, start, stop in zip(mols, offsets[:-1], offsets[1:], strict=True):
-        if mol is not None:
-            ring[start:stop] = in_ring(mol)
-    yield _Selection("ring atoms", ring, anywhere)
-    yield _Selection("chain atoms", ~ring, anywhere)
-    for name, smarts in GROUPS.items():
-        holds = np.array([m is not None and bool(occurrences(m, smarts)) for m in mols])
+    yield _Selection("ring atoms", perceived.in_ring, anywhere)
+    yield _Selection("chain atoms", ~perceived.in_ring, anywhere)
+    for name in GROUPS:
+        holds = perceived.holds(name)
         if (holds & in_part).any():
             yield _Selection(f"molecules with {name}", holds[molecule], holds)
 

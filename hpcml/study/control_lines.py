@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from rdkit import Chem
 
 from hpcml.analysis import reasons_score
+from hpcml.analysis.perception import Perceived
 from hpcml.analysis.reasons_table import controls
 from hpcml.errors import InputError, SettingsError
-from hpcml.molecules import perceive
-from hpcml.store import Dataset
 from hpcml.study.cells import NETWORK, Cell
 from hpcml.study.material import Material
 from hpcml.study.study_tables import SAME, Line, Lines, grouped, interval_of_mean, values_of
@@ -42,7 +40,8 @@ def _of_values(material: Material, cells: list[Cell]) -> Iterator[Line]:
             sample = one.data.rows.subset(one.rows[: material.study.explained])
             share = sample.column(one.data.targets[0].share_name)
             numbers = sample.column("numbers").astype(np.int64)
-            known = controls(numbers, share, _mols(sample), sample.atom_offsets)
+            perceived = Perceived(sample.molecules, sample.atom_offsets)
+            known = controls(numbers, share, perceived, sample.atom_offsets)
             for name, values in known.items():
                 score = reasons_score(values, share, sample.atom_offsets, kinds=numbers)
                 yield {
@@ -89,16 +88,6 @@ def _of_networks(lines: Lines) -> Iterator[Line]:
             line[column] = float(known.mean()) if len(known) else None
             line |= dict(zip(names, (low, high), strict=True))
         yield line
-
-
-def _mols(sample: Dataset) -> list[Chem.Mol | None]:
-    mols: list[Chem.Mol | None] = []
-    for molecule in sample.molecules:
-        try:
-            mols.append(perceive(molecule))
-        except InputError:
-            mols.append(None)
-    return mols
 
 
 def _known(value: float) -> float | None:

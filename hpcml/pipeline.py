@@ -126,25 +126,28 @@ def submit(
         print(f"{name}: job {number}")
 
 
-def faithfulness(campaign: Campaign, folder: Path | None) -> tuple[list[str], Path]:
-    """Ask whether the run's explanations can be trusted, and hold rules against each other.
-
-    Lines for the screen, and the table of the rules.
-    """
+def trusted(campaign: Campaign, folder: Path | None) -> list[str]:
+    """Ask whether the run's explanations can be trusted; lines for the screen."""
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
         dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
-        rows = open_relevance(run_folder.relevance, dataset)
         checks = trust.trust_report(
             dataset,
-            rows,
+            open_relevance(run_folder.relevance, dataset),
             run_folder.model,
             run_folder.analysis,
             campaign.explain or ExplainSettings(),
             tell=lambda word: print(f"faithfulness: {word}", file=sys.stderr),
         )
-        table = compare_rules(dataset, run_folder.model, run_folder.analysis)
-        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)], table
+        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)]
+
+
+def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
+    """Hold relevance rules against each other on the run's network; the table that it writes."""
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+        return compare_rules(dataset, run_folder.model, run_folder.analysis)
 
 
 def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:

@@ -10,6 +10,7 @@ cancellation   its parts are not many times larger than their sum
 removal        without the atoms of the largest relevance the prediction falls, without those of the
                smallest it rises, more than in a random order
 randomization  with shuffled weights it is another explanation
+matched pairs  of two molecules that differ in one group, that group carries the change
 null           where there was nothing to learn no atom stands out
 planted bias   a network that is right for the wrong reason is caught
 symmetry       atoms that the molecular graph cannot tell apart are worth the same
@@ -19,6 +20,7 @@ rotation       it does not depend on where and how the molecule lies
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +37,7 @@ from hpcml.analysis.analyze_stage import Table, write_table
 from hpcml.analysis.reasons import molecule_of, reasons_score
 from hpcml.analysis.verdicts import (
     Check,
+    Estimate,
     Question,
     jackknife,
     largest,
@@ -123,10 +126,12 @@ def trust_report(
     dataset
         The data set that was explained.
     rows
-        Its relevances: conservation, what is given to atoms, and cancellation are of all of them.
+        Its relevances: conservation, what is given to atoms, and cancellation are of all of them,
+        matched pairs of as many as ``analyze`` looked at.
     model_folder
         Of the network.
     destination
+        Where ``analyze`` has left its matched pairs (pairs_summary.csv).
         trust.csv has a line for each check, and the network's checksum; removal.csv the mean
         change of the prediction, target's unit, by the part of the atoms that was taken away;
         randomization.csv the agreement with the trained network's relevances, by the layer down
@@ -146,7 +151,7 @@ def trust_report(
     asked = _asked(dataset, rows, model_folder, settings, molecules=molecules, seed=seed)
     folder = Path(destination)
     make_folder(folder)
-    checks = [conserved(rows), given(rows), cancelled(rows)]
+    checks = [conserved(rows), given(rows), cancelled(rows), carried(folder)]
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("removal of atoms", lambda: _removal(asked, folder, seed)),
         ("shuffled weights", lambda: _randomization(asked, folder, seed)),
@@ -235,6 +240,31 @@ def cancelled(rows: RelevanceRows) -> Check:
         passes="the parts of an explanation are of the size of what they add up to",
         fails="mostly cancellation: colours on atoms tell more of the rule than of the molecule",
     ).below(MOSTLY_CANCELLATION, median(rows.cancellation))
+
+
+def carried(folder: Path) -> Check:
+    """Whether the group in which two molecules differ carries the change of the prediction.
+
+    folder   where pairs_summary.csv lies, if there are any pairs
+    """
+    asks = Question(
+        "matched pairs",
+        "correlation of the changed groups' relevance with the prediction's change",
+        passes="where two molecules differ in one group, that group carries the change",
+        fails="where two molecules differ in one group, other atoms carry the change",
+    )
+    path = folder / "pairs_summary.csv"
+    if not path.exists():
+        return asks.untold("no two molecules that were looked at differ in one group alone")
+    with path.open(encoding="utf-8", newline="") as file:
+        line = next(row for row in csv.DictReader(file) if _is_headline(row))
+    value, low, high = (float(line[name]) for name in ("correlation", "low", "high"))
+    return asks.above(_HALF, Estimate(value, low, high, int(line["pairs"])))
+
+
+def _is_headline(row: dict[str, str]) -> bool:
+    asked = (row["part"], row["change_of"], row["with"], row["transformation"])
+    return asked == ("all", "relevance_changed", "prediction", "kept")
 
 
 # ---------------------------------------------------------------------- of the run's network

@@ -61,7 +61,9 @@ def offsets_of(model: Network, scaling: Scaling, examples: Sequence[Example]) ->
     known = sorted(scaling.references)
     counts = torch.from_numpy(element_counts(numbers, known)).reshape(len(examples), len(known))
     worth = torch.tensor([scaling.references[z] for z in known], dtype=torch.float64)
-    offsets = (atoms if by_atom else 1.0) * mean + counts @ worth.reshape(len(known), -1)
+    offsets = (atoms if by_atom else 1.0) * mean + counts @ worth.reshape(
+        len(known), scaling.targets
+    )
     return offsets.expand(len(examples), scaling.targets)
 
 

@@ -124,6 +124,11 @@ def one_affine(
         The addends.
     outputs : (rows, ...) Tensor
         Their sum.
+
+    Returns
+    -------
+    (rows, ...) Tensor, or None
+        On the tape.
     """
     tags = [trace.tag_or_none(tensor) for tensor in tensors]
     maps = [tag.affine for tag in tags if tag is not None and tag.affine is not None]

@@ -107,12 +107,12 @@ class Call:
 
     @cached_property
     def tensors(self) -> list[Tensor]:
-        """Every tensor among the arguments, as often as it stands there."""
+        """Every tensor (rows, ...) among the arguments, as often as it stands there."""
         return tensors_in((*self.args, *self.kwargs.values()))
 
     @cached_property
     def signals(self) -> list[Tensor]:
-        """Tensors that carry relevance, each once."""
+        """Tensors (rows, ...) that carry relevance, each once."""
         found: list[Tensor] = []
         for tensor in self.tensors:
             if tag_of(tensor) is not None and not any(tensor is one for one in found):

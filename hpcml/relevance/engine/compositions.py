@@ -106,11 +106,11 @@ def added_product(added: Tensor, left: Tensor, right: Tensor, *, value: float = 
 
     Parameters
     ----------
-    added, left, right : (...) Tensor
+    added, left, right : (rows, ...) Tensor
 
     Returns
     -------
-    (...) Tensor
+    (rows, ...) Tensor
     """
     product = left * right
     return added + (product if value == 1 else product * value)
@@ -121,11 +121,11 @@ def added_quotient(added: Tensor, above: Tensor, below: Tensor, *, value: float 
 
     Parameters
     ----------
-    added, above, below : (...) Tensor
+    added, above, below : (rows, ...) Tensor
 
     Returns
     -------
-    (...) Tensor
+    (rows, ...) Tensor
     """
     quotient = above / below
     return added + (quotient if value == 1 else quotient * value)
@@ -260,11 +260,14 @@ def multi_head_attention(  # noqa: PLR0917  as torch has them
     ----------
     query : (n, batch, F) Tensor
     key, value : (m, batch, F) Tensor
-    in_proj_weight, in_proj_bias, bias_k, bias_v, out_proj_weight, out_proj_bias : Tensor
-        As for torch.nn.functional.multi_head_attention_forward.
-    key_padding_mask, attn_mask, q_proj_weight, k_proj_weight, v_proj_weight : Tensor, or None
-    static_k, static_v : Tensor, or None
-        Must be None.
+    in_proj_weight : (3 F, F) Tensor, or None
+    in_proj_bias : (3 F,) Tensor, or None
+    out_proj_weight, q_proj_weight, k_proj_weight, v_proj_weight : (F, F) Tensor
+    out_proj_bias : (F,) Tensor, or None
+    key_padding_mask : (batch, m) Tensor, or None
+    attn_mask : (n, m) or (batch heads, n, m) Tensor, or None
+    bias_k, bias_v, static_k, static_v : (F,) Tensor
+        Refused.
 
     Returns
     -------

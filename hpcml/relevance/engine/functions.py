@@ -110,7 +110,8 @@ def _hidden(call: Call) -> NoReturn:
     raise InputError(
         f"torch function {call.name!r} ({calling_line()}) gets a tensor made by an operation that "
         "cannot be seen from here, such as TorchScript, an autograd.Function or an extension in "
-        "C++: relevance cannot follow it; use the model's form without them"
+        "C++, which relevance cannot follow: PYTORCH_JIT=0 in the environment switches TorchScript "
+        "off; the model's own settings the others"
     )
 
 

@@ -55,8 +55,8 @@ class Owner:
     def like(self, shape: Sequence[int]) -> Owner:
         """The owner cell by cell of a tensor of this shape; nothing is copied."""
         more = [1] * (len(shape) - self.molecule.dim())
-        molecule = self.molecule.reshape(*self.molecule.shape, *more).expand(*shape)
-        atoms = self.atoms.reshape(*self.atoms.shape, *more).expand(2, *shape)
+        molecule = self.molecule.reshape((*self.molecule.shape, *more)).expand(tuple(shape))
+        atoms = self.atoms.reshape((*self.atoms.shape, *more)).expand((2, *shape))
         return Owner(molecule, atoms, self.nobody)
 
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:

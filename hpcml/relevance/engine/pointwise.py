@@ -33,7 +33,13 @@ _NATURES = {"sigmoid": "gate", "expit": "gate", "hardsigmoid": "gate", "exp": "e
 
 
 def unary(trace: Tracing, call: Call) -> Tensor:
-    """An element-wise function of one signal."""
+    """An element-wise function of one signal.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     (signal,) = call.signals
     curve = call.tags[0].curve
     if call.name == "exp" and call.tags[0].shifted is not None:  # by the largest, in a softmax
@@ -43,7 +49,13 @@ def unary(trace: Tracing, call: Call) -> Tensor:
 
 
 def binary(trace: Tracing, call: Call) -> Tensor | None:
-    """A sum, product or quotient that stays within one chain; None of any other."""
+    """A sum, product or quotient that stays within one chain; None of any other.
+
+    Returns
+    -------
+    (rows, ...) Tensor, or None
+        On the tape.
+    """
     curves = [tag.curve for tag in call.tags if tag.curve is not None]
     squared = len(call.signals) == 1 and [id(t) for t in call.args[:2]].count(id(call.args[0])) == 2
     scaled = len(call.signals) == 1 and (

@@ -175,25 +175,49 @@ def axes_of(call: Call, place: int = 1) -> tuple[list[int], bool]:
 
 
 def linear_sum(trace: Tracing, call: Call) -> Tensor:
-    """Whatever is linear in all signals together: sums, means, products with constants."""
+    """Whatever is linear in all signals together: sums, means, products with constants.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     outputs_owner = owner_of_sums(call, trace.owners.atoms)
     return shared(trace, call.where, call.on, call.signals, Tag(outputs_owner, call.depth))
 
 
 def along_axes(trace: Tracing, call: Call) -> Tensor:
-    """Sum or mean along axes."""
+    """Sum or mean along axes.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     owner = owner_along(call, *axes_of(call))
     return shared(trace, call.where, call.on, call.signals, Tag(owner, call.depth), rest="")
 
 
 def length(trace: Tracing, call: Call) -> Tensor:
-    """A norm: homogeneous of degree one."""
+    """A norm: homogeneous of degree one.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     owner = owner_along(call, *axes_of(call, 2))
     return shared(trace, call.where, call.on, call.signals, Tag(owner, call.depth), rest="")
 
 
 def softmax(trace: Tracing, call: Call) -> Tensor:
-    """Softmax and its like along an axis: the first step of the Taylor series."""
+    """Softmax and its like along an axis: the first step of the Taylor series.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     (signal,) = call.signals
     axes, _ = axes_of(call)
     owner = call.owners[0].like(signal.shape).reduced([axis % signal.dim() for axis in axes])
@@ -206,7 +230,13 @@ def softmax(trace: Tracing, call: Call) -> Tensor:
 
 
 def log_of_sum(trace: Tracing, call: Call) -> Tensor:
-    """Log of the sum of exponentials along axes: the first step of the Taylor series."""
+    """Log of the sum of exponentials along axes: the first step of the Taylor series.
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     owner = owner_along(call, *axes_of(call))
     return shared(trace, call.where, call.on, call.signals, Tag(owner, call.depth), rest="taylor")
 
@@ -236,7 +266,13 @@ def largest(trace: Tracing, call: Call) -> Any:
 
 
 def fallen(trace: Tracing, call: Call) -> Tensor:
-    """Sums, means and maxima of rows by index: index_add, scatter_add, scatter_reduce, ..."""
+    """Sums, means and maxima of rows by index: index_add, scatter_add, scatter_reduce, ...
+
+    Returns
+    -------
+    (rows, ...) Tensor
+        On the tape.
+    """
     reduce = call.kwargs.get("reduce", call.args[4] if len(call.args) > 4 else "sum")
     tag = Tag(_owner_of_fallen(trace, call), call.depth)
     if call.name not in ("scatter_reduce", "index_reduce") or reduce in ("sum", "mean"):

@@ -20,7 +20,6 @@ rotation       it does not depend on where and how the molecule lies
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -33,21 +32,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from hpcml.analysis.account_checks import cancelled, carried, conserved, given
 from hpcml.analysis.analyze_stage import Table, write_table
-from hpcml.analysis.reasons import molecule_of, reasons_score
+from hpcml.analysis.reasons import reasons_score
 from hpcml.analysis.verdicts import (
     Check,
-    Estimate,
     Question,
     jackknife,
     largest,
     mean,
-    median,
 )
 from hpcml.errors import InputError
 from hpcml.files import make_folder
 from hpcml.relevance.explain_settings import ExplainSettings
-from hpcml.relevance.ledger import LEDGER, MOSTLY_CANCELLATION, OFFSETS, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
 from hpcml.training.model_folder import ModelFolder
@@ -60,8 +57,6 @@ if TYPE_CHECKING:
     from hpcml.relevance.brief_training import Taken
     from hpcml.training.model_file import ModelInfo
 
-CLOSES = 1e-5
-"""A ledger of single precision closes to this part of max(1, |prediction|)."""
 _HALF = 0.5
 _CALM = 0.1  # of the relevances may change where atoms move by a hundredth of an angstrom
 _NOISE = 0.01  # angstrom
@@ -199,72 +194,6 @@ def _asked(
         )
     batch = collate([one for _, one, _ in taken], next(model.parameters()).dtype)
     return _Asked(model, info, target, settings, taken, batch)
-
-
-# -------------------------------------------------------------------------- of all relevances
-
-
-def conserved(rows: RelevanceRows) -> Check:
-    """Whether atoms and ledger add up to each prediction."""
-    explained = np.bincount(molecule_of(rows.offsets), rows.atoms, len(rows)).astype(np.float64)
-    gap = relative_closure(rows.prediction, explained, rows.ledger)
-    open_rows = int((gap > CLOSES).sum())
-    return Question(
-        "conservation",
-        "largest |prediction - atoms - ledger| / max(1, |prediction|)",
-        passes="atoms and ledger add up to every prediction",
-        fails=f"atoms and ledger do not add up to the prediction of {open_rows:,} molecules",
-    ).below(CLOSES, largest(gap))
-
-
-def given(rows: RelevanceRows) -> Check:
-    """How much of what is handed out goes to atoms."""
-    molecule = molecule_of(rows.offsets)
-    said = [number for number, term in enumerate(LEDGER) if term not in OFFSETS]
-    to_atoms = np.bincount(molecule, np.abs(rows.atoms), len(rows))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = to_atoms / (to_atoms + np.abs(rows.ledger[:, said]).sum(axis=1))
-    return Question(
-        "given to atoms",
-        "sum of |atoms| / (sum of |atoms| + sum of |bias, epsilon, taylor|), mean",
-        passes="most of what is handed out goes to atoms",
-        fails="most of what is handed out goes to no atom",
-    ).above(_HALF, mean(share))
-
-
-def cancelled(rows: RelevanceRows) -> Check:
-    """How much larger the parts of an explanation are than their sum."""
-    return Question(
-        "cancellation",
-        "sum of |parts| / |sum of parts|, median",
-        passes="the parts of an explanation are of the size of what they add up to",
-        fails="mostly cancellation: colours on atoms tell more of the rule than of the molecule",
-    ).below(MOSTLY_CANCELLATION, median(rows.cancellation))
-
-
-def carried(folder: Path) -> Check:
-    """Whether the group in which two molecules differ carries the change of the prediction.
-
-    folder   where pairs_summary.csv lies, if there are any pairs
-    """
-    asks = Question(
-        "matched pairs",
-        "correlation of the changed groups' relevance with the prediction's change",
-        passes="where two molecules differ in one group, that group carries the change",
-        fails="where two molecules differ in one group, other atoms carry the change",
-    )
-    path = folder / "pairs_summary.csv"
-    if not path.exists():
-        return asks.untold("no two molecules that were looked at differ in one group alone")
-    with path.open(encoding="utf-8", newline="") as file:
-        line = next(row for row in csv.DictReader(file) if _is_headline(row))
-    value, low, high = (float(line[name]) for name in ("correlation", "low", "high"))
-    return asks.above(_HALF, Estimate(value, low, high, int(line["pairs"])))
-
-
-def _is_headline(row: dict[str, str]) -> bool:
-    asked = (row["part"], row["change_of"], row["with"], row["transformation"])
-    return asked == ("all", "relevance_changed", "prediction", "kept")
 
 
 # ---------------------------------------------------------------------- of the run's network

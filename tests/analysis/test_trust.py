@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hpcml.analysis import analyze, trust
-from hpcml.analysis.trust import cancelled, carried, conserved, given, trust_report
+from hpcml.analysis.account_checks import cancelled, carried, conserved, given
+from hpcml.analysis.trust import trust_report
 from hpcml.analysis.verdicts import FAILS, OPEN, PASSES
 from hpcml.models import build, unit_scaling
 from hpcml.molecules import molecule_from_smiles

@@ -22,6 +22,7 @@ class RunFolder:
     RUN/failures.jsonl one line a failed molecule  RUN/analysis/    tables and figures
     RUN/logs/          what programs print         RUN/report/      index.html
     RUN/transfer/      relevances of other data sets, each in a folder of its name
+    RUN/vectors/       what the network makes of atoms and molecules, row for row
     RUN/work/          locks and the tasks of MPI programs; needed only while they run
     """
 
@@ -34,6 +35,7 @@ class RunFolder:
         self.failures = self.path / "failures.jsonl"
         self.model = self.path / "model"
         self.relevance = self.path / "relevance"
+        self.vectors = self.path / "vectors"
         self.analysis = self.path / "analysis"
         self.transfer = self.path / "transfer"
         self.report = self.path / "report"

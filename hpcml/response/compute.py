@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, loewdin, refusals, second_order, shares, units, vibrations
 from hpcml.response.engine import Engine, GroundState, Resources, engine
+from hpcml.response.induced_densities import InducedDensities, MatrixDensities
 from hpcml.response.kernels import PAIRS
 from hpcml.response.level import SHARES, Level, Property, Request
 from hpcml.response.properties import ResponseProperties
@@ -149,17 +150,15 @@ def _electronic_shares(
     molecule: Molecule, reference: GroundState, found: Tensors, partitions: dict[Property, str]
 ) -> dict[str, Array]:
     """Shares of alpha_iso and of static beta_parallel, of those that were computed."""
+    densities: InducedDensities
     if found.densities is not None:
-        first, second = found.densities
+        densities = MatrixDensities.of(*found.densities)
     elif found.fock is not None and found.static:
-        first, second = second_order.densities(
+        densities = second_order.densities(
             found.fock, found.static, reference.matrices, _SECOND_ORDER_CONVERGENCE
         )
     else:  # nothing electronic was asked for
         return {}
-    # one walk over the grid for all densities; those of the second order are symmetric
-    pairs = [second[j, k] for j, k in PAIRS]
-    densities = np.concatenate([first, pairs])
     positions = molecule.positions / units.ANGSTROM
     by_atom: dict[str, Array] = {}
     for word, end in partitions.items():
@@ -167,7 +166,7 @@ def _electronic_shares(
             moments = reference.atomic_moments(densities)
         else:
             moments = loewdin.atomic_moments(
-                densities,
+                densities.matrices,
                 reference.overlap,
                 reference.dipole_integrals,
                 reference.centres,

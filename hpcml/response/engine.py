@@ -25,6 +25,7 @@ from hpcml.errors import SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import Communicator
@@ -171,13 +172,8 @@ class GroundState(Protocol):
             One channel (the total density; sigma of the total gradient), or two.
         """
 
-    def atomic_moments(self, densities: Array) -> AtomicMoments:
-        """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``).
-
-        Parameters
-        ----------
-        densities : (D, n, n) array
-        """
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
+        """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``)."""
 
 
 class Engine(Protocol):

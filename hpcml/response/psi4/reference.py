@@ -16,6 +16,7 @@ from hpcml.response import units
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.psi4 import memory, quadrature, self_consistent, stockholder, versions
 from hpcml.response.psi4.basis import BasisSet
@@ -163,7 +164,7 @@ class Reference:
         jk.C_clear()
         return coulomb, [sum(both) for both in zip(*parts, strict=True)] if parts else None
 
-    def atomic_moments(self, densities: Array) -> AtomicMoments:
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
         """See ``engine.GroundState``; the quadrature is the SCF's."""
         return stockholder.atomic_moments(self._session.psi4, self._wavefunction, densities)
 

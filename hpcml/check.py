@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BYTES_A_MOLECULE, _BYTES_AN_ATOM = 8000, 200  # of a row: journal, shard, log lines
 _LEAST_FREE = 50_000_000  # for settings, logs, checkpoints
+_MOST_PERCEIVED = 20_000  # molecules whose bonds are worth perceiving before anything begins
 _MATRICES = 40  # of n x n functions that a response calculation holds at the least
 
 
@@ -182,6 +183,7 @@ def check_train(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
     for fault in faults(campaign.train, schema):
         key, _, words = fault.partition(": ")
         yield Finding(key, words)
+    yield from _hold_out_findings(campaign, run_folder)
     largest = max(campaign.train.train_sizes, default=0)
     if largest and schema is not None and campaign.train.train <= 1:
         rows = math.ceil(campaign.train.train * _rows(campaign, run_folder))
@@ -191,15 +193,45 @@ def check_train(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
             )
 
 
-def _rows(campaign: Campaign, run_folder: RunFolder) -> int:
-    """How many the data set has, or can have once every molecule is computed."""
+def _hold_out_findings(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
+    """What is to be held out of the test set's like, looked for in the molecules that there are.
+
+    Not where the split is made already, nor in so many molecules that it takes long: then the
+    training tells.
+    """
+    from hpcml.training.held_out import KINDS, holdable
+    from hpcml.training.model_folder import ModelFolder
+
+    settings = campaign.train
+    assert settings is not None
+    if settings.split not in KINDS or ModelFolder(run_folder.model).split.exists():
+        return
+    try:
+        known = _molecules_learned(campaign, run_folder)
+        if len(known) <= _MOST_PERCEIVED:
+            holdable(settings.split, known).find(settings.hold_out)
+    except SettingsError as error:
+        key, _, words = str(error).partition(": ")
+        yield Finding(key, words)
+    except HpcmlError:
+        return  # the data set's or the molecules' own fault, told by itself
+
+
+def _molecules_learned(campaign: Campaign, run_folder: RunFolder) -> Sequence[Molecule]:
+    """Of the data set that is given, or those that generate can compute."""
+    from hpcml.molecules import Molecule
     from hpcml.store import Dataset
 
     if campaign.dataset is not None:
-        return len(Dataset.open(dataset_path(campaign, run_folder)))
+        return Dataset.open(dataset_path(campaign, run_folder)).molecules
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
-        return len(molecules(campaign))
+        return [one for one in molecules(campaign) if isinstance(one, Molecule)]
+
+
+def _rows(campaign: Campaign, run_folder: RunFolder) -> int:
+    """How many the data set has, or can have once every molecule is computed."""
+    return len(_molecules_learned(campaign, run_folder))
 
 
 def _schema(campaign: Campaign, run_folder: RunFolder) -> Schema:

@@ -145,6 +145,8 @@ def _describe_train(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
     assert settings is not None
     target = json.dumps(msgspec.to_builtins(settings.target))
     lines = [f"{settings.model} on {target}, {settings.epochs} epochs, {settings.ranks} ranks"]
+    if settings.hold_out:
+        lines.append(f"held out for test: all molecules with {settings.split} {settings.hold_out}")
     if settings.train_sizes:
         sizes = ", ".join(f"{size:,}" for size in settings.train_sizes)
         lines.append(f"and on {sizes} training molecules, in about as many steps each")
@@ -233,6 +235,7 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.relevance,
         run_folder.model,
         run_folder.analysis,
+        campaign.analyze,
     )
     for line in summary(run_folder.analysis):
         print(f"analyze: {line}", file=sys.stderr)

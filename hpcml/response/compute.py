@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import geometry, refusals, second_order, shares, units, vibrations
+from hpcml.response import geometry, loewdin, refusals, second_order, shares, units, vibrations
 from hpcml.response.engine import Engine, GroundState, Resources, engine
+from hpcml.response.induced_densities import InducedDensities, MatrixDensities
 from hpcml.response.kernels import PAIRS
-from hpcml.response.level import Level, Request
+from hpcml.response.level import SHARES, Level, Property, Request
 from hpcml.response.properties import ResponseProperties
+from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import Communicator, on_root
 from hpcml.response.tensors import Tensors, tensors
 
 Array = NDArray[np.float64]
 
+_PARTITION_TOLD = {"shares": shares.PARTITION, "shares_loewdin": loewdin.PARTITION}
 _SECOND_ORDER_CONVERGENCE = 1e-4  # of the shares of beta; their sum is exact in any case
 
 
@@ -94,10 +97,12 @@ def compute_with(
         with record.timed("response"):
             found = tensors(reference, level, request, communicator)
         record.take(found.provenance)
-        if "shares" in request.properties:
+        partitions = {word: end for word, end in SHARES.items() if word in request.properties}
+        for word, end in partitions.items():
+            record.entries[f"partition{end}"] = _PARTITION_TOLD[word]
+        if partitions:
             with record.timed("shares"):
-                by_atom = _electronic_shares(molecule, reference, found)
-            record.entries["partition"] = shares.PARTITION
+                by_atom = _electronic_shares(molecule, reference, found, partitions)
     zpve = frequencies = None
     if "zpve" in request.properties:
         with record.timed("vibrations"):
@@ -142,36 +147,55 @@ def _vibrations(
 
 
 def _electronic_shares(
-    molecule: Molecule, reference: GroundState, found: Tensors
+    molecule: Molecule, reference: GroundState, found: Tensors, partitions: dict[Property, str]
 ) -> dict[str, Array]:
     """Shares of alpha_iso and of static beta_parallel, of those that were computed."""
+    densities: InducedDensities
     if found.densities is not None:
-        first, second = found.densities
+        densities = MatrixDensities.of(*found.densities)
     elif found.fock is not None and found.static:
-        first, second = second_order.densities(
+        densities = second_order.densities(
             found.fock, found.static, reference.matrices, _SECOND_ORDER_CONVERGENCE
         )
     else:  # nothing electronic was asked for
         return {}
-    numbers, positions = molecule.numbers, molecule.positions / units.ANGSTROM
-    # one walk over the grid for all densities; those of the second order are symmetric
-    pairs = [second[j, k] for j, k in PAIRS]
-    moments = reference.atomic_moments(np.concatenate([first, pairs]))
-    places = {pair: len(first) + index for index, pair in enumerate(PAIRS)}
+    positions = molecule.positions / units.ANGSTROM
+    by_atom: dict[str, Array] = {}
+    for word, end in partitions.items():
+        if word == "shares":
+            moments = reference.atomic_moments(densities)
+        else:
+            moments = loewdin.atomic_moments(
+                densities.matrices,
+                reference.overlap,
+                reference.dipole_integrals,
+                reference.centres,
+                positions,
+            )
+        shared = _shared(molecule.numbers, positions, moments, reference.dipole, found)
+        by_atom |= {f"{name}{end}": values for name, values in shared.items()}
+    return by_atom
+
+
+def _shared(
+    numbers: NDArray[np.int64],
+    positions: Array,
+    moments: AtomicMoments,
+    dipole: Array,
+    found: Tensors,
+) -> dict[str, Array]:
+    """Shares by name, from the moments of the three first-order and six second-order densities."""
+    places = {pair: 3 + index for index, pair in enumerate(PAIRS)}
     nine = [places[min(j, k), max(j, k)] for j in range(3) for k in range(3)]
-    by_atom = {}
+    shared = {}
     for alpha in found.polarizability:
         if alpha.frequency == 0.0:
-            by_atom["alpha_iso"] = shares.polarizability_shares(
+            shared["alpha_iso"] = shares.polarizability_shares(
                 alpha.tensor, moments.of(range(3)), numbers, positions
             )
     for beta in found.hyperpolarizability:
         if not any(beta.frequencies):
-            by_atom["beta_parallel"] = shares.hyperpolarizability_shares(
-                beta.tensor,
-                reference.dipole,
-                moments.of(nine),
-                numbers,
-                positions,
+            shared["beta_parallel"] = shares.hyperpolarizability_shares(
+                beta.tensor, dipole, moments.of(nine), numbers, positions
             )
-    return by_atom
+    return shared

@@ -25,6 +25,7 @@ from hpcml.errors import SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import Communicator
@@ -65,6 +66,8 @@ class GroundState(Protocol):
     channels            one for a closed shell (doubly filled orbitals), two (alpha, beta) else;
                         a channel may have no occupied or no virtual orbitals
     dipole_integrals    (3, n, n): the electronic dipole operator, -r, e bohr
+    overlap             (n, n), of the basis functions
+    centres             (n,): the atom, from 0, on which each basis function sits
     provenance          JSON-able: ``program``, ``program_version``, ``reference``, ``warnings``
                         (a list of lines) and whatever else tells how it was obtained
     """
@@ -86,6 +89,14 @@ class GroundState(Protocol):
     @property
     def dipole_integrals(self) -> Array:
         """(3, n, n) array, e bohr."""
+
+    @property
+    def overlap(self) -> Array:
+        """(n, n) array."""
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """(n,) array of int."""
 
     @property
     def provenance(self) -> dict[str, Any]: ...
@@ -170,13 +181,8 @@ class GroundState(Protocol):
             As for ``functional``.
         """
 
-    def atomic_moments(self, densities: Array) -> AtomicMoments:
-        """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``).
-
-        Parameters
-        ----------
-        densities : (D, n, n) array
-        """
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
+        """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``)."""
 
 
 class Engine(Protocol):

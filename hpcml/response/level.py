@@ -13,9 +13,13 @@ from msgspec import UNSET, UnsetType
 
 from hpcml.errors import InputError, SettingsError
 
-Property = Literal["dipole", "alpha", "beta", "zpve", "shares"]
+Property = Literal["dipole", "alpha", "beta", "zpve", "shares", "shares_loewdin"]
 Process = Literal["static", "shg", "eope", "or"]
 Grid = tuple[int, int]
+
+SHARES: dict[Property, str] = {"shares": "", "shares_loewdin": "_loewdin"}
+"""The words that ask for what each atom contributes to alpha and beta: for each partition how the
+names of its shares end."""
 
 LEBEDEV = (
     *(6, 14, 26, 38, 50, 74, 86, 110, 146, 170, 194, 230, 266, 302, 350, 434, 590, 770, 974),
@@ -108,7 +112,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which properties of a molecule are wanted.
 
-    properties    any of dipole, alpha, beta, zpve, shares
+    properties    any of dipole, alpha, beta, zpve, shares (what each atom contributes to alpha,
+                  beta and zpve; Hirshfeld), shares_loewdin (to alpha and beta; Loewdin)
     processes     of beta: static (0; 0, 0), shg (-2w; w, w), eope (-w; w, 0), or (0; w, -w)
     frequencies   in hartree, not negative; alpha is given at 0 and at each, beta for each
                   process at each (static once)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from hpcml.response import linear_response as linear
 from hpcml.response.fock import FockResponse, Orbitals
+from hpcml.response.induced_densities import OrbitalDensities
 from hpcml.response.kernels import PAIRS
 from hpcml.response.quadratic import FirstOrder
 from hpcml.response.two_electron import Matrices
@@ -38,7 +39,7 @@ def densities(
     first_order: Sequence[Sequence[FirstOrder]],
     matrices: Matrices,
     convergence: float,
-) -> tuple[Array, Array]:
+) -> OrbitalDensities:
     """Static densities of first and second order, of all electrons.
 
     Parameters
@@ -53,10 +54,8 @@ def densities(
 
     Returns
     -------
-    first : (3, n, n) array
-        dD / dF_j, in basis functions; atomic units, F in hartree / (e bohr).
-    second : (3, 3, n, n) array
-        d^2 D / dF_j dF_k.
+    OrbitalDensities
+        Atomic units, F in hartree / (e bohr).
 
     Raises
     ------
@@ -86,32 +85,21 @@ def densities(
     )
     solved = fock.split(0.5 * solution.plus[:, 0])
 
-    size = len(channels[0].occupied)
-    first, second = np.zeros((3, size, size)), np.zeros((3, 3, size, size))
-    for s, channel in enumerate(channels):
-        for axis, u_b in enumerate(parameters[s]):
-            first[axis] += fock.occupation * _symmetrized(channel, u_b)
+    orbitals = []
+    for channel, u, w in zip(channels, parameters, solved, strict=True):
+        moved = np.concatenate([u, w]) @ channel.virtual.T  # (9, o, n)
         for index, (b, c) in enumerate(PAIRS):
-            occupied, virtual = _idempotency(parameters[s][b], parameters[s][c])
-            density = _symmetrized(channel, solved[s][index])
-            density += channel.occupied @ occupied @ channel.occupied.T
-            density += channel.virtual @ virtual @ channel.virtual.T
-            second[b, c] += fock.occupation * density
-    for b, c in PAIRS:
-        second[c, b] = second[b, c]
-    return first, second
+            occupied, _ = _idempotency(u[b], u[c])
+            moved[3 + index] += 0.5 * occupied @ channel.occupied.T
+        every = np.concatenate([channel.occupied.T[None], moved])
+        orbitals.append(np.ascontiguousarray(every.transpose(2, 0, 1)))
+    return OrbitalDensities(orbitals, fock.occupation)
 
 
 def _idempotency(u_b: Array, u_c: Array) -> tuple[Array, Array]:
     """The (o, o) and (v, v) blocks of D_bc that need no equation."""
     occupied, virtual = u_b @ u_c.T, u_b.T @ u_c
     return -(occupied + occupied.T), virtual + virtual.T
-
-
-def _symmetrized(channel: Orbitals, block: Array) -> Array:
-    """An (o, v) block and its transpose in the basis of atomic orbitals."""
-    half = channel.occupied @ block @ channel.virtual.T
-    return np.asarray(half + half.T)
 
 
 def _known_fock(fock: FockResponse, parameters: list[Array], matrices: Matrices) -> list[Array]:

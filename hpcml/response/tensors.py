@@ -15,7 +15,7 @@ from hpcml.response import linear_response as linear
 from hpcml.response.engine import GroundState
 from hpcml.response.fock import FockResponse
 from hpcml.response.kernels import Kernel
-from hpcml.response.level import Grid, Level, Request
+from hpcml.response.level import SHARES, Grid, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
 from hpcml.response.quadratic import FirstOrder
 from hpcml.response.stability import Stability, lowest_eigenvalue, restricted_product
@@ -53,7 +53,7 @@ class _Wanted:
             sorted({*alphas, *(abs(w) for _, triple in processes for w in triple)}),
             alphas,
             processes,
-            "shares" in request.properties and bool(alphas or processes),
+            not SHARES.keys().isdisjoint(request.properties) and bool(alphas or processes),
         )
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
-from hpcml.response.level import Level, Request
+from hpcml.response.level import SHARES, Level, Request
 
 SCHEMA_VERSION = 1
 
@@ -81,6 +81,10 @@ _RESPONSE = (
            "to it", "atom"),
     Column("share_beta_parallel", _BETA, "what each atom contributes to the static "
            "beta_parallel; sums to it", "atom"),
+    Column("share_alpha_iso_loewdin", _ALPHA, "as share_alpha_iso, divided over the atoms by "
+           "Loewdin's orthonormal basis functions", "atom"),
+    Column("share_beta_parallel_loewdin", _BETA, "as share_beta_parallel, divided over the atoms "
+           "by Loewdin's orthonormal basis functions", "atom"),
 )  # fmt: skip
 
 _IMPORTED = (
@@ -131,10 +135,10 @@ _OF_PROPERTY = {
     "beta": ("hyperpolarizability", "beta_parallel", "beta_vector", "beta_hrs"),
     "zpve": ("zpve", "vibrational_frequencies"),
 }
-_SHARE_OF_PROPERTY = {
-    "zpve": "share_zpve",
-    "alpha": "share_alpha_iso",
-    "beta": "share_beta_parallel",
+_SHARES_OF = {
+    "alpha": {"shares": "share_alpha_iso", "shares_loewdin": "share_alpha_iso_loewdin"},
+    "beta": {"shares": "share_beta_parallel", "shares_loewdin": "share_beta_parallel_loewdin"},
+    "zpve": {"shares": "share_zpve"},
 }
 
 
@@ -207,8 +211,11 @@ class Schema(msgspec.Struct, frozen=True):
         for name in ("alpha", "beta", "zpve"):
             if name in wanted:
                 columns.extend(_OF_PROPERTY[name])
-                if "shares" in wanted:
-                    columns.append(_SHARE_OF_PROPERTY[name])
+                columns.extend(
+                    _SHARES_OF[name][word]
+                    for word in SHARES
+                    if word in wanted and word in _SHARES_OF[name]
+                )
         return cls(
             columns=tuple(columns),
             frequencies=request.polarizability_frequencies if "alpha" in wanted else (),

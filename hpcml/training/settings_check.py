@@ -10,6 +10,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.models import networks
 from hpcml.store import Schema
 from hpcml.training.baseline_errors import check_names
+from hpcml.training.held_out import KINDS
 from hpcml.training.splits import read_split
 from hpcml.training.train_settings import TrainSettings
 
@@ -23,6 +24,7 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         ("model", partial(networks.check, settings.model, settings.hyperparameters)),
         ("baselines", partial(check_names, settings.baselines)),
         ("split", partial(_check_split, settings)),
+        ("hold_out", partial(_check_hold_out, settings)),
         ("train_sizes", partial(_check_sizes, settings)),
         ("keep_epochs", partial(_check_kept, settings)),
     ]
@@ -68,6 +70,14 @@ def _check_split(settings: TrainSettings) -> None:
         raise SettingsError(
             f"shares of train {parts[0]:g}, validation {parts[1]:g} and test {parts[2]:g} "
             f"make {sum(parts):g}, more than one"
+        )
+
+
+def _check_hold_out(settings: TrainSettings) -> None:
+    if settings.hold_out and settings.split not in KINDS:
+        raise SettingsError(
+            f"{settings.hold_out!r} needs a split that can hold it out: {', '.join(KINDS)}, "
+            f"not {settings.split}"
         )
 
 

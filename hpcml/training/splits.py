@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import write_whole
 from hpcml.molecules import Molecule, perceive
+from hpcml.training.held_out import KINDS, holdable
 from hpcml.training.model_folder import PARTS
 from hpcml.training.train_settings import TrainSettings
 
@@ -22,16 +23,24 @@ if TYPE_CHECKING:
     from hpcml.training.data import Candidates  # needs torch, which reading a split does not
 
 
+LEAST_HELD_OUT = 3
+"""Molecules to be held out by name: of fewer no interval can be told."""
+UNSEEN = "bonds cannot be perceived"
+"""Why a row is left out of a split that needs bonds."""
+
+
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of the data set's rows by part, and the data set they were drawn from.
 
     kind           how it was made: TrainSettings.split; "file" for one written by hand
+    held_out       what all test molecules have and no other: TrainSettings.hold_out
     fingerprint    of the data set; "" for a split written by hand
     left_out       reason -> rows of the data set that are in no part because of it
     copies         rows that stand in the part of another row with the same atoms and bonds
     """
 
     kind: str = "file"
+    held_out: str = ""
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...] = ()
@@ -69,7 +78,10 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     shuffled = list(groups.values())
     shuffled = [shuffled[i] for i in random.permutation(len(shuffled))]
     counts = part_sizes(settings, len(keys))
-    if settings.split == "random":
+    not_seen: list[int] = []
+    if settings.split in KINDS:
+        parts, not_seen = _by_name(shuffled, molecules, settings)
+    elif settings.split == "random":
         parts = _fill(shuffled, counts)
     elif settings.split == "scaffold":
         joined = _by_scaffold(shuffled, molecules)
@@ -78,13 +90,15 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     else:
         parts = _by_size(shuffled, molecules, counts, settings.heavy_atoms)
     train, validation, test = (tuple(keys[row] for row in part) for part in parts)
+    unknown = {UNSEEN: len(not_seen)} if not_seen else {}
     split = Split(
         kind=settings.split,
+        held_out=settings.hold_out,
         train=train,
         validation=validation,
         test=test,
         fingerprint=fingerprint,
-        left_out=candidates.left_out,
+        left_out=candidates.left_out | unknown,
         copies=len(rows) - len(groups),
     )
     if split.copies and not (split.train and split.validation):
@@ -229,6 +243,46 @@ def _by_size(
     small = [group for group in groups if group[0] in learned_rows]
     train, validation, _ = _fill(small, (counts[0], counts[1], 0))
     return [train, validation, parts[1]]
+
+
+def _by_name(
+    groups: Sequence[list[int]], molecules: Sequence[Molecule], settings: TrainSettings
+) -> tuple[list[list[int]], list[int]]:
+    """What ``hold_out`` names for test, the rest for train and validation at random; and the rows
+    of which nobody can say whether they have it.
+
+    Rows of one molecule have the same bonds: the first of them tells for all.
+    """
+    known = holdable(settings.split, [molecules[group[0]] for group in groups])
+    held = set(known.find(settings.hold_out).tolist())
+    gone = set(known.not_seen.tolist())
+    rest = [group for number, group in enumerate(groups) if number not in held | gone]
+    test = [row for number in sorted(held) for row in groups[number]]
+    rows = sum(len(group) for group in rest)
+    parts = _fill(rest, (*_learned_from(settings, rows), 0))
+    if len(held) < LEAST_HELD_OUT or not parts[0] or not parts[1]:
+        raise InputError(
+            f"train.hold_out: {len(held)} molecules have {settings.hold_out!r}, which leaves "
+            f"{len(parts[0])} rows to train on and {len(parts[1])} to validate with: at least "
+            f"{LEAST_HELD_OUT}, 1 and 1 are needed; {known.told()}"
+        )
+    return [parts[0], parts[1], test], [row for number in sorted(gone) for row in groups[number]]
+
+
+def _learned_from(settings: TrainSettings, rows: int) -> tuple[int, int]:
+    """Rows of train and validation out of those that are not held out: in proportion to their
+    shares, or as many as are named."""
+    train, validation = settings.train, settings.validation
+    if max(train, validation) <= 1:
+        to_train = round(rows * train / max(train + validation, 1e-9))
+        return to_train, rows - to_train
+    sizes = [round(part if part > 1 else part * rows) for part in (train, validation)]
+    if sum(sizes) > rows:
+        raise SettingsError(
+            f"train {sizes[0]} + validation {sizes[1]} rows are more than the {rows} that are not "
+            "held out"
+        )
+    return sizes[0], sizes[1]
 
 
 def _from_file(path: str, keys: set[str]) -> Split:

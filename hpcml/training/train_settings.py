@@ -40,9 +40,12 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     average_decay    of the exponential moving average of the weights that is validated and
                      kept; 0 is none
     patience         epochs without a better validation error before stopping; 0 is never
-    split            "random", "scaffold", "size", or "file" (split_file: a split.json)
+    split            "random", "scaffold", "size", "file" (split_file: a split.json), or a kind
+                     of which ``hold_out`` names what all test molecules have and no other:
+                     "scaffold_class", "group", "elements", "environment" (training.held_out)
     train, validation, test    shares of the rows up to 1, numbers of rows above; test takes
-                     what is left when it is 0
+                     what is left when it is 0; where something is held out by name, all that
+                     has it is tested on, and train and validation are of the rest
     heavy_atoms      of the split by size: train on molecules up to this many, test on the rest
     train_sizes      learning curve: a network is trained on the first so many training rows for
                      each, in about as many steps and with as many validations, before the one on
@@ -89,8 +92,11 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     baselines: tuple[str, ...] = ()
     baseline_rows: Positive = 2000
 
-    split: Literal["random", "scaffold", "size", "file"] = "random"
+    split: Literal[
+        "random", "scaffold", "size", "file", "scaffold_class", "group", "elements", "environment"
+    ] = "random"
     split_file: str = ""
+    hold_out: str = ""
     train: Share = 0.8
     validation: Share = 0.1
     test: Share = 0.0

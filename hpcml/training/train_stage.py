@@ -29,6 +29,7 @@ from hpcml.training.model_folder import PARTS, ModelFolder
 from hpcml.training.run import Run, from_rank_0
 from hpcml.training.settings_check import check
 from hpcml.training.splits import (
+    UNSEEN,
     Split,
     check_same_data,
     check_size,
@@ -181,7 +182,7 @@ class _Runs:
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]
         data = read_data(candidates, keys, inputs, self._world)
-        split = without(split, set(keys) - set(data.keys), "bonds cannot be perceived")
+        split = without(split, set(keys) - set(data.keys), UNSEEN)
         check_size(split, settings, len(data.keys))
         if self._world.rank == 0 and self._saved_split is None:
             make_folder(self._folder.path)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import second_order
 from hpcml.response.engine import Resources
+from hpcml.response.induced_densities import MatrixDensities, OrbitalDensities
+from hpcml.response.kernels import PAIRS
 from hpcml.response.level import Level, Request
 from hpcml.response.psi4.reference import Reference, ground_state
 from hpcml.response.psi4.session import session
@@ -35,9 +37,21 @@ def _densities(reference: Reference, level: Level) -> tuple[Tensors, Array, Arra
     found = tensors(reference, level, Request(properties=("alpha", "beta", "shares")))
     fock = found.fock
     assert fock is not None
-    return found, *second_order.densities(
+    densities = second_order.densities(
         fock, found.static, reference.matrices, level.response_convergence
     )
+    _at_points_as_by_matrices(densities)
+    first, second = densities.matrices[:3], np.empty((3, 3, *densities.matrices.shape[1:]))
+    for (b, c), matrix in zip(PAIRS, densities.matrices[3:], strict=True):
+        second[b, c] = second[c, b] = matrix
+    return found, first, second
+
+
+def _at_points_as_by_matrices(densities: OrbitalDensities) -> None:
+    local = np.arange(0, densities.matrices.shape[1], 2)
+    values = np.random.default_rng(1).normal(size=(5, len(local)))
+    plain = MatrixDensities(densities.matrices).at(values, local)
+    np.testing.assert_allclose(densities.at(values, local), plain, atol=1e-12 * np.abs(plain).max())
 
 
 @pytest.mark.parametrize(

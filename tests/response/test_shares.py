@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import invariants, shares, units, vibrations
 from hpcml.response.engine import Resources
+from hpcml.response.induced_densities import MatrixDensities
 from hpcml.response.level import Level
 from hpcml.response.psi4.session import session
 from hpcml.response.psi4.stockholder import atomic_moments
@@ -100,9 +101,11 @@ def respond(tmp_path_factory: pytest.TempPathFactory):
                 dipole=about_zero - molecule.charge * centre,
                 alpha=np.einsum("imn,jmn->ij", operators, first),
                 beta=np.einsum("imn,jkmn->ijk", operators, second),
-                first=atomic_moments(psi4, wavefunction, first),
-                second=atomic_moments(psi4, wavefunction, second.reshape(9, *at_rest.shape)),
-                ground=atomic_moments(psi4, wavefunction, at_rest[None]),
+                first=atomic_moments(psi4, wavefunction, MatrixDensities(first)),
+                second=atomic_moments(
+                    psi4, wavefunction, MatrixDensities(second.reshape(9, *at_rest.shape))
+                ),
+                ground=atomic_moments(psi4, wavefunction, MatrixDensities(at_rest[None])),
             )
 
     return compute

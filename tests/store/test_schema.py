@@ -39,6 +39,10 @@ def test_shares_come_with_their_property():
     schema = Schema.for_request(Request(properties=("zpve", "shares")))
     assert "share_zpve" in schema.columns
     assert "share_alpha_iso" not in schema.columns
+    divided = Schema.for_request(Request(properties=("alpha", "zpve", "shares_loewdin")))
+    assert {name for name in divided.columns if name.startswith("share_")} == {
+        "share_alpha_iso_loewdin"
+    }
 
 
 def test_unknown_columns_are_refused():

@@ -24,6 +24,7 @@ from hpcml.response import (
 )
 from hpcml.response.compute import compute_with
 from hpcml.response.engine import Resources, engine
+from hpcml.response.level import SHARES
 
 _SHARE_OF = {"alpha": "alpha_iso", "beta": "beta_parallel", "zpve": "zpve"}
 
@@ -44,7 +45,12 @@ def none(
     wanted = set(request.properties)
     dynamic = request.polarizability_frequencies if "alpha" in wanted else ()
     atoms = len(molecule)
-    shared = {name: _SHARE_OF[name] for name in _SHARE_OF if {name, "shares"} <= wanted}
+    shared = [
+        f"{_SHARE_OF[name]}{end}"
+        for word, end in SHARES.items()
+        for name in _SHARE_OF
+        if {name, word} <= wanted and (name, word) != ("zpve", "shares_loewdin")
+    ]
     return ResponseProperties(
         energy=0.0,
         dipole=np.zeros(3),
@@ -55,7 +61,7 @@ def none(
         ],
         zpve=0.0 if "zpve" in wanted else None,
         vibrational_frequencies=np.zeros(max(0, 3 * atoms - 6)) if "zpve" in wanted else None,
-        shares={share: np.zeros(atoms) for share in shared.values()},
+        shares={share: np.zeros(atoms) for share in shared},
         provenance={"program": "none", "method": level.method, "basis": level.basis},
     )
 

@@ -16,6 +16,7 @@ from hpcml.response import libxc, units
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
 from hpcml.response.psi4 import (
@@ -68,6 +69,18 @@ class Reference:
                 if isinstance(found, str):
                     return f"Psi4 has no second derivatives of meta-GGA functionals, and {found}"
         return ""
+
+    @property
+    def overlap(self) -> Array:
+        """See ``engine.GroundState``."""
+        mints = self._session.psi4.core.MintsHelper(self._wavefunction.basisset())
+        return np.array(mints.ao_overlap())
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """See ``engine.GroundState``."""
+        functions = self._wavefunction.basisset()
+        return np.array([functions.function_to_center(i) for i in range(functions.nbf())])
 
     def density_in_field(self, field: Array) -> Array:
         """See ``engine.GroundState``."""
@@ -164,7 +177,7 @@ class Reference:
         jk.C_clear()
         return coulomb, [sum(both) for both in zip(*parts, strict=True)] if parts else None
 
-    def atomic_moments(self, densities: Array) -> AtomicMoments:
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
         """See ``engine.GroundState``; the quadrature is the SCF's."""
         return stockholder.atomic_moments(self._session.psi4, self._wavefunction, densities)
 

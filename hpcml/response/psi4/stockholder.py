@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.shares import AtomicMoments
 
 Array = NDArray[np.float64]
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 _SMALLEST_DENSITY = 1e-30  # of the free atoms together; beyond, no atom holds a share
 
 
-def atomic_moments(psi4: Any, wavefunction: Any, densities: Array) -> AtomicMoments:
+def atomic_moments(psi4: Any, wavefunction: Any, densities: InducedDensities) -> AtomicMoments:
     """Stockholder charges and dipoles of densities.
 
     The free atoms are those of Psi4's superposition of atomic densities: spherical, neutral, the
@@ -23,8 +24,7 @@ def atomic_moments(psi4: Any, wavefunction: Any, densities: Array) -> AtomicMome
 
     Parameters
     ----------
-    densities : (D, n, n) array
-        In basis functions.
+    densities : InducedDensities
     """
     functions = wavefunction.basisset()
     molecule = functions.molecule()
@@ -32,9 +32,7 @@ def atomic_moments(psi4: Any, wavefunction: Any, densities: Array) -> AtomicMome
     count = len(positions)
     centres = np.array([functions.function_to_center(i) for i in range(functions.nbf())])
     free_atoms = _free_atoms(psi4, functions)
-    charges, spread = np.zeros((len(densities), count)), np.zeros((len(densities), count))
-    dipoles = np.zeros((len(densities), count, 3))
-
+    sums = np.zeros((count, 5, len(densities)))  # of rho, of rho r, of |rho|
     # Any functional will do: it is never evaluated, the grid and the functions on it are wanted.
     functional = psi4.driver.dft.build_superfunctional("svwn", True)[0]
     potential = psi4.core.VBase.build(functions, functional, "RV")
@@ -47,12 +45,11 @@ def atomic_moments(psi4: Any, wavefunction: Any, densities: Array) -> AtomicMome
         values = np.asarray(evaluate.basis_values()["PHI"])[: block.npoints(), : len(local)]
         points = np.column_stack([np.array(axis()) for axis in (block.x, block.y, block.z)])
         weights = np.array(block.w()) * _stockholder(values, local, centres, free_atoms, count)
-        for d, density in enumerate(densities):
-            rho = np.einsum("pm,pm->p", values @ density[np.ix_(local, local)], values)
-            charge, moment = -weights @ rho, -(weights * rho) @ points
-            charges[d] += charge
-            dipoles[d] += moment - charge[:, None] * positions
-            spread[d] += weights @ np.abs(rho)
+        rho = densities.at(values, local)
+        integrands = np.array([rho, *(rho * axis for axis in points.T), np.abs(rho)])
+        sums += np.tensordot(weights, integrands, axes=(1, 2))
+    charges, spread = -sums[:, 0].T, sums[:, 4].T
+    dipoles = -sums[:, 1:4].transpose(2, 0, 1) - charges[:, :, None] * positions
     return AtomicMoments(charges, dipoles, spread)
 
 

@@ -19,6 +19,7 @@ WATER = Molecule(np.array([8, 1, 1]), np.array([[0, 0, 0], [0, 0.75, 0.58], [0, 
         *(Request(processes=(process,), frequencies=(0.05,)) for process in ("shg", "eope", "or")),
         Request(pairs=((0.03, 0.05),)),
         Request(properties=("alpha", "beta", "zpve", "shares")),
+        Request(properties=("alpha", "beta", "zpve", "shares", "shares_loewdin")),
         Request(properties=("dipole",), frequencies=(0.05,)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Functional groups and rings by SMARTS, and sums of atomic numbers over them."""
+"""Functional groups and rings by SMARTS."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import pytest
 from rdkit import Chem
 
-from hpcml.analysis.groups import GROUPS, in_ring, occurrences
+from hpcml.molecules.groups import GROUPS, in_ring, occurrences
 
 
 def molecule(smiles):

@@ -49,11 +49,14 @@ class LibXCFunctional:
     Variables are those of ``density_variables.variables_of``.
     """
 
-    def __init__(self, components: Sequence[Component], channels: int) -> None:
-        """Raises MissingFunctionalError, with its reason in one line."""
+    def __init__(self, components: Sequence[Component] | str, channels: int) -> None:
+        """``components``: or the name by which PySCF calls them.
+
+        Raises MissingFunctionalError, with its reason in one line.
+        """
         self._libxc = library()
         self._channels = channels
-        self._code = self._registered(components)
+        self._code = components if isinstance(components, str) else self._registered(components)
         kind = self._libxc.xc_type(self._code)
         if kind not in _ROWS:
             raise MissingFunctionalError(f"LibXC calls {_named(components)} {kind}")
@@ -205,7 +208,9 @@ _ROWS = {"LDA": 1, "GGA": 4, "MGGA": 5}
 """Components of a density that PySCF wants: rho, its gradient, tau."""
 
 
-def _named(components: Sequence[Component]) -> str:
+def _named(components: Sequence[Component] | str) -> str:
+    if isinstance(components, str):
+        return components
     return " + ".join(component.name for component in components)
 
 

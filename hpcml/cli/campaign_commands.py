@@ -154,9 +154,11 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
         return DONE
     code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
-        verdicts, table = pipeline.faithfulness(campaign, options.run)
-        print("\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]))
-        _show_faithfulness(table)
+        verdicts = pipeline.trusted(campaign, options.run)
+        print(
+            "\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]), flush=True
+        )
+        _show_faithfulness(pipeline.faithfulness(campaign, options.run))
     if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
         lines, files = pipeline.weights(campaign, options.run)
         print("\n".join([*lines, *map(str, files)]))
@@ -197,8 +199,12 @@ def _submit_words(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from hpcml import pipeline
+    from hpcml import config, pipeline
+    from hpcml.cli.study_command import submit_study
 
+    if config.is_study(options.campaign):
+        submit_study(options)
+        return DONE
     campaign = _checked(options.campaign, options.run, stages.STAGES, options.site)
     pipeline.submit(campaign, options.run, stages=stages.STAGES, dry_run=options.dry_run)
     return DONE

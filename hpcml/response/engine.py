@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hpcml.errors import PlatformError, PlatformWarning, SettingsError
 from hpcml.molecules.molecule import Molecule
-from hpcml.response.density_variables import Block, Functional
+from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import EngineName, Grid, Level
@@ -174,6 +174,15 @@ class GroundState(Protocol):
         ----------
         closed_shell : bool
             One channel (the total density; sigma of the total gradient), or two.
+        """
+
+    def third_derivatives(self, closed_shell: bool) -> ThirdDerivatives:
+        """Third derivatives of the same, or why there are none; not asked for of Hartree-Fock.
+
+        Parameters
+        ----------
+        closed_shell : bool
+            As for ``functional``.
         """
 
     def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:

@@ -1,9 +1,9 @@
 """Second and third functional derivatives of the exchange-correlation energy, on a grid.
 
-With E2(b, c) the second variation (see ``density_variables``), the third variation E3(a, b, c)
-is E2(b, c) differentiated along the density a.  Engines give no third derivatives: this one is a
-central difference, taken point by point: it needs no matrices, and its step follows the density
-of each point.
+Second and third variations are those of ``density_variables``.  The third is exact where the third
+derivatives of the functional are to be had.  Where they are not, E3(a, b, c) is E2(b, c)
+differentiated along the density a by a central difference, taken point by point: it needs no
+matrices, and its step follows the density of each point.
 
 Pure numpy: the blocks of the grid and the functional are handed in.
 """
@@ -11,6 +11,7 @@ Pure numpy: the blocks of the grid and the functional are handed in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -20,9 +21,12 @@ from hpcml.response.density_variables import (
     Block,
     Functional,
     Point,
+    ThirdDerivatives,
     density_of,
     potential_of,
+    second_order_potential_of,
     second_variations,
+    third_variations,
     variables_of,
 )
 
@@ -47,9 +51,14 @@ class Kernel:
         blocks: Iterable[Block],
         functional: Functional,
         occupied: Sequence[Array],
+        third: ThirdDerivatives | None = None,
     ) -> None:
-        """``occupied``: (n, o) occupied orbitals, one for a closed shell, two for an open one."""
+        """``occupied``: (n, o) occupied orbitals, one for a closed shell, two for an open one.
+
+        ``third``: None where no third variation will be asked for, or a central difference will do.
+        """
         self._functional = functional
+        self.third = third or ThirdDerivatives("central difference")
         self._occupied = list(occupied)
         self._factor = 2.0 if len(occupied) == 1 else 1.0  # electrons in an orbital
         self._points = [
@@ -83,8 +92,7 @@ class Kernel:
         for point in self._points:
             values = point.block.values
             densities = self._first_order_densities(point, columns, count, values)
-            scalar, vector = potential_of(point, densities)
-            _add_halves(matrices, point.block, values, scalar, vector)
+            _add_halves(matrices, point.block, values, potential_of(point, densities))
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
 
     def third_order(
@@ -107,23 +115,34 @@ class Kernel:
         count = len(first_order[0])
         columns = _columns(first_order)
         tensor = np.zeros((count, count, count))
+        differentiated = sorted({min(triple) for triple in triples})
         for points in _batches(self._points):
-            ground = np.concatenate([point.density for point in points], axis=-1)
-            weights = np.concatenate([point.block.weights for point in points])
-            densities = np.concatenate(
-                [
-                    self._first_order_densities(point, columns, count, point.block.values)
-                    for point in points
-                ],
-                axis=-1,
-            )
-            for a in sorted({min(triple) for triple in triples}):
-                forward, backward, step = self._displaced(ground, densities[:, :, a])
-                scale = weights / (2.0 * step)
-                tensor[a] += second_variations(*forward, scale, densities)
-                tensor[a] -= second_variations(*backward, scale, densities)
+            together = _Together.of(
+                points,
+                [self._first_order_densities(point, columns, count, point.block.values)
+                 for point in points],
+            )  # fmt: skip
+            third = self._third_derivatives(together.density)
+            if third is None:
+                self._add_differences(tensor, together, differentiated)
+            else:
+                tensor += third_variations(
+                    together.density,
+                    together.second,
+                    together.weights * third,
+                    together.first_order,
+                )
         # the smallest index is the one that was differentiated along
         return np.array([tensor[tuple(sorted(triple))] for triple in triples])
+
+    def _add_differences(
+        self, tensor: Array, points: _Together, differentiated: Sequence[int]
+    ) -> None:
+        for a in differentiated:
+            forward, backward, step = self._displaced(points.density, points.first_order[:, :, a])
+            scale = points.weights / (2.0 * step)
+            tensor[a] += second_variations(*forward, scale, points.first_order)
+            tensor[a] -= second_variations(*backward, scale, points.first_order)
 
     def second_order_potentials(
         self, first_order: Sequence[Array], occupied_blocks: Sequence[Array]
@@ -131,7 +150,7 @@ class Kernel:
         """Potentials of two static fields, for the pairs of axes in ``PAIRS``.
 
         The second variation at the blocks of the second-order density that first order gives,
-        plus the third at D_b and D_c: the central difference of the potential of D_c along D_b.
+        plus the third at D_b and D_c.
 
         Parameters
         ----------
@@ -154,24 +173,40 @@ class Kernel:
             values = point.block.values
             first = self._first_order_densities(point, columns, 3, values)
             known = self._factor * _known_densities(point, first_order, occupied_blocks, values)
-            scalar, vector = potential_of(point, known)
-            for b in range(3):
-                forward, backward, step = self._displaced(point.density, first[:, :, b])
-                later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
-                changes = first[:, :, [PAIRS[index][1] for index in later]]
-                for sign, (density, *derivatives) in ((0.5, forward), (-0.5, backward)):
-                    weighted = [point.block.weights * derivative for derivative in derivatives]
-                    there = Point(point.block, point.occupied, density, *weighted)
-                    scalar_there, vector_there = potential_of(there, changes)
-                    scalar[:, later] += sign / step * scalar_there
-                    vector[:, :, later] += sign / step * vector_there
-            _add_halves(matrices, point.block, values, scalar, vector)
+            potential = potential_of(point, known)
+            third = self._third_derivatives(point.density)
+            if third is None:
+                self._add_difference_potentials(potential, point, first)
+            else:
+                weighted = point.block.weights * third
+                potential += second_order_potential_of(point, weighted, first, PAIRS)
+            _add_halves(matrices, point.block, values, potential)
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
+
+    def _add_difference_potentials(self, potential: Array, point: Point, first: Array) -> None:
+        """The central differences of the potentials of D_c along D_b."""
+        for b in range(3):
+            forward, backward, step = self._displaced(point.density, first[:, :, b])
+            later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
+            changes = first[:, :, [PAIRS[index][1] for index in later]]
+            for sign, (density, *derivatives) in ((0.5, forward), (-0.5, backward)):
+                weighted = [point.block.weights * derivative for derivative in derivatives]
+                there = Point(point.block, point.occupied, density, *weighted)
+                potential[:, :, later] += sign / step * potential_of(there, changes)
+
+    def _third_derivatives(self, density: Array) -> Array | None:
+        """f_zz'z'' of a density, zero at points that have none; None without a library for it."""
+        if self.third.evaluate is None:
+            return None
+        third = self.third.evaluate(variables_of(density))
+        return np.where(np.isfinite(third).all(axis=(0, 1, 2)), third, 0.0)
 
     def _ground_state(self, block: Block) -> Point | None:
         values = block.values
         occupied = [values @ orbitals[block.functions] for orbitals in self._occupied]
-        density = np.array([density_of(psi, psi[0], self._factor) for psi in occupied])
+        density = np.array(
+            [density_of(psi, psi, self._factor, kinetic=block.kinetic) for psi in occupied]
+        )
         keep = density[:, 0].sum(axis=0) > DENSITY_CUTOFF
         if not keep.any():
             return None
@@ -199,16 +234,19 @@ class Kernel:
         columns     per channel (n, k o): first-order orbitals, see ``_columns``
         values      of the block, (4 or 1, points, n there): making them anew costs as much as
                     all that follows
-        returns     (channels, 4 or 1, k, points)
+        returns     (channels, c, k, points)
         """
         components, points, functions = values.shape
         rows = values.reshape(components * points, functions)
-        densities = np.empty((len(columns), components, count, points))
+        kinetic = point.block.kinetic
+        densities = np.empty((len(columns), components + kinetic, count, points))
         for density, psi, orbitals in zip(densities, point.occupied, columns, strict=True):
             psi_1 = rows @ orbitals[point.block.functions]
             psi_1 = psi_1.reshape(components, points, count, psi.shape[-1])
-            density[:] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
-            density[1:] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
+            density[:components] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
+            density[1:components] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
+            if kinetic:
+                density[-1] = 0.5 * np.einsum("xpi,xpki->kp", psi[1:], psi_1[1:])
         return self._factor * densities
 
     def _displaced(
@@ -218,8 +256,8 @@ class Kernel:
         total = np.abs(density[:, 0]).sum(axis=0)
         size = np.abs(direction[:, 0]).sum(axis=0)
         if density.shape[1] > 1:
-            gradient = np.linalg.norm(density[:, 1:], axis=1).sum(axis=0)
-            change = np.linalg.norm(direction[:, 1:], axis=1).sum(axis=0)
+            gradient = np.linalg.norm(density[:, 1:4], axis=1).sum(axis=0)
+            change = np.linalg.norm(direction[:, 1:4], axis=1).sum(axis=0)
             size = np.maximum(size, change * total / np.maximum(gradient, total))
         step = _STEP * total / np.maximum(size, total * 1e-6)
         forward = density + step * direction
@@ -237,36 +275,63 @@ def _columns(first_order: Sequence[Array]) -> list[Array]:
     ]
 
 
-def _add_halves(
-    matrices: Sequence[Array], block: Block, values: Array, scalar: Array, vector: Array
-) -> None:
-    """Add to each (k, n, n) what becomes a block's potentials when its transpose is added."""
+def _add_halves(matrices: Sequence[Array], block: Block, values: Array, potential: Array) -> None:
+    """Add to each (k, n, n) what becomes a block's potentials when its transpose is added.
+
+    potential   (channels, c, k, points)
+    """
     place = np.ix_(block.functions, block.functions)
     weighted, part = np.empty_like(values[0]), np.empty_like(values[0])
-    for s, k in np.ndindex(scalar.shape[:2]):
-        np.multiply(0.5 * scalar[s, k, :, None], values[0], out=weighted)
-        for x, gradient in enumerate(values[1:]):
-            np.multiply(vector[s, x, k, :, None], gradient, out=part)
+    for s, k in np.ndindex(potential.shape[0], potential.shape[2]):
+        np.multiply(0.5 * potential[s, 0, k, :, None], values[0], out=weighted)
+        for x, gradient in enumerate(values[1:], start=1):
+            np.multiply(potential[s, x, k, :, None], gradient, out=part)
             weighted += part
-        matrices[s][k][place] += values[0].T @ weighted
+        added = values[0].T @ weighted
+        if block.kinetic:
+            for gradient in values[1:]:
+                np.multiply(0.25 * potential[s, 4, k, :, None], gradient, out=part)
+                added += gradient.T @ part
+        matrices[s][k][place] += added
 
 
 def _known_densities(
     point: Point, first_order: Sequence[Array], occupied_blocks: Sequence[Array], values: Array
 ) -> Array:
-    """(channels, 4 or 1, 6, points): see ``second_order_potentials``; of singly filled orbitals."""
-    densities = np.empty((len(first_order), len(values), len(PAIRS), values.shape[1]))
+    """(channels, c, 6, points): see ``second_order_potentials``; of singly filled orbitals."""
+    kinetic = point.block.kinetic
+    components = len(values) + kinetic
+    densities = np.empty((len(first_order), components, len(PAIRS), values.shape[1]))
     for density, psi, orbitals, blocks in zip(
         densities, point.occupied, first_order, occupied_blocks, strict=True
     ):
         psi_1 = values @ orbitals[:, None, point.block.functions]  # (axis, 4 or 1, points, o)
         for index, (b, c) in enumerate(PAIRS):
-            within = psi[0] @ blocks[index]
-            density[:, index] = np.einsum("xpi,pi->xp", psi_1[b], psi_1[c, 0])
-            density[:, index] += np.einsum("xpi,pi->xp", psi_1[c], psi_1[b, 0])
-            density[:, index] += np.einsum("xpi,pi->xp", psi, within)
-        density[1:] *= 2.0  # product rule; the two factors of each term may change places
+            density[:, index] = density_of(psi_1[b], psi_1[c], 2.0, kinetic=kinetic)
+            density[:, index] += density_of(psi, psi @ blocks[index], 1.0, kinetic=kinetic)
     return densities
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Points of several blocks: see ``Point``; ``first_order`` is (channels, c, k, points)."""
+
+    density: Array
+    second: Array
+    weights: Array
+    first_order: Array
+
+    @classmethod
+    def of(cls, points: Sequence[Point], first_order: Sequence[Array]) -> _Together:
+        def joined(parts: Iterable[Array]) -> Array:
+            return np.concatenate(list(parts), axis=-1)
+
+        return cls(
+            joined(point.density for point in points),
+            joined(point.second for point in points),
+            joined(point.block.weights for point in points),
+            joined(first_order),
+        )
 
 
 def _batches(points: Sequence[Point]) -> Iterator[list[Point]]:

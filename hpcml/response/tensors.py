@@ -202,8 +202,13 @@ def _kernel(reference: GroundState, grid: Grid) -> Kernel | None:
     blocks = reference.blocks(grid)
     if blocks is None:
         return None
-    functional = reference.functional(len(reference.channels) == 1)
-    return Kernel(blocks, functional, [channel.occupied for channel in reference.channels])
+    closed_shell = len(reference.channels) == 1
+    return Kernel(
+        blocks,
+        reference.functional(closed_shell),
+        [channel.occupied for channel in reference.channels],
+        reference.third_derivatives(closed_shell),
+    )
 
 
 def _stability(reference: GroundState, fock: FockResponse, rough: FockResponse) -> Stability:
@@ -290,6 +295,7 @@ def _assemble(
             "first_excitation": float(solution.excitations[0])
             if len(solution.excitations)
             else None,
+            **({"third_derivatives": fock.kernel.third.source} if fock.kernel else {}),
             "warnings": _warnings(solution, stable, wanted.frequencies),
         },
     )

@@ -2,67 +2,58 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+import torch
 
-from hpcml.response.density_variables import Block, Stored
-from hpcml.response.kernels import Kernel
+from hpcml.response.density_variables import Block, Stored, ThirdDerivatives
+from hpcml.response.kernels import PAIRS, Kernel
 
 POINTS, FUNCTIONS, OCCUPIED = 40, 7, 3
 
 
-def local(variables):
+def local(z):
     """f = -rho^(4/3) - 0.3 rho_a rho_b / (1 + rho): spin by spin where there are two."""
-    channels = len(variables)
-
-    def energy(z):
-        total = z.sum(axis=0)
-        exchange = -np.sum(z ** (4 / 3), axis=0)
-        return exchange - 0.3 * (z[0] * z[-1]) / (1.0 + total)
-
-    return numerical(energy, variables, channels)
+    exchange = -torch.sum(z ** (4 / 3), dim=0)
+    return exchange - 0.3 * (z[0] * z[-1]) / (1.0 + z.sum(dim=0))
 
 
-def gradient_corrected(variables):
+def gradient_corrected(z):
     """f = -sum rho^(4/3) (1 + 0.05 s) with s = sigma / (rho^2 + sigma), plus a mixed term."""
-    channels = 1 if len(variables) == 2 else 2
-
-    def energy(z):
-        rho, sigma = z[:channels], z[channels:]
-        own = sigma[[0]] if channels == 1 else sigma[[0, 2]]
-        value = -np.sum(rho ** (4 / 3) * (1.0 + 0.05 * own / (rho**2 + own)), axis=0)
-        if channels == 2:
-            value = value + 0.02 * sigma[1] / (1.0 + rho.sum(axis=0))
-        return value
-
-    return numerical(energy, variables, len(variables))
+    channels = 1 if len(z) == 2 else 2
+    rho, sigma = z[:channels], z[channels:]
+    own = sigma[[0]] if channels == 1 else sigma[[0, 2]]
+    value = -torch.sum(rho ** (4 / 3) * (1.0 + 0.05 * own / (rho**2 + own)), dim=0)
+    return value + 0.02 * sigma[1] / (1.0 + rho.sum(dim=0)) if channels == 2 else value
 
 
-def numerical(energy, variables, size):
-    """First and second derivatives by complex steps and their central differences."""
+def kinetic(z):
+    """The gradient-corrected one times 1 + 0.1 tau / (1 + tau), tau of all electrons."""
+    channels = 1 if len(z) == 3 else 2
+    tau = z[-channels:].sum(dim=0)
+    own = 0.03 * torch.sum(z[-channels:] ** 1.5 / (1.0 + z[:channels]), dim=0)
+    return gradient_corrected(z[:-channels]) * (1.0 + 0.1 * tau / (1.0 + tau)) + own
 
-    def first(z):
-        rows = []
-        for i in range(size):
-            shifted = z.astype(complex)
-            shifted[i] += 1e-30j
-            rows.append(energy(shifted).imag / 1e-30)
-        return np.array(rows)
 
-    second = np.empty((size, size, variables.shape[1]))
-    for j in range(size):
-        step = 1e-5 * (np.abs(variables[j]) + 1e-3)
-        forward, backward = variables.copy(), variables.copy()
-        forward[j] += step
-        backward[j] -= step
-        second[:, j] = (first(forward) - first(backward)) / (2.0 * step)
-    return first(variables), second
+def derivatives(energy, variables, order):
+    """Derivatives of an order at every point, by automatic differentiation."""
+    for _ in range(order):
+        energy = torch.func.jacfwd(energy)
+    found = torch.func.vmap(energy, in_dims=1, out_dims=-1)(torch.tensor(variables))
+    return found.numpy()
+
+
+def functional_of(energy):
+    return lambda variables: (derivatives(energy, variables, 1), derivatives(energy, variables, 2))
 
 
 class Model:
     """Random smooth functions on random points, some occupied orbitals, and the energy there."""
 
-    def __init__(self, functional, channels: int, gradients: bool) -> None:
+    def __init__(self, energy, channels: int, gradients: bool, exact: bool = False) -> None:
+        self.kinetic, functional = energy is kinetic, functional_of(energy)
         random = np.random.default_rng(3)
         components = 4 if gradients else 1
         values = 0.4 * random.standard_normal((components, POINTS, FUNCTIONS))
@@ -71,13 +62,15 @@ class Model:
         half = POINTS // 2
         everything = np.arange(FUNCTIONS)
         self.blocks = [
-            Block(weights[:half], everything, Stored(values[:, :half])),
-            Block(weights[half:], everything, lambda: values[:, half:]),  # not kept in memory
+            Block(weights[:half], everything, Stored(values[:, :half]), self.kinetic),
+            # not kept in memory
+            Block(weights[half:], everything, lambda: values[:, half:], self.kinetic),
         ]
         self.weights, self.values, self.functional = weights, values, functional
         self.orbitals = [random.standard_normal((FUNCTIONS, OCCUPIED)) for _ in range(channels)]
         self.changes = [random.standard_normal((4, FUNCTIONS, OCCUPIED)) for _ in range(channels)]
-        self.kernel = Kernel(self.blocks, functional, self.orbitals)
+        third = ThirdDerivatives("torch", lambda z: derivatives(energy, z, 3)) if exact else None
+        self.kernel = Kernel(self.blocks, functional, self.orbitals, third)
 
     def potential(self, densities) -> list[np.ndarray]:
         """V_xc matrices of density matrices, one a channel, by the plain formula."""
@@ -97,6 +90,11 @@ class Model:
         variables = list(rho)
         if len(self.values) > 1:
             variables += [np.sum(gradient[s] * gradient[t], axis=0) for s, t in pairs]
+        if self.kinetic:
+            variables += [
+                0.5 * np.einsum("xpm,mn,xpn->p", self.values[1:], d, self.values[1:])
+                for d in densities
+            ]
         first, _ = self.functional(np.array(variables))
         matrices = []
         for s in range(len(densities)):
@@ -114,6 +112,9 @@ class Model:
                     "xp,xpm,pn->mn", self.weights * vector, self.values[1:], self.values[0]
                 )
                 matrix += half + half.T
+            if self.kinetic:
+                tau = self.weights * first[s - len(densities)]
+                matrix += 0.5 * np.einsum("p,xpm,xpn->mn", tau, self.values[1:], self.values[1:])
             matrices.append(matrix)
         return matrices
 
@@ -132,6 +133,12 @@ MODELS = [
     pytest.param(local, 2, False, id="LDA, open shell"),
     pytest.param(gradient_corrected, 1, True, id="GGA, closed shell"),
     pytest.param(gradient_corrected, 2, True, id="GGA, open shell"),
+    pytest.param(kinetic, 1, True, id="meta-GGA, closed shell"),
+    pytest.param(kinetic, 2, True, id="meta-GGA, open shell"),
+]
+DIFFERENCES = [model for model in MODELS if "meta" not in model.id]
+EXACT = [pytest.param(*model.values, True, id=f"{model.id}, exact") for model in MODELS] + [
+    pytest.param(*model.values, False, id=f"{model.id}, by differences") for model in DIFFERENCES
 ]
 
 
@@ -151,9 +158,11 @@ def test_first_order_potentials_are_differences_of_potentials(
             np.testing.assert_allclose(found[channel][direction], difference, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
-def test_third_order_is_a_second_difference_of_potentials(functional, channels, gradients) -> None:
-    model = Model(functional, channels, gradients)
+@pytest.mark.parametrize(("functional", "channels", "gradients", "exact"), EXACT)
+def test_third_order_is_a_second_difference_of_potentials(
+    functional, channels, gradients, exact
+) -> None:
+    model = Model(functional, channels, gradients, exact)
     triples = [(0, 0, 0), (1, 0, 0), (0, 2, 0)]
     found = model.kernel.third_order(model.changes, triples)
     step = 1e-3
@@ -166,7 +175,54 @@ def test_third_order_is_a_second_difference_of_potentials(functional, channels, 
             second = (forward[s] - 2.0 * middle[s] + backward[s]) / step**2
             half = model.orbitals[s] @ model.changes[s][other].T
             expected += factor * np.sum(second * 0.5 * (half + half.T))
-        assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        assert value == pytest.approx(expected, rel=1e-5 if exact else 1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
+def test_third_order_keeps_its_value_when_the_densities_change_places(
+    functional, channels, gradients
+) -> None:
+    kernel = Model(functional, channels, gradients, exact=True).kernel
+    changes = Model(functional, channels, gradients).changes
+    orders = list(permutations((1, 3, 2)))
+    found = [
+        kernel.third_order([change[list(order)] for change in changes], [(0, 1, 2)])[0]
+        for order in orders
+    ]
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
+def test_second_order_potentials_are_second_differences_of_potentials(
+    functional, channels, gradients
+) -> None:
+    """Along orbitals C_0 + F C_1, whose density has D_b's own second order among the blocks."""
+    model = Model(functional, channels, gradients, exact=True)
+    three = [change[:3] for change in model.changes]
+    inside = np.random.default_rng(5).standard_normal((channels, 6, OCCUPIED, OCCUPIED))
+    inside = inside + inside.transpose(0, 1, 3, 2)
+    found = model.kernel.second_order_potentials(three, inside)
+    factor, step = 2.0 if channels == 1 else 1.0, 2e-4
+
+    def potential(field):
+        densities = []
+        for c_0, c_1, blocks in zip(model.orbitals, three, inside, strict=True):
+            moved = c_0 + np.einsum("b,bno->no", field, c_1)
+            second = sum(
+                (0.5 if b == c else 1.0) * field[b] * field[c] * blocks[index]
+                for index, (b, c) in enumerate(PAIRS)
+            )
+            densities.append(factor * (moved @ moved.T + c_0 @ second @ c_0.T))
+        return model.potential(densities)
+
+    for index, (b, c) in enumerate(PAIRS):
+        along = {name: np.eye(3)[axis] * step for name, axis in (("b", b), ("c", c))}
+        corners = {
+            (i, j): potential(i * along["b"] + j * along["c"]) for i in (1, -1) for j in (1, -1)
+        }
+        for s in range(channels):
+            difference = sum(i * j * corners[i, j][s] for i, j in corners) / (4.0 * step**2)
+            np.testing.assert_allclose(found[s][index], difference, rtol=1e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
@@ -178,7 +234,8 @@ def test_basis_functions_are_evaluated_once_a_product(functional, channels, grad
         asked.append(1)
         return values
 
-    kernel = Kernel([Block(model.weights, everything, evaluate)], functional, model.orbitals)
+    block = Block(model.weights, everything, evaluate, model.kinetic)
+    kernel = Kernel([block], model.functional, model.orbitals)
     within = [np.zeros((6, OCCUPIED, OCCUPIED))] * channels
     three = [change[:3] for change in model.changes]
     for product in (
@@ -199,13 +256,13 @@ def test_a_point_without_derivatives_carries_no_kernel() -> None:
     everything = np.arange(FUNCTIONS)
     without = Kernel(
         [Block(np.delete(model.weights, lost), everything, Stored(values))],
-        gradient_corrected,
+        model.functional,
         model.orbitals,
     )
     calls = []
 
     def broken(variables):
-        first, second = gradient_corrected(variables)
+        first, second = model.functional(variables)
         calls.append(variables.shape)
         second[0, 0, lost] = np.nan
         return first, second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import numpy as np
@@ -10,8 +11,16 @@ from scipy.spatial.transform import Rotation
 
 from hpcml.errors import ConvergenceError, InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import Level, Request, compute, finite_field
+from hpcml.response import (
+    Level,
+    Request,
+    ResponseProperties,
+    compute,
+    finite_field,
+    libxc,
+)
 from hpcml.response.engine import Resources
+from hpcml.response.psi4 import composition
 from hpcml.response.psi4.reference import Reference, ground_state
 from hpcml.response.tensors import Tensors, tensors
 
@@ -149,8 +158,49 @@ FLUORIDE = Molecule([1, 9], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.92]])
 TPSS_FLUORIDE = [4.25964, 0.71368, 19.5600, 1.25676]  # alpha zz, xx; beta zzz, zxx
 
 
-def test_a_meta_functional_is_done_in_finite_fields_and_says_so() -> None:
+@pytest.fixture
+def without_libxc(monkeypatch) -> None:
+    """As where PySCF is not installed."""
+    monkeypatch.setitem(sys.modules, "pyscf.dft", None)
+
+
+def of_fluoride(result: ResponseProperties) -> list[float]:
+    alpha, beta = result.polarizability[0].tensor, result.hyperpolarizability[0].tensor
+    return [alpha[2, 2], alpha[0, 0], beta[2, 2, 2], beta[2, 0, 0]]
+
+
+def test_a_meta_functional_has_every_process_and_shares() -> None:
     """Against PySCF 2.14 in fields of its own (RKS, conv_tol_grad 1e-8, (75, 302) grid)."""
+    which = level("TPSS", grid=(50, 194), kernel_grid=(50, 194), scf_convergence=1e-8, exact=True)
+    request = Request(
+        properties=("alpha", "beta", "shares"), processes=("static", "shg"), frequencies=(1e-3,)
+    )
+    result = compute(FLUORIDE, which, request)
+    assert "analytic" in result.provenance["response"]
+    assert "LibXC" in result.provenance["third_derivatives"]
+    np.testing.assert_allclose(of_fluoride(result), TPSS_FLUORIDE, rtol=1e-3)
+    static, shg = (beta.tensor for beta in result.hyperpolarizability)
+    np.testing.assert_allclose(shg, static, atol=1e-3)
+    alpha, parallel = (
+        np.trace(result.polarizability[0].tensor) / 3.0,
+        result.hyperpolarizability[0].parallel(result.dipole),
+    )
+    assert result.shares["alpha_iso"].sum() == pytest.approx(alpha, rel=1e-10)
+    assert result.shares["beta_parallel"].sum() == pytest.approx(parallel, rel=1e-10)
+
+
+def test_an_open_shell_of_a_meta_functional() -> None:
+    """Against PySCF 2.14 in fields along z (UKS, 0.004 and 0.008, (75, 302) grid, not pruned)."""
+    which = level("TPSS", basis="6-31+G(d)", exact=True, scf_convergence=1e-8, grid=(75, 302),
+                  kernel_grid=(75, 302))  # fmt: skip
+    result = found(CATION, which, Request())
+    alpha = result.polarizability[0].tensor[:, 2]
+    np.testing.assert_allclose(alpha, [-0.093024, -0.166400, 4.229914], atol=5e-5)
+    beta = result.hyperpolarizability[0].tensor[:, 2, 2]
+    np.testing.assert_allclose(beta, [0.26283, 0.63342, -2.87386], atol=5e-4)
+
+
+def test_a_meta_functional_is_done_in_finite_fields_without_libxc(without_libxc) -> None:
     which = level("TPSS", grid=(50, 194), scf_convergence=1e-7, exact=True)
     request = Request(
         properties=("alpha", "beta", "shares"), processes=("static", "shg"), frequencies=(0.1,)
@@ -160,16 +210,18 @@ def test_a_meta_functional_is_done_in_finite_fields_and_says_so() -> None:
     # the dynamic ones have no way here: told, and the static ones given all the same
     assert [a.frequency for a in result.polarizability] == [0.0]
     assert [b.process for b in result.hyperpolarizability] == ["static"]
-    assert any("asked for at frequencies is not given" in w for w in result.provenance["warnings"])
-    alpha, beta = result.polarizability[0].tensor, result.hyperpolarizability[0].tensor
-    found = [alpha[2, 2], alpha[0, 0], beta[2, 2, 2], beta[2, 0, 0]]
-    np.testing.assert_allclose(found, TPSS_FLUORIDE, rtol=1e-3)
-    assert result.shares["alpha_iso"].sum() == pytest.approx(np.trace(alpha) / 3.0, rel=1e-10)
+    (warning,) = [
+        w for w in result.provenance["warnings"] if "asked for at frequencies is not given" in w
+    ]
+    assert "pip install 'hpcml[pyscf]'" in warning
+    np.testing.assert_allclose(of_fluoride(result), TPSS_FLUORIDE, rtol=1e-3)
+    alpha = np.trace(result.polarizability[0].tensor) / 3.0
+    assert result.shares["alpha_iso"].sum() == pytest.approx(alpha, rel=1e-10)
     parallel = result.hyperpolarizability[0].parallel(result.dipole)
     assert result.shares["beta_parallel"].sum() == pytest.approx(parallel, rel=1e-10)
 
 
-def test_what_a_meta_functional_has_not_is_refused() -> None:
+def test_what_a_meta_functional_has_not_without_libxc_is_refused(without_libxc) -> None:
     which = level("TPSS", basis="STO-3G", grid=(20, 50))
     only_dynamic = Request(properties=("beta",), processes=("shg",), frequencies=(0.1,))
     with pytest.raises(SettingsError, match="only static"):
@@ -178,6 +230,26 @@ def test_what_a_meta_functional_has_not_is_refused() -> None:
     loose = level("TPSS", basis="STO-3G", grid=(20, 50), scf_convergence=1e-5)
     with pytest.raises(SettingsError, match="open shell"):
         found(hydroxyl, loose, Request())
+
+
+@pytest.mark.parametrize(("method", "molecule"), [("B3LYP", WATER), ("PBE", CATION)])
+def test_without_libxc_third_derivatives_are_differences(method, molecule, monkeypatch) -> None:
+    request = Request(properties=("beta", "shares"), processes=("static",))
+    exact = compute(molecule, level(method), request)
+    monkeypatch.setitem(sys.modules, "pyscf.dft", None)
+    difference = compute(molecule, level(method), request)
+    assert exact.provenance["third_derivatives"].startswith("LibXC")
+    assert difference.provenance["third_derivatives"].startswith("central difference, because")
+    a, b = (result.hyperpolarizability[0].tensor for result in (exact, difference))
+    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
+    a, b = (result.shares["beta_parallel"] for result in (exact, difference))
+    np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_a_functional_that_is_not_psi4s_is_not_used(monkeypatch) -> None:
+    monkeypatch.setattr(composition, "_components", lambda *_: [libxc.Component("GGA_X_PBE")])
+    provenance = found(WATER, level("PBE", basis="STO-3G"), Request()).provenance
+    assert "differ by" in provenance["third_derivatives"]
 
 
 def test_shares_in_finite_fields_are_those_of_the_response(monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -71,10 +71,51 @@ def blocks(
         evaluate: Callable[[], Array] = (
             Stored(values(index, count)) if memory > 0.0 else partial(values, index, count)
         )
-        yield Block(np.array(block.w()), functions_there, evaluate)
+        yield Block(np.array(block.w()), functions_there, evaluate, functional.is_meta())
 
 
-def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functional:
+def variable_names(functional: Any, closed_shell: bool) -> list[str]:
+    """What Psi4 calls the density variables, in the order of ``density_variables.variables_of``."""
+    spins = "A" if closed_shell else "AB"
+    names = [f"RHO_{spin}" for spin in spins]
+    if functional.is_gga() or functional.is_meta():
+        names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
+    if functional.is_meta():
+        names += [f"TAU_{spin}" for spin in spins]
+    return names
+
+
+def energies(psi4: Any, functional: Any, variables: Array, names: Sequence[str]) -> Array:
+    """Energy density of a functional of Psi4 at points.
+
+    Parameters
+    ----------
+    functional : psi4.core.SuperFunctional
+    variables : (nz, p) array
+    names : sequence of str
+        As ``variable_names`` has them.
+
+    Returns
+    -------
+    (p,) array
+        In hartree / bohr^3.
+    """
+    count = variables.shape[1]
+    functional.set_max_points(count)
+    functional.set_deriv(1)
+    functional.allocate()
+    return np.array(_values(psi4, functional, variables, names)["V"])[:count]
+
+
+def _values(psi4: Any, functional: Any, variables: Array, names: Sequence[str]) -> Any:
+    rows = {
+        name: psi4.core.Vector.from_array(np.ascontiguousarray(row))
+        for name, row in zip(names, variables, strict=True)
+    }
+    return functional.compute_functional(rows, variables.shape[1])
+
+
+def functional(psi4: Any, name: str, closed_shell: bool) -> Functional:
     """First and second derivatives of a functional at points: a ``Functional``.
 
     NaN where Psi4 has none.
@@ -83,23 +124,14 @@ def functional(psi4: Any, name: str, closed_shell: bool, is_gga: bool) -> Functi
     evaluator.set_max_points(_FUNCTIONAL_POINTS)
     evaluator.set_deriv(2)
     evaluator.allocate()
-    names = ["RHO_A"] if closed_shell else ["RHO_A", "RHO_B"]
-    if is_gga:
-        names += ["GAMMA_AA"] if closed_shell else ["GAMMA_AA", "GAMMA_AB", "GAMMA_BB"]
-
+    names = variable_names(evaluator, closed_shell)
     rows = [f"V_{row}" for row in names]
     pairs = [(i, j) for i in range(len(names)) for j in range(i, len(names))]
 
     def derivatives(variables: Array) -> tuple[Array, Array]:
         size, count = variables.shape
         try:
-            values = evaluator.compute_functional(
-                {
-                    name: psi4.core.Vector.from_array(np.ascontiguousarray(row))
-                    for name, row in zip(names, variables, strict=True)
-                },
-                count,
-            )
+            values = _values(psi4, evaluator, variables, names)
         except RuntimeError as error:
             if not versions.is_undefined_functional(error):
                 raise

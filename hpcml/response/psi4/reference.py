@@ -5,22 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.response import units
+from hpcml.response import libxc, units
 from hpcml.response.basis import BasisSet
-from hpcml.response.density_variables import Block, Functional
+from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
+from hpcml.response.libxc import LibXCFunctional
 from hpcml.response.orbital_facts import orbital_facts
-from hpcml.response.psi4 import memory, quadrature, self_consistent, stockholder, versions
+from hpcml.response.psi4 import (
+    composition,
+    memory,
+    quadrature,
+    self_consistent,
+    stockholder,
+    versions,
+)
 from hpcml.response.psi4.psi4_errors import psi4s_errors_named
 from hpcml.response.psi4.session import Session, session
 from hpcml.response.shares import AtomicMoments
@@ -50,12 +58,17 @@ class Reference:
     _wavefunction: Any
     _level: Level
     _resources: Resources
+    _found: dict[bool, LibXCFunctional | str] = field(default_factory=dict)
 
     @property
     def why_not_analytic(self) -> str:
         """See ``engine.GroundState``."""
         if self._wavefunction.functional().is_meta():
-            return "Psi4 has no second derivatives of meta-GGA functionals"
+            # of a closed shell both are wanted: whether it is a minimum is asked of two channels
+            for closed_shell in {False, len(self.channels) == 1}:
+                found = self._of_libxc(closed_shell)
+                if isinstance(found, str):
+                    return f"Psi4 has no second derivatives of meta-GGA functionals, and {found}"
         return ""
 
     @property
@@ -183,12 +196,36 @@ class Reference:
 
     def functional(self, closed_shell: bool) -> Functional:
         """See ``engine.GroundState``."""
-        return quadrature.functional(
-            self._session.psi4,
-            self._level.method,
-            closed_shell,
-            self._wavefunction.functional().is_gga(),
-        )
+        if self._wavefunction.functional().is_meta():
+            exact = self._of_libxc(closed_shell)
+            assert not isinstance(exact, str), exact  # see why_not_analytic
+            return exact.second
+        return quadrature.functional(self._session.psi4, self._level.method, closed_shell)
+
+    def third_derivatives(self, closed_shell: bool) -> ThirdDerivatives:
+        """See ``engine.GroundState``."""
+        functional = self._of_libxc(closed_shell)
+        if isinstance(functional, str):
+            return ThirdDerivatives(f"central difference, because {functional}")
+        return ThirdDerivatives(functional.source, functional.third)
+
+    def _of_libxc(self, closed_shell: bool) -> LibXCFunctional | str:
+        """The functional with all its derivatives, or why there is none."""
+        if closed_shell not in self._found:
+            blocks = self.blocks(composition.CHECKED_GRID)
+            assert blocks is not None  # Hartree-Fock has no functional to ask for
+            try:
+                self._found[closed_shell] = composition.same_functional(
+                    self._session.psi4,
+                    self._level.method,
+                    [channel.occupied for channel in self.channels],
+                    blocks,
+                    closed_shell=closed_shell,
+                )
+                libxc.use_threads(self._resources.threads)
+            except libxc.MissingFunctionalError as error:
+                self._found[closed_shell] = str(error)
+        return self._found[closed_shell]
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.basis import BasisSet
-from hpcml.response.density_variables import Block, Functional
+from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
+from hpcml.response.libxc import LibXCFunctional
 from hpcml.response.orbital_facts import orbital_facts
 from hpcml.response.pyscf import field, free_atoms, functionals, points
 from hpcml.response.pyscf.coulomb_exchange import CoulombExchange
@@ -67,8 +68,6 @@ class PySCFGroundState:
     @property
     def why_not_analytic(self) -> str:
         """See ``engine.GroundState``."""
-        if not self._level.is_hartree_fock and self._kind == "MGGA":
-            return "hpcml has no response of meta-GGA functionals"
         return ""
 
     def density_in_field(self, field_strength: Array) -> Array:
@@ -102,13 +101,24 @@ class PySCFGroundState:
         return points.blocks(
             self._mole,
             grid,
-            gradients=self._kind == "GGA",
+            gradients=self._kind != "LDA",
+            kinetic=self._kind == "MGGA",
             memory=_KERNEL_SHARE * self._resources.memory_mb * 1e6,
         )
 
     def functional(self, closed_shell: bool) -> Functional:
         """See ``engine.GroundState``."""
+        if self._kind == "MGGA":
+            return self._of_libxc(closed_shell).second
         return functionals.functional(functionals.pyscf_name(self._level), closed_shell)
+
+    def third_derivatives(self, closed_shell: bool) -> ThirdDerivatives:
+        """See ``engine.GroundState``."""
+        functional = self._of_libxc(closed_shell)
+        return ThirdDerivatives(functional.source, functional.third)
+
+    def _of_libxc(self, closed_shell: bool) -> LibXCFunctional:
+        return LibXCFunctional(functionals.pyscf_name(self._level), 1 if closed_shell else 2)
 
     def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
         """See ``engine.GroundState``; the quadrature is the SCF's."""

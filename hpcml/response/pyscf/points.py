@@ -55,7 +55,9 @@ def parts(mole: Any, grid: Grid, *, gradients: bool) -> Iterator[Part]:
         yield Part(points, weights, there, np.ascontiguousarray(values[:, :, there]))
 
 
-def blocks(mole: Any, grid: Grid, *, gradients: bool, memory: float) -> Iterator[Block]:
+def blocks(
+    mole: Any, grid: Grid, *, gradients: bool, kinetic: bool, memory: float
+) -> Iterator[Block]:
     """Quadrature of the kernel.
 
     Parameters
@@ -63,15 +65,18 @@ def blocks(mole: Any, grid: Grid, *, gradients: bool, memory: float) -> Iterator
     grid : (radial, spherical)
     gradients : bool
         Whether the functions' gradients are wanted.
+    kinetic : bool
+        Whether the functional depends on the kinetic-energy density.
     memory : float
         Bytes up to which values of basis functions are stored.
     """
     for points, weights, functions, values in parts(mole, grid, gradients=gradients):
         memory -= values.nbytes
         if memory > 0.0:
-            yield Block(weights, functions, Stored(values))
+            yield Block(weights, functions, Stored(values), kinetic)
         else:
-            yield Block(weights, functions, partial(_anew, mole, points, gradients, functions))
+            anew = partial(_anew, mole, points, gradients, functions)
+            yield Block(weights, functions, anew, kinetic)
 
 
 def _evaluated(mole: Any, points: Array, gradients: bool) -> Array:

@@ -22,6 +22,12 @@ class Slater:
 
     def allocate(self) -> None: ...
 
+    def is_gga(self) -> bool:
+        return False
+
+    def is_meta(self) -> bool:
+        return False
+
     def compute_functional(self, variables, count):
         rho = variables["RHO_A"]
         if np.any(rho == 2.0):
@@ -37,7 +43,7 @@ def functional(words: str):
     dft = SimpleNamespace(build_superfunctional=lambda *_: (Slater(words), False))
     core = SimpleNamespace(Vector=SimpleNamespace(from_array=lambda array: array))
     psi4 = SimpleNamespace(driver=SimpleNamespace(dft=dft), core=core)
-    return quadrature.functional(psi4, "Slater", closed_shell=True, is_gga=False)
+    return quadrature.functional(psi4, "Slater", closed_shell=True)
 
 
 def test_points_that_are_refused_are_nan_and_the_others_are_right() -> None:

@@ -5,8 +5,9 @@
 QM9 is a data set (``hpcml import qm9``).  Without ``--model`` a small DTNN is trained on 2,000 of
 its molecules (a minute), and without ``--relevance`` it explains all of them on two ranks (five
 minutes); neither is timed.  Then comes each program by itself, on one thread: the tables of
-``hpcml analyze``.  Processor time is that of the program and the processes that it starts, memory
-the largest that one of them held.  The demand: under ten minutes and 4 GB.
+``hpcml analyze``, and what its ``--representations`` adds.  Processor time is that of the program
+and the processes that it starts, memory the largest that one of them held.  The demand: under ten
+minutes and 4 GB.
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ from hpcml.analysis import analyze
 from hpcml.store import Dataset
 data, model, relevance, to = map(Path, sys.argv[1:])
 analyze(Dataset.open(data), relevance, model, to)
+"""
+LOOK_INSIDE = """
+import sys
+from pathlib import Path
+from hpcml.pipeline import look_inside
+from hpcml.store import Dataset
+data, model, vectors, to = map(Path, sys.argv[1:])
+look_inside(Dataset.open(data), model, vectors, to)
 """
 
 
@@ -104,6 +113,8 @@ def main() -> None:
         python = [sys.executable, "-c"]
         data = [chosen.qm9, model]
         timed("hpcml analyze", [*python, ANALYZE, *data, relevance, folder / "analysis"])
+        vectors = [*python, LOOK_INSIDE, *data, folder / "vectors", folder / "analysis"]
+        timed("its --representations", vectors)
 
 
 if __name__ == "__main__":

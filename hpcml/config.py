@@ -19,6 +19,7 @@ import msgspec
 import tomli_w
 
 from hpcml import __version__
+from hpcml.analysis import AnalyzeSettings
 from hpcml.cluster import Site
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import read_file, write_whole
@@ -51,6 +52,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dataset                         a data set that exists already (``hpcml import qm9``)
     site                            where it runs: a table, or the path of a site file
     train, explain                  the network, and how it is asked for its reasons
+    analyze                         how its reasons are held against the physics
     versions                        written by hpcml into the run's folder; not read
     """
 
@@ -62,6 +64,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     site: Site = Site()
     train: TrainSettings | None = None
     explain: ExplainSettings | None = None
+    analyze: AnalyzeSettings = AnalyzeSettings()
     versions: dict[str, str] = {}
 
     def __post_init__(self) -> None:

@@ -11,7 +11,12 @@ from pathlib import Path
 import msgspec
 
 from hpcml import config
+from hpcml.analysis import trust
 from hpcml.analysis.comparison import faithfulness as compare_rules
+from hpcml.analysis.representation_tables import (
+    analyze_representations,
+    write_representations,
+)
 from hpcml.analysis.weight_tables import analyze_weights, write_weights
 from hpcml.check import Finding, examine
 from hpcml.cluster import RunFolder, scripts
@@ -22,6 +27,7 @@ from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
 from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
+from hpcml.relevance import ExplainSettings, open_relevance
 from hpcml.sources import dataset_path
 from hpcml.stages import Outcome, Stage
 from hpcml.store import Dataset, Manifest, recover
@@ -120,12 +126,25 @@ def submit(
         print(f"{name}: job {number}")
 
 
-def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
-    """Hold relevance rules against each other on the run's network; the table that it writes."""
+def faithfulness(campaign: Campaign, folder: Path | None) -> tuple[list[str], Path]:
+    """Ask whether the run's explanations can be trusted, and hold rules against each other.
+
+    Lines for the screen, and the table of the rules.
+    """
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
         dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
-        return compare_rules(dataset, run_folder.model, run_folder.analysis)
+        rows = open_relevance(run_folder.relevance, dataset)
+        checks = trust.trust_report(
+            dataset,
+            rows,
+            run_folder.model,
+            run_folder.analysis,
+            campaign.explain or ExplainSettings(),
+            tell=lambda word: print(f"faithfulness: {word}", file=sys.stderr),
+        )
+        table = compare_rules(dataset, run_folder.model, run_folder.analysis)
+        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)], table
 
 
 def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
@@ -139,6 +158,35 @@ def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Pa
         picture = run_folder.analysis / "weights.svg"
         write_whole(picture, weight_figure(found.spectra).encode())
         return found.lines(), [*files, picture]
+
+
+def representations(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
+    """Look into the network's vectors; lines for the screen, and what it writes."""
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+        return look_inside(dataset, run_folder.model, run_folder.vectors, run_folder.analysis)
+
+
+def look_inside(
+    dataset: Dataset, model_folder: Path, vectors: Path, destination: Path
+) -> tuple[list[str], list[Path]]:
+    """Tables and pictures of a network's vectors of a data set; lines for the screen, and files.
+
+    vectors        the folder that the vectors are written into
+    destination    the folder of the tables and pictures
+    """
+    from hpcml.report.representation_figure import direction_figure, ends_drawing
+
+    found = analyze_representations(dataset, model_folder, vectors)
+    files = list(write_representations(found, destination).values())
+    pictures = {"representations": direction_figure(found.levels)}
+    for level in found.levels:
+        pictures[f"representation_ends_{level.level}"] = ends_drawing(dataset, level)
+    for name, text in pictures.items():
+        files.append(destination / f"{name}.svg")
+        write_whole(files[-1], text.encode())
+    return found.lines(), files
 
 
 def describe(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> str:

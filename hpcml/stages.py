@@ -235,6 +235,7 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.relevance,
         run_folder.model,
         run_folder.analysis,
+        campaign.analyze,
     )
     for line in summary(run_folder.analysis):
         print(f"analyze: {line}", file=sys.stderr)

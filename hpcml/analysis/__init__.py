@@ -1,7 +1,10 @@
-"""Does a network predict for the right reasons? Tables and scores from relevances."""
+"""Does a network predict for the right reasons? Tables and scores from relevances.
 
-from hpcml.analysis.analyze_stage import analyze
-from hpcml.analysis.reasons import Score, reasons_score
-from hpcml.analysis.summary import summary
+Names are imported when they are asked for: settings are read without RDKit.
+"""
 
-__all__ = ["Score", "analyze", "reasons_score", "summary"]
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

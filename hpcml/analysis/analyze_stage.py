@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from hpcml.analysis.analyze_settings import AnalyzeSettings
+from hpcml.analysis.atom_traits import AtomTraits
+from hpcml.analysis.matched_pairs import pairs_tables
 from hpcml.analysis.pairs import by_distance
 from hpcml.analysis.perception import Perceived
 from hpcml.analysis.reasons import molecule_of
-from hpcml.analysis.reasons_table import reasons_table
+from hpcml.analysis.reasons_table import reasons_tables, split_parts
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import symbol
 from hpcml.molecules.groups import GROUPS
@@ -24,12 +27,17 @@ from hpcml.store import Dataset
 
 Table = list[dict[str, object]]
 
+_SOMETIMES = {"reasons", "reasons_differences", "pairs_matched", "pairs_summary", "distances"}
 CANCELLATION = "sum of |parts| / |sum|"
 """Row of conservation.csv: how much of what an explanation hands out cancels."""
 
 
 def analyze(
-    dataset: Dataset, relevance: Path | RelevanceRows, model_folder: Path, destination: Path
+    dataset: Dataset,
+    relevance: Path | RelevanceRows,
+    model_folder: Path,
+    destination: Path,
+    settings: AnalyzeSettings | None = None,
 ) -> dict[str, Path]:
     """Write the tables, and say where each lies: name -> file.
 
@@ -42,26 +50,39 @@ def analyze(
     reasons.csv        the reasons score (``hpcml.analysis.reasons``) and the error beside it, by
                        part of the split, element, ring and group; where the data set has shares
                        of the target
+    reasons_differences.csv   by how much the network's score by rank is above each control's
+    pairs_matched.csv  pairs of molecules that differ in one group: change of the property, of the
+                       prediction, of relevance and share on what changed and on what stays
+    pairs_summary.csv  how far these changes agree
 
     All in the target's unit.  The same input gives the same bytes.
     """
     rows = relevance if isinstance(relevance, RelevanceRows) else open_relevance(relevance, dataset)
     share = _shares(dataset, rows)
     perceived = Perceived(dataset.molecules, rows.offsets)
+    settings = settings or AnalyzeSettings()
     tables = {
         "conservation": conservation(rows.prediction, rows.atoms, rows.ledger, rows.offsets),
         "elements": element_averages(dataset.column("numbers"), rows.atoms, share),
         "groups": group_averages(perceived, rows.atoms, share),
     }
     if share is not None:
-        tables["reasons"] = reasons_table(dataset, rows, share, perceived, model_folder)
+        traits = AtomTraits(dataset.column("numbers").astype(np.int64), perceived)
+        tables["reasons"], tables["reasons_differences"] = reasons_tables(
+            dataset, rows, share, traits, model_folder=model_folder, settings=settings
+        )
+    if settings.matched_pairs:
+        parts = split_parts(dataset, model_folder)
+        found, agreement = pairs_tables(rows, share, perceived, parts, settings.matched_pairs)
+        if found:
+            tables["pairs_matched"], tables["pairs_summary"] = found, agreement
     if rows.pairs != "none":
         tables["distances"] = by_distance(
             (pdist(molecule.positions), rows[row].pairs)
             for row, molecule in enumerate(dataset.molecules)
         )
     make_folder(Path(destination))
-    for name in {"reasons", "distances"} - set(tables):  # of an earlier target, perhaps
+    for name in _SOMETIMES - set(tables):  # of an earlier target, perhaps
         (Path(destination) / f"{name}.csv").unlink(missing_ok=True)
     files = {}
     for name, table in tables.items():

@@ -85,6 +85,7 @@ class Perceived(Sequence["Chem.Mol | None"]):
     in_ring        (A,) whether the atom lies in a ring
     aromatic       (A,)
     hydrogens      (A,) how many are bonded to the atom
+    bonds          (B, 2) atoms that are bonded, each bond once
     groups         name -> where it is
     """
 
@@ -96,6 +97,7 @@ class Perceived(Sequence["Chem.Mol | None"]):
         self.aromatic = np.zeros(atoms, dtype=bool)
         self.hydrogens = np.zeros(atoms, dtype=np.uint8)
         self._binaries: list[bytes | None] = []
+        ends = array("q")  # of bonds
         found = {name: _Found() for name in GROUPS}
         for number, start in enumerate(offsets[:-1].tolist()):
             try:
@@ -107,10 +109,14 @@ class Perceived(Sequence["Chem.Mol | None"]):
             for name, values in zip(_ATOM_COLUMNS, zip(*_of_atoms(mol), strict=True), strict=True):
                 getattr(self, name)[start : start + len(values)] = values
             self.in_ring[start : start + mol.GetNumAtoms()] = in_ring(mol)
+            for bond in mol.GetBonds():
+                ends.append(start + bond.GetBeginAtomIdx())
+                ends.append(start + bond.GetEndAtomIdx())
             for name, smarts in GROUPS.items():
                 for match in occurrences(mol, smarts):
                     found[name].add(number, start + match)
         self.known = np.array([one is not None for one in self._binaries], dtype=bool)
+        self.bonds = np.array(ends, dtype=np.int64).reshape(-1, 2)
         self.groups = {name: one.packed() for name, one in found.items()}
 
     def holds(self, group: str) -> NDArray[np.bool_]:

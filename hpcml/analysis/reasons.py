@@ -1,9 +1,10 @@
 """The reasons score: do relevances agree with what physics assigns to each atom?
 
 Both are numbers for each atom of many molecules, laid end to end and cut by ``offsets``, and are
-compared *within molecules*, so that big molecules do not count as insight.  With kinds (elements)
-given, what a regression on the kinds explains within molecules is taken off as well: knowing
-what carbon and hydrogen are worth on average is not yet a reason.
+compared *within molecules*, so that big molecules do not count as insight.  With kinds (elements,
+or elements by hybridization and number of hydrogens) given, what a regression on the kinds explains
+within molecules is taken off as well: knowing what carbon and hydrogen are worth on average is not
+yet a reason.
 
 The score is given twice.  Pooled: Pearson's correlation of all atoms, the mean of each molecule
 taken off, in which a molecule counts by how much its values vary.  By rank: the mean over
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy import sparse
+from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,6 +42,7 @@ class Score:
 
     correlation, low, high      pooled, with its 95 % interval
     rank, rank_low, rank_high   by rank, with its 95 % interval
+    rank_error                  standard error of rank over molecules
     molecules, atoms            that took part: molecules with at least two atoms that count
     """
 
@@ -49,6 +52,7 @@ class Score:
     rank: float = np.nan
     rank_low: float = np.nan
     rank_high: float = np.nan
+    rank_error: float = np.nan
     molecules: int = 0
     atoms: int = 0
 
@@ -92,7 +96,8 @@ def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats
     """Values less the effects of molecule and kind: residuals of a two-way regression.
 
     By Frisch, Waugh and Lovell: centre values and kinds' indicators within molecules, then
-    regress the ones on the others.
+    regress the ones on the others.  The indicators' products come from the counts of kinds in
+    molecules, so that memory grows with the atoms alone, however many kinds there are.
 
     Parameters
     ----------
@@ -104,10 +109,14 @@ def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats
     -------
     (A,) array
     """
-    indicators = centred((kinds[:, None] == np.unique(kinds)).astype(np.float64), molecule)
+    _, kind = np.unique(kinds, return_inverse=True)
     within = centred(values, molecule)
-    effects = np.linalg.lstsq(indicators, within, rcond=None)[0]
-    residual: Floats = within - indicators @ effects
+    ones = np.ones(len(kind))
+    counts = sparse.coo_array((ones, (molecule, kind))).tocsr()  # molecules x kinds
+    size = np.maximum(np.bincount(molecule), 1)
+    products = np.diag(np.bincount(kind)) - (counts.T @ (counts / size[:, None])).toarray()
+    effects = np.linalg.lstsq(products, np.bincount(kind, within), rcond=1e-10)[0]
+    residual: Floats = within - centred(effects[kind], molecule)
     return residual
 
 
@@ -132,19 +141,71 @@ def reasons_score(
     counts : (A,) boolean array, optional
         Which atoms take part; molecules left with one atom never do.
     """
+    return score_and_ranks(relevance, share, offsets, kinds=kinds, counts=counts)[0]
+
+
+def score_and_ranks(
+    relevance: Floats,
+    share: Floats,
+    offsets: Integers,
+    *,
+    kinds: Integers | None = None,
+    counts: NDArray[np.bool_] | None = None,
+) -> tuple[Score, Floats]:
+    """``reasons_score``, and the rank correlation within each molecule, whose mean its rank is.
+
+    Parameters
+    ----------
+    relevance, share, offsets, kinds, counts
+        (A,), (A,), (M + 1,), (A,), (A,) arrays as ``reasons_score`` takes them.
+
+    Returns
+    -------
+    Score, (M,) array
+        NaN for molecules that did not take part or in which nothing varies.
+    """
     molecule = molecule_of(offsets)
+    ranks = np.full(len(offsets) - 1, np.nan)
     used = np.isfinite(relevance) & np.isfinite(share)
     if counts is not None:
         used &= counts
     used &= np.bincount(molecule[used], minlength=len(offsets) - 1)[molecule] > 1
     if not used.any():
-        return Score()
-    _, molecule = np.unique(molecule[used], return_inverse=True)
+        return Score(), ranks
+    chosen, molecule = np.unique(molecule[used], return_inverse=True)
     kinds = None if kinds is None else kinds[used]
-    size, atoms = int(molecule[-1]) + 1, int(used.sum())
     pooled = _pooled(relevance[used], share[used], molecule, kinds)
-    ranked = _ranked(relevance[used], share[used], molecule, kinds)
-    return Score(*pooled, *ranked, size, atoms)
+    ranks[chosen] = _ranked(relevance[used], share[used], molecule, kinds)
+    mean, low, high, error = mean_with_interval(ranks)
+    low, high = np.clip([low, high], -1.0, 1.0).tolist()
+    return Score(*pooled, mean, low, high, error, len(chosen), int(used.sum())), ranks
+
+
+def mean_with_interval(values: Floats, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Mean, the ends of its interval by Student's t, and its standard error.
+
+    Parameters
+    ----------
+    values : (n,) array
+        Independent draws; those that are not finite are left out.  Of fewer than
+        ``LEAST_MOLECULES`` interval and error are NaN.
+    """
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return np.nan, np.nan, np.nan, np.nan
+    mean = float(values.mean())
+    if values.size < LEAST_MOLECULES:
+        return mean, np.nan, np.nan, np.nan
+    error = float(values.std(ddof=1) / np.sqrt(values.size))
+    width = float(stdtrit(values.size - 1, 0.5 + 0.5 * level)) * error
+    return mean, mean - width, mean + width, error
+
+
+def two_sided(mean: float, error: float, size: int) -> float:
+    """Probability of a mean as far from zero under Student's t; NaN without an error."""
+    if not np.isfinite(error) or (mean == 0.0 and error == 0.0):
+        return np.nan
+    return float(2.0 * stdtr(size - 1, -abs(mean) / error)) if error > 0 else 0.0
 
 
 # ---------------------------------------------------------------------------- pooled
@@ -163,12 +224,32 @@ def _pooled(
     floor = 1e-20 * np.array([np.square(relevance).sum(), np.square(share).sum()])
     if (sums[:, 1:].sum(axis=0) <= floor).any():
         return np.nan, np.nan, np.nan
+    return correlation_with_interval(sums)
+
+
+def correlation_with_interval(sums: Floats) -> tuple[float, float, float]:
+    """A correlation and its 95 % interval, by the jackknife on Fisher's scale.
+
+    Parameters
+    ----------
+    sums : (n, 3) array
+        Of each of n independent draws the sums of x y, x x and y y over its values, about the
+        means that are meant.
+
+    Returns
+    -------
+    tuple of float
+        Correlation, low, high; NaN without variation, no interval of fewer than
+        ``LEAST_MOLECULES`` draws.
+    """
     total = sums.sum(axis=0)
+    if (total[1:] <= 0.0).any():
+        return np.nan, np.nan, np.nan
     if len(sums) < LEAST_MOLECULES:
         return float(_correlation(total)), np.nan, np.nan
     fisher = np.arctanh(np.clip(_correlation(total), -_ALMOST_ONE, _ALMOST_ONE))
     without = np.arctanh(np.clip(_correlation(total - sums), -_ALMOST_ONE, _ALMOST_ONE))
-    without = without[np.isfinite(without)]  # one molecule may hold all there is
+    without = without[np.isfinite(without)]  # one of them may hold all there is
     spread = np.sqrt((len(sums) - 1) / len(sums) * np.square(without - without.mean()).sum())
     width = stdtrit(len(sums) - 1, 0.975) * spread
     r, low, high = np.tanh([fisher, fisher - width, fisher + width]).tolist()
@@ -185,10 +266,8 @@ def _correlation(sums: Floats) -> Floats:
 # ---------------------------------------------------------------------------- by rank
 
 
-def _ranked(
-    relevance: Floats, share: Floats, molecule: Integers, kinds: Integers | None
-) -> tuple[float, float, float]:
-    """Mean over molecules of the rank correlation within each, and its interval.
+def _ranked(relevance: Floats, share: Floats, molecule: Integers, kinds: Integers | None) -> Floats:
+    """The rank correlation within each molecule, NaN where nothing varies.
 
     Each molecule's values are brought to the same spread before the kinds are taken off, so that
     none of them decides what a kind is worth.
@@ -200,15 +279,7 @@ def _ranked(
     if kinds is not None:  # a molecule in which nothing is left has no order
         x, y = (_scaled(values, molecule, least=1e-9) for values in (x, y))
     x, y = (centred(ranks_within(values, molecule), molecule) for values in (x, y))
-    each = _correlation(np.stack([np.bincount(molecule, p) for p in (x * y, x * x, y * y)], axis=1))
-    each = each[np.isfinite(each)]
-    if not each.size:
-        return np.nan, np.nan, np.nan
-    mean = float(each.mean())
-    if each.size < LEAST_MOLECULES:
-        return mean, np.nan, np.nan
-    width = float(stdtrit(each.size - 1, 0.975) * each.std(ddof=1) / np.sqrt(each.size))
-    return mean, max(-1.0, mean - width), min(1.0, mean + width)
+    return _correlation(np.stack([np.bincount(molecule, p) for p in (x * y, x * x, y * y)], axis=1))
 
 
 def _scaled(values: Floats, molecule: Integers, least: float = 0.0) -> Floats:

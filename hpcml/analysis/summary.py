@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpcml.analysis.analyze_stage import CANCELLATION
 from hpcml.analysis.reasons import LEAST_MOLECULES
-from hpcml.analysis.reasons_table import NETWORK
+from hpcml.analysis.reasons_table import ALL_ATOMS, NETWORK, REMOVED, headline_composition
 from hpcml.relevance.ledger import MOSTLY_CANCELLATION
 
 
@@ -16,10 +16,12 @@ def summary(folder: Path) -> list[str]:
     """Lines for the screen: the reasons score where there is one, on test molecules where there
     are any; and a warning where explanations are mostly cancellation."""
     lines = []
+    table = _rows(folder / "reasons.csv")
+    composition = headline_composition({row["composition"] for row in table})
     headline = {
         row["part"]: row
-        for row in _rows(folder / "reasons.csv")
-        if (row["of"], row["composition"], row["scored"]) == ("all atoms", "removed", NETWORK)
+        for row in table
+        if (row["of"], row["composition"], row["scored"]) == (ALL_ATOMS, composition, NETWORK)
     }
     part = "test" if "test" in headline else "all"
     if part in headline:
@@ -29,8 +31,9 @@ def summary(folder: Path) -> list[str]:
             for score, low, high in (("correlation", "low", "high"),
                                      ("rank", "rank_low", "rank_high"))
         )  # fmt: skip
+        told = f"composition {composition}" if composition == REMOVED else composition
         lines.append(
-            f"reasons score {pooled} pooled, {ranked} by rank, composition removed, "
+            f"reasons score {pooled} pooled, {ranked} by rank, {told}, "
             f"{row['molecules']} molecules ({part})"
         )
     medians = {row["term"]: float(row["median"]) for row in _rows(folder / "conservation.csv")}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.analysis.analyze_stage import Table, write_table
+from hpcml.analysis.first_network import begun, first_network
 from hpcml.analysis.weight_spectra import Spectrum, input_norms, spectrum
 from hpcml.errors import InputError
 from hpcml.files import make_folder
@@ -104,19 +104,12 @@ def analyze_weights(model_folder: Path) -> WeightAnalysis:
     InputError
         Where there is no network, or one that cannot be built with fresh weights.
     """
-    import torch
-
-    from hpcml.models import build
     from hpcml.training import load_ensemble
 
     ensemble = load_ensemble(model_folder)
     model, info = ensemble.models[0], ensemble.info
     folder = ModelFolder(model_folder)
-    begun = _begun(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(begun.seed)
-        fresh = build(info.model, info.hyperparameters, scaling=info.scaling)
-    trained, first = _matrices(model), _matrices(fresh)
+    trained, first = _matrices(model), _matrices(first_network(model_folder, info))
     if {n: w.shape for n, w in trained.items()} != {n: w.shape for n, w in first.items()}:
         raise InputError(
             f"{model_folder}: the network built anew has layers of other sizes: "
@@ -125,7 +118,7 @@ def analyze_weights(model_folder: Path) -> WeightAnalysis:
     spectra = _spectra(trained, first)
     kept = {
         epoch: _spectra(weights, first)
-        for epoch in sorted(begun.keep_epochs)
+        for epoch in sorted(begun(folder).keep_epochs)
         if (weights := _kept(folder.epoch(epoch), info)) is not None
     }
     names = model.column_names()
@@ -187,21 +180,6 @@ def _layers_above(spectra: Mapping[str, Spectrum]) -> int:
 
 def _spectra(trained: Weights, first: Weights) -> dict[str, Spectrum]:
     return {name: spectrum(weights, first[name]) for name, weights in trained.items()}
-
-
-class _Begun(msgspec.Struct):
-    """Of a run's settings: what decides its first weights, beside the network's own, and what
-    it was to keep."""
-
-    seed: int = 1
-    keep_epochs: tuple[int, ...] = ()
-
-
-def _begun(folder: ModelFolder) -> _Begun:
-    """As the settings say; seed zero where a folder has none."""
-    if not folder.settings.exists():
-        return _Begun(seed=0)
-    return msgspec.json.decode(folder.settings.read_bytes(), type=_Begun)
 
 
 def _kept(folder: ModelFolder, info: ModelInfo) -> Weights | None:

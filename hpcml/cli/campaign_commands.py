@@ -126,17 +126,22 @@ def _stage_words(name: str, parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what would be done, its cost, and the sbatch script",
     )
-    parser.set_defaults(faithfulness=False, weights=False)
+    parser.set_defaults(faithfulness=False, weights=False, representations=False)
     if name == "analyze":
         parser.add_argument(
             "--faithfulness",
             action="store_true",
-            help="also hold the rules against atom flipping, randomization, symmetry and noise",
+            help="also check whether the explanations can be trusted, and compare rules",
         )
         parser.add_argument(
             "--weights",
             action="store_true",
             help="also hold each layer's singular values against chance and its first weights",
+        )
+        parser.add_argument(
+            "--representations",
+            action="store_true",
+            help="also look into the network's vectors of atoms and molecules: what they carry",
         )
 
 
@@ -149,9 +154,14 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
         return DONE
     code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
-        _show_faithfulness(pipeline.faithfulness(campaign, options.run))
+        verdicts, table = pipeline.faithfulness(campaign, options.run)
+        print("\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]))
+        _show_faithfulness(table)
     if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
         lines, files = pipeline.weights(campaign, options.run)
+        print("\n".join([*lines, *map(str, files)]))
+    if options.representations and code in (DONE, FAILED):
+        lines, files = pipeline.representations(campaign, options.run)
         print("\n".join([*lines, *map(str, files)]))
     return code
 

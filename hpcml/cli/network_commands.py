@@ -1,4 +1,5 @@
-"""Commands of trained networks: predictions for other molecules, and which rule explains them."""
+"""Commands of trained networks: predictions for other molecules, the rule that explains them, and
+what they make of atoms and molecules."""
 
 from __future__ import annotations
 
@@ -27,6 +28,12 @@ def commands() -> list[Command]:
             words=_calibrate_words,
             run=_calibrate,
         ),
+        Command(
+            name="represent",
+            help="look into a network's vectors of a data set's atoms and molecules",
+            words=_represent_words,
+            run=_represent,
+        ),
     ]
 
 
@@ -44,6 +51,29 @@ def _predict_words(parser: argparse.ArgumentParser) -> None:
 
 def _calibrate_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
+
+
+def _represent_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", type=inside("model"), metavar="MODEL",
+        help="a run, its model folder, or the published files of an ANI",
+    )  # fmt: skip
+    parser.add_argument(
+        "dataset", type=inside("dataset"), metavar="DATASET", help="a data set, or a run"
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="DIR", help="for vectors, tables and pictures"
+    )
+
+
+def _represent(options: argparse.Namespace) -> int:
+    from hpcml import pipeline
+    from hpcml.store import Dataset
+
+    dataset = Dataset.open(options.dataset, verified=True)
+    lines, files = pipeline.look_inside(dataset, options.model, options.to / "vectors", options.to)
+    print("\n".join([*lines, *map(str, files)]))
+    return DONE
 
 
 def _predict(options: argparse.Namespace) -> int:

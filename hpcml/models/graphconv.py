@@ -181,12 +181,29 @@ class GraphConv(Network):
         final: Tensor = self.as_before(atoms, bonded.place)
         return final
 
+    def molecule_representation(self, atoms: Tensor, batch: Batch) -> Tensor:
+        """The sums and the maxima over a molecule's atoms, as the head reads them, (M, 2 dense).
+
+        Parameters
+        ----------
+        atoms : (A, dense) Tensor
+
+        Returns
+        -------
+        (M, 2 dense) Tensor
+        """
+        return self._molecules(atoms, batch.molecule, batch.size)
+
+    def _molecules(self, atoms: Tensor, molecule: Tensor, size: int) -> Tensor:
+        both = self.concatenate(
+            self.over_atoms(atoms, molecule, size), self.largest_atom(atoms, molecule, size)
+        )
+        molecules: Tensor = self.tanh(both)
+        return molecules
+
     def forward(self, batch: Batch) -> Tensor:
         atoms, bonded = self._final(batch)
         molecule = batch.molecule.index_select(0, bonded.order)
-        molecules = self.concatenate(
-            self.over_atoms(atoms, molecule, batch.size),
-            self.largest_atom(atoms, molecule, batch.size),
-        )
-        prediction: Tensor = self.readout(self.head(self.tanh(molecules)), batch)
+        molecules = self._molecules(atoms, molecule, batch.size)
+        prediction: Tensor = self.readout(self.head(molecules), batch)
         return prediction

@@ -40,6 +40,7 @@ class LinearRegression(Network):
     Settings: ClassVar[type[msgspec.Struct]] = LinearSettings
     inputs = frozenset()
     additive = True
+    learns_vectors = False
     elements: Tensor
 
     def __init__(self, settings: LinearSettings, scaling: Scaling) -> None:

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import msgspec
+import torch
 from torch import Tensor, nn
 
 from hpcml.errors import InputError
@@ -31,6 +32,8 @@ class Network(nn.Module, ABC):
     Settings    struct of the hyperparameters, all with defaults; unknown ones are refused
     inputs      which of ``hpcml.models.batch.INPUTS`` a molecule must be prepared for
     additive    whether the prediction is a sum (or mean) of terms of single atoms
+    learns_vectors   whether ``representation`` is anything that training made; False where the
+                     atoms' vectors are the network's own inputs
 
     It is built as ``MyNetwork(settings, scaling)``, where scaling says how many targets there
     are, and ends in one of the readouts of ``hpcml.models.readout``, which bring the outputs
@@ -40,6 +43,7 @@ class Network(nn.Module, ABC):
     Settings: ClassVar[type[msgspec.Struct]]
     inputs: frozenset[str]
     additive: bool = False
+    learns_vectors: ClassVar[bool] = True
 
     def __init__(self, settings: Any, scaling: Scaling) -> None:
         """The settings are an instance of the class's own ``Settings``."""
@@ -65,6 +69,25 @@ class Network(nn.Module, ABC):
         -------
         (A, F) Tensor
         """
+
+    def molecule_representation(self, atoms: Tensor, batch: Batch) -> Tensor:
+        """Give the last hidden features of each of M molecules, (M, G).
+
+        Of networks that have none between the atoms and the prediction, the mean of the atoms'.
+
+        Parameters
+        ----------
+        atoms : (A, F) Tensor
+            What ``representation`` gives for this batch.
+
+        Returns
+        -------
+        (M, G) Tensor
+        """
+        total = atoms.new_zeros(batch.size, atoms.shape[1]).index_add(0, batch.molecule, atoms)
+        count = torch.bincount(batch.molecule, minlength=batch.size).to(atoms.dtype)
+        mean: Tensor = total / count[:, None]
+        return mean
 
     def atomic_terms(self, batch: Batch) -> Tensor:
         """Give what each of A atoms adds to the prediction, (A, T), in the targets' units.

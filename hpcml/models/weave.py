@@ -200,6 +200,25 @@ class Weave(Network):
         final: Tensor = self.atom_dense(atoms)
         return final
 
+    def molecule_representation(self, atoms: Tensor, batch: Batch) -> Tensor:
+        """What the last affine layer reads of a molecule; with the readout "sum" the atoms' mean.
+
+        Parameters
+        ----------
+        atoms : (A, representation) Tensor
+
+        Returns
+        -------
+        (M, G) Tensor
+            G is the last of ``fully_connected``, or the histogram's size where there is none.
+        """
+        if self.additive:
+            return super().molecule_representation(atoms, batch)
+        assert isinstance(self.head, nn.Sequential)
+        histogram = self.over_atoms(self.histogram(atoms), batch.molecule, batch.size)
+        hidden: Tensor = self.head[:-1](histogram)
+        return hidden
+
     def atomic_terms(self, batch: Batch) -> Tensor:
         """What each atom adds to the prediction, (A, T); InputError with the histogram readout.
 

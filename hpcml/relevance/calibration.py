@@ -15,13 +15,18 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rdkit import Chem
-from torch import nn
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.models import Batch, Network, build, collate, example, fit_references, fit_scaling
+from hpcml.models import Batch, Network, collate, fit_references, fit_scaling
 from hpcml.models.batch import Example
-from hpcml.molecules import perceive
+from hpcml.relevance.brief_training import (
+    STEPS,
+    Taken,
+    molecules_taken,
+    of_molecules,
+    r_squared,
+    train_briefly,
+)
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.explain_settings import ExplainSettings, target_index
 from hpcml.relevance.known_truth import KnownTruth, agreement, known_truths
@@ -43,9 +48,6 @@ from hpcml.training.model_folder import ModelFolder
 _MOLECULES = 240
 FEWEST = 24
 _HELD_OUT = 4  # every fourth molecule is not learned from
-_STEPS = 400
-_BATCH = 16
-_RATE = 3e-3
 _FLIPPED = 60  # molecules
 
 
@@ -55,7 +57,7 @@ def calibrate(
     settings: ExplainSettings,
     *,
     molecules: int = _MOLECULES,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
@@ -82,7 +84,7 @@ def calibrate(
     tell("a network learns properties whose atoms' shares are known")
     trial = _Trial.of(sample, info, settings.threads, steps=steps, seed=seed)
     dtype = next(model.parameters()).dtype
-    own = collate([one for one, _ in sample[:_FLIPPED]], dtype)
+    own = collate([one for _, one, _ in sample[:_FLIPPED]], dtype)
     lines = []
     for rule in candidates(settings):
         tell(rule)
@@ -138,24 +140,12 @@ def identity(model_folder: Path, settings: ExplainSettings) -> str:
 
 # --------------------------------------------------------------------------- measurements
 
-Sample = list[tuple[Example, Chem.Mol]]
+Sample = list[Taken]
 
 
 def _sample(dataset: Dataset, model: Network, most: int, seed: int) -> Sample:
-    """Molecules at random that the network takes and whose bonds are perceived."""
-    found: Sample = []
-    dtype = next(model.parameters()).dtype
-    for row in np.random.default_rng(seed).permutation(len(dataset)).tolist():
-        molecule = dataset.molecules[row]
-        try:
-            one, mol = example(molecule, model.inputs), perceive(molecule)
-            with torch.no_grad():
-                model(collate([one], dtype))
-        except InputError:
-            continue
-        found.append((one, mol))
-        if len(found) == most:
-            break
+    """Molecules at random; InputError where there are too few."""
+    found = molecules_taken(dataset, model, most, seed)
     if len(found) < FEWEST:
         raise InputError(
             f"{dataset.folder}: only {len(found)} molecules that the network takes and whose bonds "
@@ -182,13 +172,12 @@ class _Trial:
         """Train a network of the same type and size on three quarters of the sample."""
         torch.set_num_threads(threads)
         held_out = np.arange(len(sample)) % _HELD_OUT == 0
-        examples = [one for one, _ in sample]
-        truths = known_truths([mol for _, mol in sample], seed)
+        examples = [one for _, one, _ in sample]
+        truths = known_truths([mol for _, _, mol in sample], seed)
         offsets = np.cumsum([0, *(len(one.numbers) for one in examples)])
         values = np.stack(
-            [_of_molecules(t.atoms, offsets, info.scaling.extensive) for t in truths], axis=1
+            [of_molecules(t.atoms, offsets, info.scaling.extensive) for t in truths], axis=1
         )
-        torch.manual_seed(seed)
         train = [row for row in range(len(sample)) if not held_out[row]]
         kept = np.array([truth.composition == "kept" for truth in truths])
         learning = [examples[row] for row in train]
@@ -196,22 +185,11 @@ class _Trial:
         rows = np.flatnonzero(held_out)
         batch = collate([examples[row] for row in rows])
         with torch.no_grad():
-            errors = model(batch).double().numpy() - values[rows]
-        left = np.square(errors).sum(axis=0)
-        spread = np.square(values[rows] - values[rows].mean(axis=0)).sum(axis=0)
-        scores = 1.0 - left / np.where(spread > 0, spread, np.inf)
+            scores = r_squared(model(batch).double().numpy(), values[rows])
         atoms = np.repeat(held_out, np.diff(offsets))
         mine = [KnownTruth(t.name, t.atoms[atoms], t.composition) for t in truths]
         names = [truth.name for truth in truths]
         return cls(model, batch, mine, dict(zip(names, scores.tolist(), strict=True)))
-
-
-def _of_molecules(
-    atoms: NDArray[np.float64], offsets: NDArray[np.int64], extensive: bool
-) -> NDArray[np.float64]:
-    """(M,) sums of the atoms' terms, or means for an intensive target."""
-    sums: NDArray[np.float64] = np.add.reduceat(atoms, offsets[:-1])
-    return sums if extensive else sums / np.diff(offsets)
 
 
 def _learned(
@@ -223,7 +201,7 @@ def _learned(
     steps: int,
     seed: int,
 ) -> Network:
-    """A network of the type and size of ``info`` after ``steps`` steps of Adam, one cycle.
+    """A network of the type and size of ``info`` that has learned the values.
 
     kept    (T,) properties of which the network learns what atoms are worth by element too
     """
@@ -233,27 +211,16 @@ def _learned(
         fitted = fit_references(numbers, np.where(kept, 0.0, values))
         references = {z: tuple(row) for z, row in fitted.items()}
     scaling = fit_scaling(numbers, values, extensive=info.scaling.extensive, references=references)
-    model = build(info.model, info.hyperparameters, scaling=scaling)
-    spread = torch.tensor(scaling.std)
     targets = torch.from_numpy(values)
-    optimizer = torch.optim.Adam(model.parameters(), _RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
-    random = np.random.default_rng(seed)
-    order: list[int] = []
-    model.train()
-    for _ in range(steps):
-        if len(order) < min(_BATCH, len(examples)):
-            order = random.permutation(len(examples)).tolist()
-        rows, order = order[:_BATCH], order[_BATCH:]
-        errors = (model(collate([examples[row] for row in rows])) - targets[rows]) / spread
-        optimizer.zero_grad()
-        errors.square().mean().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-        model.constrain()
-    model.eval()
-    return model
+    return train_briefly(
+        info,
+        scaling,
+        examples,
+        lambda rows: targets[rows],
+        scaling.std,
+        steps=steps,
+        seed=seed,
+    )
 
 
 def _line(

@@ -6,7 +6,8 @@ flipping        atoms' inputs are set to zero in the order of their relevance: t
 randomization   weights are shuffled layer by layer from the output downwards: an explanation
                 that stays the same does not explain the network (Adebayo et al., NeurIPS 2018)
 symmetry        atoms that the molecular graph cannot tell apart should be worth the same
-stability       positions are jolted a little: relevances should not change more than a little
+stability       positions are jolted a little: relevances should not change more than a little;
+                molecules are turned round: they should not change at all
 
 Relevances here are those of atoms, (A,), the atoms of a batch's molecules end to end.
 """
@@ -14,12 +15,13 @@ Relevances here are those of atoms, (A,), the atoms of a batch's molecules end t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from hpcml.models.batch import Batch, collate, example
@@ -90,10 +92,20 @@ def randomization(
     Each line has the weights of that layer and of all above it shuffled.  A correlation that
     stays near 1 to the end means that the explanation does not depend on what was learned.
     """
+    before = explain(model, batch)
+    return [
+        (name, within_molecules(before, explain(shuffled, batch), batch.molecule))
+        for name, shuffled in cascade(model, seed=seed)
+    ]
+
+
+def cascade(model: nn.Module, *, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
+    """(layer, the model with the weights of it and of all above shuffled) from the output down.
+
+    It is one model, in which more and more is shuffled; ``model`` itself stays as it is.
+    """
     shuffled = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
-    before = explain(model, batch)
-    lines = []
     layers = [
         (n, m) for n, m in shuffled.named_modules() if isinstance(m, nn.Linear | nn.Embedding)
     ]
@@ -101,9 +113,7 @@ def randomization(
         for parameter in layer.parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.data = parameter.data.flatten()[order].view_as(parameter)
-        after = explain(shuffled, batch)
-        lines.append((name, within_molecules(before, after, batch.molecule)))
-    return lines
+        yield name, shuffled
 
 
 def within_molecules(first: Tensor, second: Tensor, molecule: Tensor) -> float:
@@ -168,14 +178,61 @@ def stability(
 
     noise    standard deviation of each coordinate, so small that bonds stay what they are
     """
+    before, after = (
+        _relevance_of(model, those, explain)
+        for those in (molecules, displaced(molecules, noise, seed))
+    )
+    return float((after - before).norm() / before.norm())
+
+
+def changes(
+    model: Network, molecules: Sequence[Molecule], moved: Sequence[Molecule], explain: Explain
+) -> Tensor:
+    """|change of the relevances| / |relevances| of each molecule when it becomes another.
+
+    Parameters
+    ----------
+    molecules, moved
+        The same atoms in the same order, M molecules each.
+
+    Returns
+    -------
+    (M,) Tensor
+        Without unit; 0 where no atom has any relevance, before and after.
+    """
+    before, after = (_relevance_of(model, those, explain) for those in (molecules, moved))
+    molecule = torch.arange(len(molecules)).repeat_interleave(
+        torch.tensor([len(one) for one in molecules])
+    )
+
+    def norms(values: Tensor) -> Tensor:
+        return values.new_zeros(len(molecules)).index_add_(0, molecule, values.square()).sqrt()
+
+    size, change = norms(before), norms(after - before)
+    return torch.where(change > 0, change / size, 0.0)
+
+
+def displaced(molecules: Sequence[Molecule], noise: float, seed: int = 0) -> list[Molecule]:
+    """The molecules with ``noise`` angstrom (standard deviation) added to each coordinate."""
     random = np.random.default_rng(seed)
-    dtype = next(model.parameters()).dtype
-    moved = [
+    return [
         replace(one, positions=one.positions + random.normal(scale=noise, size=(len(one), 3)))
         for one in molecules
     ]
-    before, after = (
-        explain(model, collate([example(one, model.inputs) for one in batch], dtype))
-        for batch in (molecules, moved)
-    )
-    return float((after - before).norm() / before.norm())
+
+
+def turned(molecules: Sequence[Molecule], seed: int = 0) -> list[Molecule]:
+    """The molecules in orientations and places drawn at random."""
+    random = np.random.default_rng(seed)
+    rotations = Rotation.random(len(molecules), random_state=random)
+    return [
+        replace(one, positions=rotation.apply(np.array(one.positions)) + random.normal(size=3))
+        for one, rotation in zip(molecules, rotations, strict=True)
+    ]
+
+
+def _relevance_of(model: Network, molecules: Sequence[Molecule], explain: Explain) -> Tensor:
+    """(A,) float64."""
+    dtype = next(model.parameters()).dtype
+    batch = collate([example(one, model.inputs) for one in molecules], dtype)
+    return explain(model, batch).double().cpu()

@@ -25,6 +25,7 @@ from hpcml.report.facts import (
 )
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
 from hpcml.report.run_files import Columns, read_json, read_toml
+from hpcml.report.trust_section import trust
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
 from hpcml.training.levels import distinct_levels, joined
@@ -68,6 +69,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
         tables=conservation(run.analysis, unit),
+        trust=trust(run.analysis, run.model, explanation.rule, unit) if explanation else None,
         seconds={
             stage: float(time) for stage, time in read_json(run.logs / "timings.json").items()
         },

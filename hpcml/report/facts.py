@@ -141,6 +141,31 @@ class Reasons:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Mean change of the prediction, in ``unit``, while atoms are taken away.
+
+    fraction   (K,) of each molecule's atoms taken away
+    curves     order of removal -> mean change, its lower and its upper bound, (K,) each
+    """
+
+    unit: str
+    fraction: NDArray[np.float64]
+    curves: dict[str, tuple[NDArray[np.float64], ...]]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How many checks of an explanation passed, failed and were left open, and each of them."""
+
+    passed: int
+    failed: int
+    left_open: int
+    table: Table
+    warning: str = ""
+    removal: Removal | None = None
+
+
+@dataclass(frozen=True)
 class Failed:
     """A molecule that could not be computed."""
 
@@ -171,6 +196,7 @@ class ReportFacts:
     averages: tuple[Averages, ...] = ()
     reasons: Reasons | None = None
     tables: tuple[Table, ...] = ()
+    trust: Trust | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: str = ""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from hpcml.report.facts import Averages, Curve, LearningCurve, Predictions
+from hpcml.report.facts import Averages, Curve, LearningCurve, Predictions, Removal
 from hpcml.report.style import (
     BLUE,
     FAINT,
@@ -121,6 +121,25 @@ def averages(kinds: Averages, name: str = "averages") -> str:
         axes.grid(True, axis="x")
         drawn.legend(loc="outside upper left", ncols=2, fontsize=9)
         return to_svg(drawn, name, f"{kinds.title}: mean relevance of each kind")
+
+
+def removal_curves(removal: Removal, name: str = "removal") -> str:
+    """Mean change of the prediction by the part of the atoms taken away, with its interval."""
+    with styled():
+        drawn = figure(6.4, 3.6)
+        axes = drawn.subplots()
+        axes.axhline(0.0, color=FAINT, linewidth=1.0)
+        for (order, (change, low, high)), colour in zip(
+            removal.curves.items(), (VERMILLION, BLUE, INK), strict=True
+        ):
+            axes.fill_between(removal.fraction, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(removal.fraction, change, color=colour, linewidth=1.6, label=order)
+        axes.set_xlabel("part of the atoms taken away")
+        axes.set_ylabel(with_unit("change of the prediction", removal.unit))
+        axes.set_xlim(0.0, 1.0)
+        axes.grid(True)
+        axes.legend()
+        return to_svg(drawn, name, "Change of the prediction while atoms are taken away")
 
 
 def stage_times(seconds: dict[str, float], name: str = "stages") -> str:

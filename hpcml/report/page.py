@@ -63,6 +63,9 @@ def render(facts: ReportFacts) -> str:
             for place, kinds in enumerate(facts.averages)
         ],
         tables=_tables(facts),
+        removal=Markup(figures.removal_curves(facts.trust.removal))
+        if facts.trust and facts.trust.removal
+        else None,
         stages=Markup(figures.stage_times(facts.seconds)) if facts.seconds else None,
         causes=causes,
         failures=facts.failures[:_MOST_FAILURES],

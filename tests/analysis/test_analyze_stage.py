@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from hpcml.analysis import analyze, summary
+from hpcml.analysis import AnalyzeSettings, analyze, reasons_score, summary
 from hpcml.analysis.analyze_stage import CANCELLATION
+from hpcml.analysis.atom_traits import AtomTraits
+from hpcml.analysis.perception import Perceived
 from hpcml.analysis.untrained import untrained_relevance
 from hpcml.errors import InputError
 from hpcml.models import Scaling, build
@@ -132,7 +134,8 @@ def test_controls_stand_beside_the_network(dataset, model_folder, tmp_path):
         if (row["part"], row["of"]) == ("all", "all atoms")
     }
     assert {what for what, _ in rows} == {
-        *("network", "random", "shuffled shares", "element means", "hydrogens")
+        *("network", "random", "shuffled shares", "isomer's shares", "element means"),
+        *("environment means", "hydrogens", "additive fit"),
     }
     for what in ("random", "shuffled shares"):
         for column in ("correlation", "rank"):
@@ -141,6 +144,113 @@ def test_controls_stand_beside_the_network(dataset, model_folder, tmp_path):
     assert rows["element means", "removed"]["correlation"] == "nan"
     assert float(rows["hydrogens", "removed"]["correlation"]) > 0.1  # more bonds, larger share
     assert rows["random", "kept"]["mae"] == "nan"
+
+
+def scored_on_all_atoms(files, of="all atoms"):
+    """(what is scored, composition) -> its row of all molecules."""
+    return {
+        (row["scored"], row["composition"]): row
+        for row in read(files["reasons"])
+        if (row["part"], row["of"]) == ("all", of)
+    }
+
+
+def test_hydrogens_merged_with_their_heavy_atom(dataset, model_folder, tmp_path):
+    """Against a plain loop over bonds, for relevances that are noise about the share."""
+    noise = np.random.default_rng(1).normal(size=int(dataset.atom_offsets[-1]))
+    shift = iter(np.split(noise, dataset.atom_offsets[[3, 6]]))
+    write_relevance(tmp_path / "relevance", dataset, lambda share: share + 3.0 * next(shift))
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    found = scored_on_all_atoms(files, "heavy atoms with their hydrogens")["network", "kept"]
+    told, true = [], []
+    relevance = open_relevance(tmp_path / "relevance", dataset)
+    for row, molecule in enumerate(dataset.molecules):
+        sums = [
+            [sum(v[[atom.GetIdx(), *(n.GetIdx() for n in atom.GetNeighbors()
+                                     if n.GetAtomicNum() == 1)]])
+             for atom in perceive(molecule).GetAtoms() if atom.GetAtomicNum() > 1]
+            for v in (relevance[row].atoms, known_share(molecule))
+        ]  # fmt: skip
+        told.append(np.array(sums[0]) - np.mean(sums[0]))
+        true.append(np.array(sums[1]) - np.mean(sums[1]))
+    expected = np.corrcoef(np.concatenate(told), np.concatenate(true))[0, 1]
+    assert float(found["correlation"]) == pytest.approx(expected)
+    assert int(found["atoms"]) == sum(map(len, told))
+
+
+def test_composition_by_environment(dataset, model_folder, tmp_path):
+    """A network that knows element, hybridization and hydrogens has reasons beyond the elements,
+    and none beyond what it knows."""
+    write_relevance(tmp_path / "relevance", dataset, np.copy)
+    numbers = dataset.column("numbers").astype(int)
+    traits = AtomTraits(numbers, Perceived(dataset.molecules, dataset.atom_offsets))
+    knows = iter(np.split(traits.environments.astype(float), dataset.atom_offsets[[3, 6]]))
+    write_relevance(tmp_path / "relevance", dataset, lambda share: share + 0.0 * next(knows))
+    settings = AnalyzeSettings(composition="environments")
+    arguments = (dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis", settings)
+    rows = scored_on_all_atoms(analyze(*arguments))
+    assert set(rows) >= {("network", c) for c in ("removed", "environments removed", "kept")}
+    assert float(rows["network", "environments removed"]["rank"]) == pytest.approx(1.0)
+    assert rows["environment means", "environments removed"]["correlation"] == "nan"
+    assert float(rows["environment means", "removed"]["correlation"]) > 0.9
+    assert summary(tmp_path / "analysis")[0].count("environments removed") == 1
+    means = iter(np.split(2.0 * traits.hydrogens.astype(float), dataset.atom_offsets[[3, 6]]))
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 0.0 * share + next(means))
+    rows = scored_on_all_atoms(analyze(*arguments))
+    assert float(rows["network", "removed"]["correlation"]) > 0.3
+    assert rows["network", "environments removed"]["correlation"] == "nan"
+
+
+def test_second_partition_is_a_ceiling_where_there_is_one(dataset, model_folder, tmp_path):
+    """Shares by another partition are scored as relevances are; they need not be there."""
+    columns = ("energy", "alpha_iso", "share_alpha_iso", "share_alpha_iso_loewdin")
+    schema = Schema(columns=columns, frequencies=(0.0,))
+    random = np.random.default_rng(0)
+    others = []
+    with ShardWriter(tmp_path / "both", schema, "test", rows_per_shard=3) as writer:
+        for number, molecule in enumerate(dataset.molecules):
+            share = known_share(molecule)
+            others.append(share + random.normal(size=len(share)))
+            values = {"energy": np.array(0.0), "alpha_iso": np.array([share.sum()])}
+            values |= {"share_alpha_iso": share, "share_alpha_iso_loewdin": others[-1]}
+            writer.append(Row(f"{number:032x}", molecule, values, {}))
+    both = Dataset.open(tmp_path / "both")
+    write_relevance(tmp_path / "relevance", both, np.copy)
+    files = analyze(both, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    found = scored_on_all_atoms(files)["second partition", "removed"]
+    expected = reasons_score(
+        np.concatenate(others),
+        both.column("share_alpha_iso"),
+        both.atom_offsets,
+        kinds=both.column("numbers").astype(int),
+    )
+    assert float(found["correlation"]) == pytest.approx(expected.correlation)
+    assert float(found["rank"]) == pytest.approx(expected.rank)
+
+
+def test_differences_from_the_controls_are_paired(dataset, model_folder, tmp_path):
+    """Of a perfect network: one less each control's own rank score, Holm above plain, and the
+    intervals for all lines together hold those of each."""
+    write_relevance(tmp_path / "relevance", dataset, lambda share: 2.0 * share)
+    files = analyze(dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis")
+    rows = scored_on_all_atoms(files)
+    lines = [
+        line
+        for line in read(files["reasons_differences"])
+        if (line["part"], line["of"], line["composition"]) == ("all", "all atoms", "removed")
+    ]
+    known = [line for line in lines if line["p"] != "nan"]
+    assert {line["less"] for line in known} >= {"random", "shuffled shares", "hydrogens"}
+    for line in known:
+        if line["molecules"] == rows[line["less"], "removed"]["molecules"]:
+            rank = float(rows[line["less"], "removed"]["rank"])
+            assert float(line["rank_difference"]) == pytest.approx(1.0 - rank)
+        assert float(line["p"]) <= float(line["p_holm"]) <= len(known) * float(line["p"]) + 1e-15
+    network = [row for row in read(files["reasons"]) if row["scored"] == "network"]
+    for row in network:
+        assert int(row["comparisons"]) == sum(one["part"] == row["part"] for one in network)
+        if row["rank_low"] != "nan":
+            assert float(row["rank_low_all"]) <= float(row["rank_low"])
 
 
 def test_the_untrained_network_is_a_control(dataset, model_folder, tmp_path):

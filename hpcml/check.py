@@ -23,7 +23,7 @@ from hpcml.sources import dataset_path, molecules
 if TYPE_CHECKING:
     from hpcml.config import Campaign
     from hpcml.molecules import Molecule
-    from hpcml.response.psi4.level_faults import Faults
+    from hpcml.response.engine import Faults
     from hpcml.store import Schema
 
 _BYTES_A_MOLECULE, _BYTES_AN_ATOM = 8000, 200  # of a row: journal, shard, log lines
@@ -107,7 +107,7 @@ def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Findin
         )
     elements = sorted({int(number) for molecule in readable for number in molecule.numbers})
     try:
-        from hpcml.response.psi4.level_faults import level_faults
+        from hpcml.response.level_faults import level_faults
 
         faults = level_faults(campaign.level, tuple(elements))
     except PlatformError as error:

@@ -66,3 +66,10 @@ class InputWarning(UserWarning):
 
     The command line prints it, Python's ``warnings`` filters it.
     """
+
+
+class PlatformWarning(UserWarning):
+    """Something here is not as usual, and something else serves instead; the message is one line.
+
+    The command line prints it, Python's ``warnings`` filters it.
+    """

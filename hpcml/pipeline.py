@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from hpcml import config
 from hpcml.analysis import trust
@@ -28,6 +30,8 @@ from hpcml.exits import DONE, FAILED, WORK_LEFT
 from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
 from hpcml.relevance import ExplainSettings, open_relevance
+from hpcml.response.engine import with_engine
+from hpcml.response.level import Level
 from hpcml.sources import dataset_path
 from hpcml.stages import Outcome, Stage
 from hpcml.store import Dataset, Manifest, recover
@@ -41,6 +45,7 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
     """
     run_folder = run_folder_of(campaign, folder)
     with interruptible(), run_folder.lock():
+        campaign = _with_engine(campaign, run_folder)
         _settle(campaign, run_folder)
         for stage in stages:
             if not stage.wanted(campaign):
@@ -63,6 +68,7 @@ def run_folder_of(campaign: Campaign, folder: Path | None) -> RunFolder:
 def check(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> list[Finding]:
     """What stands in the way of these stages, all at once; nothing is computed or written."""
     run_folder = run_folder_of(campaign, folder)
+    campaign = _with_engine(campaign, run_folder)
     found = list(examine(campaign, run_folder))
     for stage in stages:
         if stage.wanted(campaign):
@@ -80,7 +86,7 @@ def _settle(campaign: Campaign, run_folder: RunFolder) -> None:
         before = config.load(run_folder.campaign_toml)
         for name in ("level", "properties", "dataset"):
             then, now = getattr(before, name), getattr(campaign, name)
-            if then == now:
+            if _meant(then) == _meant(now):
                 continue
             if _holds_anything(run_folder):
                 raise SettingsError(
@@ -89,6 +95,26 @@ def _settle(campaign: Campaign, run_folder: RunFolder) -> None:
                 )
             run_folder.failures.unlink(missing_ok=True)
     config.save(campaign, run_folder.campaign_toml)
+
+
+def _with_engine(campaign: Campaign, run_folder: RunFolder) -> Campaign:
+    """The campaign with its engine named: that of the results so far, else what is installed."""
+    level = campaign.level
+    if level is None or level.engine is not UNSET:
+        return campaign
+    if campaign.site.here(os.environ).kind == "slurm":
+        return campaign  # from a login node, which need not have what the nodes have
+    if run_folder.campaign_toml.exists():
+        before = config.load(run_folder.campaign_toml).level
+        same = before is not None and msgspec.structs.replace(before, engine=UNSET) == level
+        if before and same and (before.engine is not UNSET or Manifest(run_folder.dataset).entries):
+            return msgspec.structs.replace(campaign, level=before)
+    return msgspec.structs.replace(campaign, level=with_engine(level))
+
+
+def _meant(setting: object) -> object:
+    """What is compared of a setting: a level without Psi4's name, which it has in any case."""
+    return setting.meaning if isinstance(setting, Level) else setting
 
 
 def _holds_anything(run_folder: RunFolder) -> bool:
@@ -192,6 +218,7 @@ def look_inside(
 def describe(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> str:
     """What the stages would do and cost, and the sbatch scripts of a cluster; nothing is done."""
     run_folder = run_folder_of(campaign, folder)
+    campaign = _with_engine(campaign, run_folder)
     lines = [f"campaign {campaign.name} in {run_folder.path}, site: {campaign.site.kind}"]
     for stage in stages:
         if stage.wanted(campaign):

@@ -10,9 +10,9 @@ import pytest
 from hpcml import check, config, pipeline
 from hpcml.cli.main import main
 from hpcml.generation import failures
+from hpcml.response.engine import Faults
 from hpcml.response.level import Level
 from hpcml.response.psi4 import psi4_errors, session
-from hpcml.response.psi4.level_faults import Faults
 from hpcml.stages import STAGES
 
 WATER = "3\nwater\nO 0 0 0.117790\nH 0 0.755453 -0.471161\nH 0 -0.755453 -0.471161\n"
@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def all_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine knows every level, without being asked."""
     monkeypatch.setattr(
-        "hpcml.response.psi4.level_faults.level_faults", lambda _level, _elements: Faults()
+        "hpcml.response.level_faults.level_faults", lambda _level, _elements: Faults()
     )
 
 
@@ -125,7 +125,7 @@ def test_molecules_that_the_basis_does_not_cover_are_told_and_stop_only_where_no
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "hpcml.response.psi4.level_faults.level_faults",
+        "hpcml.response.level_faults.level_faults",
         lambda _level, _elements: Faults(uncovered=("Au",)),
     )
     (place / "some.xyz").write_text(WATER + GOLD)
@@ -159,7 +159,7 @@ def test_a_program_that_the_method_needs_is_missed(
         **{"HF3c": True, "HF-3c": True, "B3LYP-D3BJ": True},
     }
     monkeypatch.setattr(
-        "hpcml.response.psi4.level_faults.level_faults",
+        "hpcml.response.level_faults.level_faults",
         lambda _level, _elements: Faults(program="no dftd3"),
     )
     assert "level.method: no dftd3" in told(GOOD, capsys)

@@ -51,6 +51,19 @@ def some_of(choices: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
     return convert
 
 
+def one_of(choices: Iterable[str]) -> Callable[[str], str]:
+    """A converter of one of these words, in any case."""
+    several = some_of(choices)
+
+    def convert(text: str) -> str:
+        word, *more = several(text)
+        if more:
+            raise argparse.ArgumentTypeError(f"{text!r}: give one word")
+        return word
+
+    return convert
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers between commas."""
     try:

@@ -20,7 +20,7 @@ from typing import NoReturn, TextIO
 import hpcml
 from hpcml.cli.command_words import Command, did_you_mean
 from hpcml.cluster.stop_signals import STOP_SIGNALS, drop_dead_streams, interruptible
-from hpcml.errors import HpcmlError, InputWarning
+from hpcml.errors import HpcmlError, InputWarning, PlatformWarning
 from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
 from hpcml.files import storage_error
 
@@ -105,7 +105,7 @@ class _WarningLines:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if not issubclass(category, InputWarning):
+        if not issubclass(category, InputWarning | PlatformWarning):
             text = warnings.formatwarning(message, category, filename, lineno, line)
             print(text, end="", file=file or sys.stderr)
             return

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from hpcml.cli.command_words import Command, at_least, numbers, some_of
+from hpcml.cli.command_words import Command, at_least, numbers, one_of, some_of
 from hpcml.cli.output_files import check_output, write_output
 from hpcml.cluster.site import LEAST_MEMORY_MB
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
@@ -32,7 +32,7 @@ def commands() -> list[Command]:
 
 
 def _compute_words(parser: argparse.ArgumentParser) -> None:
-    from hpcml.response.level import Process, Property
+    from hpcml.response.level import EngineName, Process, Property
 
     properties, processes = get_args(Property), get_args(Process)
     parser.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
@@ -66,6 +66,11 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     )
     light.add_argument(
         "--wavelength", type=numbers, default=(), metavar="L,L", help="in nm instead, e.g. 694.3"
+    )
+    parser.add_argument(
+        "--engine",
+        type=one_of(get_args(EngineName)),
+        help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
     parser.add_argument("--exact", action="store_true", help="no density fitting")
     parser.add_argument(
@@ -149,13 +154,18 @@ def document(molecule: Molecule, properties: ResponseProperties) -> dict[str, An
 
 
 def _level(options: argparse.Namespace) -> Level:
+    from msgspec import UNSET
+
     from hpcml.response import Level
+    from hpcml.response.engine import with_engine
 
     basis = options.basis
     if basis.endswith(".gbs"):  # the engine works in a folder of its own
         basis = str(Path(basis).resolve())
-    level = Level(method=options.method, basis=basis, exact=options.exact)
-    return level.tight() if options.tight else level
+    level = Level(
+        method=options.method, basis=basis, exact=options.exact, engine=options.engine or UNSET
+    )
+    return with_engine(level.tight() if options.tight else level)
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, loewdin, refusals, second_order, shares, units, vibrations
-from hpcml.response.engine import Engine, GroundState, Resources, engine
+from hpcml.response.engine import Engine, GroundState, Resources, engine, with_engine
 from hpcml.response.induced_densities import InducedDensities, MatrixDensities
 from hpcml.response.kernels import PAIRS
 from hpcml.response.level import SHARES, Level, Property, Request
@@ -63,7 +63,7 @@ def compute(
     """Response properties of one molecule, in atomic units and in the frame of its geometry.
 
     threads, memory_mb, scratch   what the engine may use
-    attempt        which recipe of the SCF's fallbacks, 0 to ``engine().attempts`` - 1
+    attempt        which recipe of the SCF's fallbacks, 0 to the engine's ``attempts`` - 1
     communicator   an mpi4py communicator whose ranks all make this call with the same arguments:
                    they share the trial vectors' products; every rank gets the result
 
@@ -73,15 +73,16 @@ def compute(
     Raises the errors of ``hpcml.errors``, each with what to do.
     """
     resources = Resources(threads, memory_mb, scratch, attempt, communicator)
-    return compute_with(molecule, level, request, resources)
+    return compute_with(molecule, with_engine(level), request, resources)
 
 
 def compute_with(
     molecule: Molecule, level: Level, request: Request, resources: Resources
 ) -> ResponseProperties:
-    """``compute`` with its resources in one struct."""
+    """``compute`` with its resources in one struct, by the very engine that the level names."""
     refusals.check(molecule, level)
-    program, record, communicator = engine(), _Record(), resources.communicator
+    program, record = engine(level.engine), _Record()
+    communicator = resources.communicator
     if request.optimize:
         with record.timed("optimization"):
             molecule = on_root(

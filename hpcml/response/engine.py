@@ -1,8 +1,8 @@
 """What a response calculation needs of a program that converges an SCF: the engine.
 
 The room computes with these interfaces alone, and obtains the program behind them from
-``engine``.  A second program is a class with the three methods of ``Engine``; its ground state
-and its surface have the members below, in the conventions told with each.
+``engine``.  A further program is a class with the methods of ``Engine``; its ground state and its
+surface have the members below, in the conventions told with each.
 
 Everywhere: atomic units; n basis functions in the engine's own order, the same in every array of
 one ground state; ``Level`` is binding, and what an engine cannot do at a level is a
@@ -12,21 +12,25 @@ complains of otherwise an EngineError.  Any other exception is a bug and passes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from hpcml.errors import SettingsError
+from hpcml.errors import PlatformError, PlatformWarning, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
-from hpcml.response.level import Grid, Level
+from hpcml.response.level import EngineName, Grid, Level
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import Communicator
 from hpcml.response.vibrations import PotentialSurface
@@ -176,6 +180,20 @@ class GroundState(Protocol):
         """Stockholder charges and dipoles of densities (see ``shares.AtomicMoments``)."""
 
 
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a level, for an engine.
+
+    method, basis   one line, empty where nothing is
+    program         the same of a program that the method needs besides the engine
+    uncovered       symbols of elements for which the basis set has no functions
+    """
+
+    method: str = ""
+    program: str = ""
+    basis: str = ""
+    uncovered: tuple[str, ...] = ()
+
+
 class Engine(Protocol):
     """An electronic-structure program."""
 
@@ -185,6 +203,12 @@ class Engine(Protocol):
 
     def prepare(self) -> None:
         """Load what a first calculation would load; PlatformError where it is not installed."""
+
+    def find_faults(self, level: Level, elements: tuple[int, ...]) -> Faults:
+        """What is wrong with a level for these elements, from names and basis sets alone.
+
+        elements   atomic numbers
+        """
 
     def ground_state(
         self, molecule: Molecule, level: Level, resources: Resources
@@ -215,8 +239,42 @@ class Engine(Protocol):
         """The potential-energy surface of a molecule; raises what ``ground_state`` raises."""
 
 
-def engine() -> Engine:
-    """The engine of this installation."""
-    from hpcml.response import psi4  # which imports this file's interfaces
+# --- which program -------------------------------------------------------------------------------
+
+
+def engine(name: EngineName | UnsetType = UNSET) -> Engine:
+    """The engine of this name; Psi4 where none is named.
+
+    Raises
+    ------
+    PlatformError
+        If the program is not installed.
+    """
+    # each imports this file's interfaces
+    if name == "pyscf":
+        try:
+            from hpcml.response import pyscf
+        except ImportError as error:
+            if (error.name or "").startswith("hpcml"):
+                raise
+            raise PlatformError(f"PySCF cannot be imported ({error}): pip install pyscf") from error
+        return pyscf
+    from hpcml.response import psi4
 
     return psi4
+
+
+def with_engine(level: Level) -> Level:
+    """The level with its engine named where it names none and Psi4 is not installed, but PySCF is.
+
+    What is computed by PySCF has a key of its own, so that a level must name it before results are
+    looked for.  A ``PlatformWarning`` tells of the choice.
+    """
+    if level.engine is not UNSET or find_spec("psi4") is not None or find_spec("pyscf") is None:
+        return level
+    warnings.warn(
+        'Psi4 is not installed: computed with PySCF (engine = "pyscf", --engine)',
+        PlatformWarning,
+        stacklevel=2,
+    )
+    return msgspec.structs.replace(level, engine="pyscf")

@@ -15,6 +15,7 @@ from hpcml.errors import InputError, SettingsError
 
 Property = Literal["dipole", "alpha", "beta", "zpve", "shares", "shares_loewdin"]
 Process = Literal["static", "shg", "eope", "or"]
+EngineName = Literal["psi4", "pyscf"]
 Grid = tuple[int, int]
 
 SHARES: dict[Property, str] = {"shares": "", "shares_loewdin": "_loewdin"}
@@ -28,13 +29,15 @@ LEBEDEV = (
 """Numbers of points for which a Lebedev sphere exists."""
 
 
-def _check_words(kind: str, words: Sequence[str], known: Sequence[str]) -> None:
+def _check_words(
+    kind: str, words: Sequence[str], known: Sequence[str], where: str = "request"
+) -> None:
     """SettingsError, with the nearest word, for a word that is none of the known ones."""
     for word in words:
         if word not in known:
             near = difflib.get_close_matches(str(word), known, n=1)
             advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise SettingsError(f"request: no {kind} {word!r}: {advice}")
+            raise SettingsError(f"{where}: no {kind} {word!r}: {advice}")
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +55,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     response_convergence   norm of a response equation's residual over that of its right side
     instability            "refuse" an SCF that is no minimum; unset (the same as "warn"): its
                            result carries a warning
+    engine                 the program that does the SCF: "psi4" or "pyscf"; unset: Psi4 (see
+                           ``engine.with_engine``)
     """
 
     method: str
@@ -64,12 +69,15 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Unset rather than "warn", and so absent where a level is written: results of levels without
     # this field keep their keys.
     instability: Literal["warn", "refuse"] | UnsetType = UNSET
+    engine: EngineName | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.instability == "warn":
             msgspec.structs.force_setattr(self, "instability", UNSET)
         elif self.instability not in (UNSET, "refuse"):
             raise SettingsError('level: instability must be "warn" or "refuse"')
+        if self.engine is not UNSET:
+            _check_words("engine", [self.engine], get_args(EngineName), "level")
         for name in ("method", "basis"):
             if not getattr(self, name).strip():
                 raise SettingsError(f"level: {name} is empty")
@@ -86,6 +94,13 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in ("scf_convergence", "response_convergence"):
             if not 0.0 < getattr(self, name) <= 1e-2:
                 raise SettingsError(f"level: {name} must lie between 0 and 0.01")
+
+    @property
+    def meaning(self) -> Level:
+        """The same level as results are keyed by: Psi4 goes without saying."""
+        if self.engine != "psi4":
+            return self
+        return msgspec.structs.replace(self, engine=UNSET)
 
     @property
     def label(self) -> str:

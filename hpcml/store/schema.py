@@ -301,7 +301,7 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     The order in which the request names properties, processes and frequencies does not matter,
     and a basis set from a file is known by the file's contents, wherever it lies.
     """
-    level_as_said = msgspec.to_builtins(level)
+    level_as_said = msgspec.to_builtins(level.meaning)
     if level.basis.lower().endswith(".gbs"):
         level_as_said["basis"] = _digest_of_file(level.basis)
     asked = msgspec.to_builtins(request)

@@ -20,7 +20,7 @@ from hpcml import pipeline, stages
 from hpcml.cli.main import main
 from hpcml.errors import ConvergenceError
 from hpcml.molecules import Molecule
-from hpcml.response.psi4.level_faults import Faults
+from hpcml.response.engine import Faults
 from hpcml.stages import Outcome
 from hpcml.store import Row, Schema, ShardWriter
 
@@ -74,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> object:
         ]
         patch.setattr(stages, "STAGES", tuple(idle))
         patch.setattr(
-            "hpcml.response.psi4.level_faults.level_faults", lambda _level, _elements: Faults()
+            "hpcml.response.level_faults.level_faults", lambda _level, _elements: Faults()
         )
         patch.setattr(pipeline, "submit_jobs", lambda *_: {"generate": "1"})
         patch.setattr("hpcml.generation.Foreground", NoEngine, raising=False)

@@ -1,14 +1,15 @@
-"""The engine's interface is enough: PySCF's Hartree-Fock as a second engine, in a few lines."""
+"""The engine's interface is enough: PySCF's Hartree-Fock as an engine, in a few lines."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 from numpy.typing import NDArray
 from pyscf import gto, scf
 
@@ -17,6 +18,7 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute, units
 from hpcml.response.engine import Engine, Resources
 from hpcml.response.fock import Orbitals
+from hpcml.response.level import EngineName
 from hpcml.response.two_electron import MatrixBuilder
 
 Array = NDArray[np.float64]
@@ -94,7 +96,7 @@ def test_another_program_behind_the_interface_gives_the_same(molecule, monkeypat
     )
     request = Request(processes=("static", "shg"), frequencies=(0.05,))
     by_psi4 = compute(molecule, level, request)
-    monkeypatch.setattr(sys.modules["hpcml.response.compute"], "engine", PySCF)
+    monkeypatch.setattr(sys.modules["hpcml.response.compute"], "engine", lambda _name: PySCF())
     by_pyscf = compute(molecule, level, request)
     assert (by_psi4.provenance["program"], by_pyscf.provenance["program"]) == ("Psi4", "PySCF")
     assert by_pyscf.energy == pytest.approx(by_psi4.energy, abs=1e-8)
@@ -105,9 +107,10 @@ def test_another_program_behind_the_interface_gives_the_same(molecule, monkeypat
         np.testing.assert_allclose(c.tensor, d.tensor, atol=1e-3)
 
 
-def test_psi4_has_every_member_of_an_engine() -> None:
+@pytest.mark.parametrize("name", [UNSET, *get_args(EngineName)])
+def test_each_engine_has_every_member(name) -> None:
     from hpcml.response.engine import engine
 
     members = {name for name in vars(Engine) if not name.startswith("_")}
-    assert members == {"attempts", "prepare", "ground_state", "open_surface"}
-    assert all(hasattr(engine(), name) for name in members)
+    assert members == {"attempts", "prepare", "find_faults", "ground_state", "open_surface"}
+    assert all(hasattr(engine(name), member) for member in members)

@@ -15,7 +15,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from hpcml.cli.main import main
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive, write_extended_xyz
-from hpcml.response.psi4.level_faults import Faults
+from hpcml.response.engine import Faults
 from hpcml.training import Target, TrainSettings
 from hpcml.training.data import Candidates
 from hpcml.training.held_out import CLUSTERS, KINDS, holdable
@@ -178,7 +178,7 @@ def test_what_cannot_be_held_out_is_one_line_with_what_can(
 
 def test_check_tells_what_can_be_held_out(molecules, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hpcml.response.psi4.level_faults.level_faults", lambda *_: Faults())
+    monkeypatch.setattr("hpcml.response.level_faults.level_faults", lambda *_: Faults())
     write_extended_xyz(tmp_path / "some.xyz", molecules)
     text = (
         'name = "c"\n[molecules]\nsource = "some.xyz"\n[level]\nmethod = "HF"\nbasis = "STO-3G"\n'

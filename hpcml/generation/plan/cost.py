@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hpcml.errors import HpcmlError
 from hpcml.molecules import Molecule
 from hpcml.response import Level, Request
-from hpcml.response.psi4.basis import functions_by_element
+from hpcml.response.basis import functions_by_element
 
 # Functions of an atom by period in a split-valence basis, where the set itself is not known.
 _BY_PERIOD = (2, 14, 18, 30, 36, 44, 50)

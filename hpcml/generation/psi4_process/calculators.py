@@ -34,7 +34,7 @@ Calculator = Callable[[Molecule, Level, Request, Resources], ResponseProperties]
 def psi4(
     molecule: Molecule, level: Level, request: Request, resources: Resources
 ) -> ResponseProperties:
-    """The response properties from Psi4."""
+    """The response properties, by the engine that the level names."""
     return compute_with(molecule, level, request, resources)
 
 
@@ -66,14 +66,14 @@ def none(
     )
 
 
-def prepare(name: str) -> None:
-    """Load what a calculator needs, before the first molecule's time is taken.
+def prepare(name: str, level: Level) -> None:
+    """Load what a calculator needs at a level, before the first molecule's time is taken.
 
     What is missing is told by the first calculation, whose error ends the campaign.
     """
     if name == "psi4":
         with contextlib.suppress(PlatformError):
-            engine().prepare()
+            engine(level.engine).prepare()
 
 
 _BY_NAME: dict[str, Calculator] = {"psi4": psi4, "none": none}

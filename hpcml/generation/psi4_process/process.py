@@ -86,7 +86,7 @@ def main() -> None:
     orders = msgspec.json.decode(arguments.orders, type=Orders)
     schema = Schema.for_request(orders.request)
     compute = calculator(arguments.calculator)
-    prepare(arguments.calculator)
+    prepare(arguments.calculator, orders.level)
     wire.write(replies, Ready(os.getpid()))
     while True:
         try:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hpcml.errors import (
@@ -28,8 +27,8 @@ from hpcml.errors import (
 )
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.level import Level
+from hpcml.response.raised_by import raised_by
 
-_OURS = Path(__file__).parents[2]
 _OF_THE_CORE = re.compile(r"Fatal Error:|Error occurred in file:|PSIO_?ERROR")
 _MEMORY = re.compile(r"not enough memory|memory requirement|out of memory|bad_alloc", re.IGNORECASE)
 _ROTATED = "does not support rotated V builds"  # second-order SCF of a meta-GGA
@@ -57,22 +56,7 @@ def _is_of_psi4(psi4: Any, error: Exception) -> bool:
     unconverged = psi4.driver.p4util.exceptions.SCFConvergenceError
     if isinstance(error, MemoryError | unconverged) or _OF_THE_CORE.search(str(error)):
         return True
-    driver = Path(psi4.__file__).parent
-    for place in reversed(_places(error.__traceback__)):
-        if _OURS in place.parents:
-            return False
-        if driver in place.parents:
-            return True
-    return False
-
-
-def _places(traceback: TracebackType | None) -> list[Path]:
-    """The files of a traceback's frames, the innermost last."""
-    places = []
-    while traceback is not None:
-        places.append(Path(traceback.tb_frame.f_code.co_filename))
-        traceback = traceback.tb_next
-    return places
+    return raised_by(error, Path(psi4.__file__).parent)
 
 
 def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> HpcmlError:

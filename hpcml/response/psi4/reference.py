@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
 from hpcml.response import units
+from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
+from hpcml.response.orbital_facts import orbital_facts
 from hpcml.response.psi4 import memory, quadrature, self_consistent, stockholder, versions
-from hpcml.response.psi4.basis import BasisSet
 from hpcml.response.psi4.psi4_errors import psi4s_errors_named
 from hpcml.response.psi4.session import Session, session
 from hpcml.response.shares import AtomicMoments
@@ -229,7 +230,7 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
                 "scf_seconds": round(time.perf_counter() - started, 3),
                 "scf_iterations": int(wavefunction.iteration_),
                 "dipole_origin": origin.tolist(),
-                **_orbital_facts(channels, wavefunction),
+                **orbital_facts(channels, np.array(wavefunction.S())),
                 "warnings": _warnings(psi4.__version__, wavefunction, basis),
                 **versions.accelerator(psi4.core),
             },
@@ -239,22 +240,6 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
             _level=level,
             _resources=resources,
         )
-
-
-def _orbital_facts(channels: Sequence[Orbitals], wavefunction: Any) -> dict[str, float]:
-    """Frontier orbital energies in hartree, over both spins, and <S^2> of an open shell."""
-    facts = {}
-    filled = [channel.occupied_energies for channel in channels if channel.shape[0]]
-    empty = [channel.virtual_energies for channel in channels if channel.shape[1]]
-    facts["homo"] = float(max(energies.max() for energies in filled))
-    if empty:
-        facts["lumo"] = float(min(energies.min() for energies in empty))
-    if len(channels) > 1:
-        alpha, beta = (channel.occupied for channel in channels)
-        spin = 0.5 * (alpha.shape[1] - beta.shape[1])
-        overlap = alpha.T @ np.array(wavefunction.S()) @ beta
-        facts["spin_squared"] = float(spin * (spin + 1) + beta.shape[1] - np.sum(overlap**2))
-    return facts
 
 
 def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:

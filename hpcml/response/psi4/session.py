@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 from hpcml.errors import InputError, PlatformError, ResourceError
 from hpcml.molecules.molecule import Molecule
+from hpcml.response import basis as basis_sets
 from hpcml.response import units
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4 import basis as basis_sets
 from hpcml.response.psi4 import memory, psi4_errors, self_consistent, versions
 from hpcml.response.psi4.basis_cache import remember_basis_sets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,9 @@ from numpy.typing import NDArray
 
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.shares import AtomicMoments
+from hpcml.response.stockholder_moments import Part, stockholder_moments
 
 Array = NDArray[np.float64]
-
-_SMALLEST_DENSITY = 1e-30  # of the free atoms together; beyond, no atom holds a share
 
 
 def atomic_moments(psi4: Any, wavefunction: Any, densities: InducedDensities) -> AtomicMoments:
@@ -27,12 +27,13 @@ def atomic_moments(psi4: Any, wavefunction: Any, densities: InducedDensities) ->
     densities : InducedDensities
     """
     functions = wavefunction.basisset()
-    molecule = functions.molecule()
-    positions = np.array(molecule.geometry())
-    count = len(positions)
+    positions = np.array(functions.molecule().geometry())
     centres = np.array([functions.function_to_center(i) for i in range(functions.nbf())])
-    free_atoms = _free_atoms(psi4, functions)
-    sums = np.zeros((count, 5, len(densities)))  # of rho, of rho r, of |rho|
+    free = _free_atoms(psi4, functions)
+    return stockholder_moments(_grid(psi4, functions), free, centres, positions, densities)
+
+
+def _grid(psi4: Any, functions: Any) -> Iterator[Part]:
     # Any functional will do: it is never evaluated, the grid and the functions on it are wanted.
     functional = psi4.driver.dft.build_superfunctional("svwn", True)[0]
     potential = psi4.core.VBase.build(functions, functional, "RV")
@@ -44,28 +45,7 @@ def atomic_moments(psi4: Any, wavefunction: Any, densities: InducedDensities) ->
         local = np.array(block.functions_local_to_global(), dtype=np.int64)
         values = np.asarray(evaluate.basis_values()["PHI"])[: block.npoints(), : len(local)]
         points = np.column_stack([np.array(axis()) for axis in (block.x, block.y, block.z)])
-        weights = np.array(block.w()) * _stockholder(values, local, centres, free_atoms, count)
-        rho = densities.at(values, local)
-        integrands = np.array([rho, *(rho * axis for axis in points.T), np.abs(rho)])
-        sums += np.tensordot(weights, integrands, axes=(1, 2))
-    charges, spread = -sums[:, 0].T, sums[:, 4].T
-    dipoles = -sums[:, 1:4].transpose(2, 0, 1) - charges[:, :, None] * positions
-    return AtomicMoments(charges, dipoles, spread)
-
-
-def _stockholder(
-    values: Array, local: NDArray[np.int64], centres: NDArray[np.int64], free: Array, count: int
-) -> Array:
-    """Weights (n, p) at the points of a block: an atom's free density over the sum of all."""
-    densities = np.zeros((count, len(values)))
-    for atom in np.unique(centres[local]):
-        mine = centres[local] == atom
-        own = values[:, mine]
-        block = free[np.ix_(local[mine], local[mine])]
-        densities[atom] = np.einsum("pm,pm->p", own @ block, own)
-    total = densities.sum(axis=0)
-    held = total > _SMALLEST_DENSITY
-    return np.asarray(np.where(held, densities / np.where(held, total, 1.0), 0.0))
+        yield points, np.array(block.w()), local, values
 
 
 def _free_atoms(psi4: Any, functions: Any) -> Array:

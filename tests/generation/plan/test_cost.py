@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hpcml.generation.plan import cost
 from hpcml.response import Level, Request
-from hpcml.response.psi4.basis import resolve
+from hpcml.response.basis import resolve
 
 HF, DFT = Level(method="HF", basis="STO-3G"), Level(method="B3LYP", basis="STO-3G")
 

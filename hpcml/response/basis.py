@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class BasisSet:
     name      as the user wrote it
     source    "file", "psi4" or "basis_set_exchange"
     detail    the file's path, Psi4's file name, or the exchange's versions
-    text      what to hand to Psi4 (its gbs format, without comments); None if the name will do
+    text      what to hand to the engine (Psi4's gbs format, without comments); None where the name
+              of a set of Psi4's own will do
     sha256    hash over all functions of the set, whatever the comments and the spacing
     spherical pure (5d, 7f) functions; otherwise Cartesian (6d, 10f)
     ecp       symbols of the elements whose core is an effective potential
@@ -66,12 +68,13 @@ class BasisSet:
         }
 
 
-def resolve(basis: str, elements: Sequence[int], psi4_library: Path) -> BasisSet:
+def resolve(basis: str, elements: Sequence[int], psi4_library: Path | None) -> BasisSet:
     """The basis set of this name, or in this .gbs file, for molecules of these elements.
 
     basis         a name in any case, or a path that ends in .gbs
     elements      atomic numbers of a molecule's atoms, which must have functions
-    psi4_library  the folder of Psi4's own .gbs files; its sets win over the exchange's
+    psi4_library  the folder of Psi4's own .gbs files, whose sets win over the exchange's; None:
+                  another engine's set, of which the text is always given
 
     Raises SettingsError for a name that nobody knows (with close names), a fitting set, a
     missing or damaged file; InputError for an element without functions.
@@ -79,14 +82,29 @@ def resolve(basis: str, elements: Sequence[int], psi4_library: Path) -> BasisSet
     if basis.lower().endswith(".gbs"):
         path = Path(basis).expanduser()
         return _checked(basis, "file", str(path), _read(path), elements, hand_over=True)
-    library_file = psi4_library / f"{_file_stem(basis)}.gbs"
-    if library_file.is_file():
+    library_file = None if psi4_library is None else psi4_library / f"{_file_stem(basis)}.gbs"
+    if library_file is not None and library_file.is_file():
         if library_file.stem.endswith(_FITTING_ENDINGS):
             raise SettingsError(f"basis {basis!r} is a set for density fitting, not for orbitals")
         text = _read(library_file)
         return _checked(basis, "psi4", library_file.name, text, elements, hand_over=False)
     text, detail = _from_exchange(basis, psi4_library)
     return _checked(basis, "basis_set_exchange", detail, text, elements, hand_over=True)
+
+
+def uncovered(basis: str, elements: Sequence[int], psi4_library: Path | None) -> tuple[str, ...]:
+    """Symbols of those of these elements that the set has no functions for.
+
+    Raises SettingsError as ``resolve`` does.
+    """
+    resolve(basis, (), psi4_library)
+    missing = []
+    for number in elements:
+        try:
+            resolve(basis, (number,), psi4_library)
+        except InputError:
+            missing.append(symbol(number))
+    return tuple(missing)
 
 
 def functions_by_element(basis: str) -> dict[int, int]:
@@ -98,7 +116,7 @@ def functions_by_element(basis: str) -> dict[int, int]:
     if basis.lower().endswith(".gbs"):
         text = _read(Path(basis).expanduser())
     else:
-        text, _ = _from_exchange(basis, Path())
+        text, _ = _from_exchange(basis, None)
     functions = _parse(text, basis, set()).functions
     return {atomic_number(name): count for name, count in functions.items()}
 
@@ -162,7 +180,8 @@ def _spoken(stem: str) -> str:
     return f"{family}{'+' * len(diffuse)}G{inside}{'*' * len(stars)}"
 
 
-def _from_exchange(basis: str, psi4_library: Path) -> tuple[str, str]:
+@lru_cache(maxsize=8)
+def _from_exchange(basis: str, psi4_library: Path | None) -> tuple[str, str]:
     """All elements of a set in Psi4's format, and which versions of library and data these are."""
     import basis_set_exchange  # its index takes a quarter of a second: only when needed
 
@@ -183,16 +202,20 @@ def _from_exchange(basis: str, psi4_library: Path) -> tuple[str, str]:
     )
 
 
-def _unknown(basis: str, exchange: set[str], psi4_library: Path) -> str:
+def _unknown(basis: str, exchange: set[str], psi4_library: Path | None) -> str:
     names = {_file_stem(name): name for name in exchange}
-    for path in psi4_library.glob("*.gbs"):
+    for path in psi4_library.glob("*.gbs") if psi4_library is not None else ():
         if not path.stem.endswith(_FITTING_ENDINGS):
             names.setdefault(path.stem, _spoken(path.stem))
     close = difflib.get_close_matches(_file_stem(basis), names, n=4, cutoff=0.6)
     advice = f"did you mean {' or '.join(names[stem] for stem in close)}?" if close else (
         "give a name that Psi4 or the Basis Set Exchange knows, or the path of a .gbs file"
+        if psi4_library is not None
+        else "give a name that the Basis Set Exchange knows, or the path of a .gbs file"
     )  # fmt: skip
-    return f"basis {basis!r} is neither in Psi4's library nor in the Basis Set Exchange: {advice}"
+    place = "in" if psi4_library is None else "in Psi4's library nor in"
+    either = "not" if psi4_library is None else "neither"
+    return f"basis {basis!r} is {either} {place} the Basis Set Exchange: {advice}"
 
 
 # --- Psi4's gbs format (Gaussian's, with a line "spherical" or "cartesian" in front) -------------

@@ -10,7 +10,7 @@ import psi4
 import pytest
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.response.psi4.basis import BasisSet, resolve
+from hpcml.response.basis import BasisSet, resolve
 
 GAUSSIAN_SET = Path(__file__).parents[3] / "jobs" / "6-31G_2df_p.gbs"
 WATER = "O 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692\nunits angstrom\n"

@@ -1,0 +1,210 @@
+"""A converged ground state of PySCF and the integrals that its response needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyscf
+from numpy.typing import NDArray
+from pyscf.dft import libxc
+
+from hpcml.molecules.molecule import Molecule
+from hpcml.response.basis import BasisSet
+from hpcml.response.density_variables import Block, Functional
+from hpcml.response.engine import Resources
+from hpcml.response.fock import Orbitals, TwoElectron
+from hpcml.response.induced_densities import InducedDensities
+from hpcml.response.level import Grid, Level
+from hpcml.response.orbital_facts import orbital_facts
+from hpcml.response.pyscf import field, free_atoms, functionals, points
+from hpcml.response.pyscf.coulomb_exchange import CoulombExchange
+from hpcml.response.pyscf.system import system
+from hpcml.response.shares import AtomicMoments
+from hpcml.response.team import together
+from hpcml.response.two_electron import MatrixBuilder
+
+Array = NDArray[np.float64]
+
+_KERNEL_SHARE = 0.3  # of the memory, for basis functions on the grid
+
+# Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large.
+_CONVERGENCE_IN_FIELDS = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class PySCFGroundState:
+    """An ``engine.GroundState`` of PySCF: see there for what each member is."""
+
+    energy: float
+    dipole: Array
+    origin: Array
+    channels: tuple[Orbitals, ...]
+    dipole_integrals: Array
+    provenance: dict[str, Any]
+    _molecule: Molecule
+    _level: Level
+    _resources: Resources
+    _mole: Any
+    _solved: Any
+    _integrals: CoulombExchange
+
+    @property
+    def overlap(self) -> Array:
+        """See ``engine.GroundState``."""
+        return np.asarray(self._mole.intor("int1e_ovlp"))
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """See ``engine.GroundState``."""
+        return free_atoms.centres(self._mole)
+
+    @property
+    def why_not_analytic(self) -> str:
+        """See ``engine.GroundState``."""
+        if not self._level.is_hartree_fock and self._kind == "MGGA":
+            return "hpcml has no response of meta-GGA functionals"
+        return ""
+
+    def density_in_field(self, field_strength: Array) -> Array:
+        """See ``engine.GroundState``."""
+        enough = min(self._level.scf_convergence, _CONVERGENCE_IN_FIELDS)
+        level = msgspec.structs.replace(self._level, scf_convergence=enough)
+        perturbed, _ = field.mean_field(self._mole, level)
+        # the energy changes by -mu . field
+        operator = -np.einsum("x,xmn->mn", field_strength, self.dipole_integrals)
+        core = np.asarray(perturbed.get_hcore()) + operator
+        perturbed.get_hcore = lambda *_: core
+        start = self._solved.make_rdm1()
+        density = field.converge(perturbed, self._molecule, level, 0, start).make_rdm1()
+        return np.asarray(density if density.ndim == 2 else density.sum(axis=0))
+
+    def two_electron(self, right_sides: int) -> TwoElectron:
+        """See ``engine.GroundState``."""
+        fitted = self._integrals.over_orbitals(self.channels, right_sides)
+        return fitted or MatrixBuilder(self.channels, self.matrices)
+
+    def matrices(
+        self, left: Array, rights: Sequence[Array]
+    ) -> tuple[list[Array], list[Array] | None]:
+        """See ``engine.GroundState``."""
+        return self._integrals.matrices(np.array([left @ right.T for right in rights]))
+
+    def blocks(self, grid: Grid) -> Iterator[Block] | None:
+        """See ``engine.GroundState``."""
+        if self._level.is_hartree_fock:
+            return None
+        return points.blocks(
+            self._mole,
+            grid,
+            gradients=self._kind == "GGA",
+            memory=_KERNEL_SHARE * self._resources.memory_mb * 1e6,
+        )
+
+    def functional(self, closed_shell: bool) -> Functional:
+        """See ``engine.GroundState``."""
+        return functionals.functional(functionals.pyscf_name(self._level), closed_shell)
+
+    def atomic_moments(self, densities: InducedDensities) -> AtomicMoments:
+        """See ``engine.GroundState``; the quadrature is the SCF's."""
+        return free_atoms.atomic_moments(self._mole, densities, self._level.grid)
+
+    @property
+    def _kind(self) -> str:
+        """PySCF's word: LDA, GGA or MGGA."""
+        return str(libxc.xc_type(functionals.pyscf_name(self._level)))
+
+
+@contextmanager
+def ground_state(
+    molecule: Molecule, level: Level, resources: Resources
+) -> Iterator[PySCFGroundState]:
+    """See ``engine.Engine``."""
+    attempt, communicator = resources.attempt, resources.communicator
+    with system(molecule, level, resources) as (mole, basis):
+        started = time.perf_counter()
+
+        def converge() -> tuple[Any, str]:
+            unsolved, integrals = field.mean_field(mole, level)
+            return field.converge(unsolved, molecule, level, attempt), integrals
+
+        solved, integrals = together(communicator, converge)
+        channels = _channels(solved)
+        if communicator is not None:
+            channels = communicator.bcast(channels)
+        dipole_integrals = -np.asarray(mole.intor("int1e_r"))
+        origin, dipole = _dipole(molecule, solved, dipole_integrals)
+        yield PySCFGroundState(
+            energy=float(solved.e_tot),
+            dipole=dipole,
+            origin=origin,
+            channels=channels,
+            dipole_integrals=dipole_integrals,
+            provenance={
+                "program": "PySCF",
+                "program_version": pyscf.__version__,
+                "method": level.method,
+                "reference": type(solved).__name__.removeprefix("DF"),
+                "basis": basis.provenance(),
+                "integrals": integrals,
+                "basis_functions": int(mole.nao),
+                "orbitals": sum(channels[0].shape),
+                "scf_attempt": attempt,
+                "scf_seconds": round(time.perf_counter() - started, 3),
+                "scf_iterations": int(solved.cycles),
+                "dipole_origin": origin.tolist(),
+                **orbital_facts(channels, mole.intor("int1e_ovlp")),
+                "warnings": _warnings(mole, level, channels, basis),
+            }
+            | ({} if level.is_hartree_fock else {"libxc": libxc.libxc_version()}),
+            _molecule=molecule,
+            _level=level,
+            _resources=resources,
+            _mole=mole,
+            _solved=solved,
+            _integrals=CoulombExchange.of(solved, level, resources),
+        )
+
+
+def _channels(solved: Any) -> tuple[Orbitals, ...]:
+    spins = zip(
+        *(
+            [part] if np.ndim(solved.mo_energy) == 1 else part
+            for part in (solved.mo_coeff, solved.mo_energy, solved.mo_occ)
+        ),
+        strict=True,
+    )
+    return tuple(
+        Orbitals(
+            np.ascontiguousarray(orbitals[:, filled > 0]),
+            np.ascontiguousarray(orbitals[:, filled == 0]),
+            energies[filled > 0],
+            energies[filled == 0],
+        )
+        for orbitals, energies, filled in spins
+    )
+
+
+def _dipole(molecule: Molecule, solved: Any, dipole_integrals: Array) -> tuple[Array, Array]:
+    """Centre of nuclear charge in bohr, and the dipole about it in e bohr."""
+    charges, positions = solved.mol.atom_charges(), solved.mol.atom_coords()
+    origin = charges @ positions / charges.sum()
+    density = np.asarray(solved.make_rdm1()).reshape(-1, *dipole_integrals.shape[1:]).sum(axis=0)
+    about_zero = charges @ positions + np.einsum("xmn,mn->x", dipole_integrals, density)
+    return origin, about_zero - molecule.charge * origin
+
+
+def _warnings(mole: Any, level: Level, channels: Sequence[Orbitals], basis: BasisSet) -> list[str]:
+    warnings = list(basis.warnings)
+    orbitals = sum(channels[0].shape)
+    if orbitals < mole.nao:
+        warnings.append(
+            f"{mole.nao - orbitals} of {mole.nao} basis functions are linearly dependent and were "
+            "left out"
+        )
+    return warnings

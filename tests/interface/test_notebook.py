@@ -16,7 +16,10 @@ from hpcml.store import Dataset
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "jobs/study/small"
-MODULES = ("hpcml", *(f"hpcml.interface.{name}" for name in ("computing", "networks", "opened")))
+MODULES = (
+    "hpcml",
+    *(f"hpcml.interface.{name}" for name in ("computing", "trained_network", "opened")),
+)
 
 
 @pytest.fixture(scope="module")

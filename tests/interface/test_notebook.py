@@ -16,10 +16,8 @@ from hpcml.store import Dataset
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "jobs/study/small"
-MODULES = (
-    "hpcml",
-    *(f"hpcml.interface.{name}" for name in ("computing", "trained_network", "opened")),
-)
+PARTS = ("computing", "trained_network", "opened")
+MODULES = ("hpcml", *(f"hpcml.interface.{name}" for name in PARTS))
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.files import read_file, write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
+from hpcml.study.study_settings import Study
 from hpcml.training import TrainSettings
 
 if sys.version_info >= (3, 11):
@@ -84,6 +85,29 @@ def load(path: Path) -> Campaign:
     return convert(_tables(path), Campaign, path)
 
 
+def load_study(path: Path) -> Study:
+    """The study of a TOML file; paths in it are taken from the file's own folder.
+
+    SettingsError in one line, as for a campaign.
+    """
+    tables = _read_toml(path)
+    folder = path.resolve().parent
+    if isinstance(tables.get("site"), str):
+        tables["site"] = _read_toml(folder / tables["site"])
+    targets = tables.get("targets")
+    for table in (tables, *(targets if isinstance(targets, list) else ())):
+        _absolute(table, "dataset", folder)
+        others = table.get("transfer") if isinstance(table, dict) else None
+        for name in others if isinstance(others, dict) else ():
+            _absolute(others, name, folder)
+    return convert(tables, Study, path)
+
+
+def is_study(path: Path) -> bool:
+    """Whether a TOML file is a study's, which has networks, and no campaign's."""
+    return "networks" in _read_toml(path)
+
+
 def examine(path: Path) -> tuple[Campaign | None, list[str]]:
     """As much of a campaign's file as can be used, and all that is wrong, one line a table.
 
@@ -135,8 +159,8 @@ def load_site(path: Path) -> Site:
     return convert(_read_toml(path), Site, path)
 
 
-def save(campaign: Campaign, path: Path) -> None:
-    """Write the campaign as resolved, with the versions of what will compute it."""
+def save(campaign: Campaign | Study, path: Path) -> None:
+    """Write a campaign or a study as resolved, with the versions of what will compute it."""
     tables = _without_none(msgspec.to_builtins(campaign))
     tables["versions"] = versions()
     text = "# The settings of this run as resolved; written by hpcml.\n" + tomli_w.dumps(tables)

@@ -203,10 +203,11 @@ def look_inside(
     destination    the folder of the tables and pictures
     """
     from hpcml.report.representation_figure import direction_figure, ends_drawing
+    from hpcml.report.representation_section import carried
 
     found = analyze_representations(dataset, model_folder, vectors)
     files = list(write_representations(found, destination).values())
-    pictures = {"representations": direction_figure(found.levels)}
+    pictures = {"representations": direction_figure(carried(destination))}
     for level in found.levels:
         pictures[f"representation_ends_{level.level}"] = ends_drawing(dataset, level)
     for name, text in pictures.items():

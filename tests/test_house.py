@@ -28,6 +28,7 @@ ROOMS_WITH_SHAPES = (
     "molecules",
     "relevance",
     "report",
+    "study",
     "training",
 )
 """Rooms in which every public function with arrays gives their shapes in numpydoc's form."""

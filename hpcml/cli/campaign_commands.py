@@ -197,8 +197,12 @@ def _submit_words(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from hpcml import pipeline
+    from hpcml import config, pipeline
+    from hpcml.cli.study_command import submit_study
 
+    if config.is_study(options.campaign):
+        submit_study(options)
+        return DONE
     campaign = _checked(options.campaign, options.run, stages.STAGES, options.site)
     pipeline.submit(campaign, options.run, stages=stages.STAGES, dry_run=options.dry_run)
     return DONE

@@ -156,6 +156,7 @@ def _commands() -> list[Command]:
         doctor_command,
         molecule_commands,
         network_commands,
+        study_command,
     )
 
     return [
@@ -163,6 +164,7 @@ def _commands() -> list[Command]:
         *molecule_commands.commands(),
         *dataset_commands.commands(),
         *network_commands.commands(),
+        *study_command.commands(),
         *doctor_command.commands(),
     ]
 

@@ -31,6 +31,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     gpus     its ranks may use GPUs
     hours    after which it has ended at the latest; 0: it may take the site's walltime
     partial  exit code 1 names parts that failed; where nothing is missing, the next stage goes on
+    words    behind hpcml on its command line; empty: the stage's
+    parts    jobs of an array that each do a part of the stage, given as --part; 0: no array
     """
 
     stage: str
@@ -38,6 +40,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     gpus: bool = False
     hours: float = 0.0
     partial: bool = False
+    words: tuple[str, ...] = ()
+    parts: int = 0
 
 
 def script(
@@ -69,7 +73,9 @@ def script(
     lines += _exports(site)
     lines += ["", _FUNCTION.strip("\n")]
     for job in jobs:
-        lines += ["", f'stage {shlex.join([*hpcml, job.stage])} "$campaign" --run "$run"']
+        words = shlex.join([*hpcml, *(job.words or (job.stage,))])
+        part = f' --part "$SLURM_ARRAY_TASK_ID/{job.parts}"' if job.parts else ""
+        lines += ["", f'stage {words} "$campaign" --run "$run"{part}']
         if job.partial:
             lines += [_FAILED_MOLECULES.strip("\n")]
         lines += [_ENDING[site.requeue and not site.array].strip("\n")]
@@ -106,6 +112,8 @@ def _options(jobs: Sequence[Job], site: Site, name: str, output: str) -> list[st
         options["gpus-per-node"] = str(site.gpus_per_node)
     if site.array:
         options["array"] = f"1-{site.array}%1"
+    if parts := max(job.parts for job in jobs):
+        options["array"] = f"1-{parts}"
     words = [f"--{option}={value}" for option, value in options.items() if value]
     words += ["--exclusive"] if whole_node else []
     words += ["--requeue" if site.requeue and not site.array else "--no-requeue"]

@@ -127,6 +127,7 @@ def run_mpi(
         start = output.tell()
         process = start_program(command, mpi_environment(site), output)
         passed = 0.0  # when the word to stop was passed on
+        ended = False  # by us, as it did not heed the word
         try:
             while process.poll() is None:
                 if stop.asked:
@@ -135,6 +136,7 @@ def run_mpi(
                     passed = passed or time.monotonic()
                 if passed and time.monotonic() - passed > _SECONDS_TO_STOP:
                     process.terminate()
+                    ended = True
                 if watch is not None:
                     watch()
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -143,7 +145,8 @@ def run_mpi(
             raise
     if process.returncode == DONE:
         return True
-    if process.returncode == WORK_LEFT or (passed and process.returncode in _ENDED_BY_SIGNAL):
+    by_signal = process.returncode in _ENDED_BY_SIGNAL
+    if process.returncode == WORK_LEFT or ended or (passed and by_signal):
         return False
     if process.returncode == WRONG:
         # the program's own line: below it mpiexec goes on about exit codes

@@ -57,7 +57,7 @@ def submit(
     """Hand every stage to sbatch, each to begin when the one before it has ended well.
 
     Where a stage is an array, whose elements end with 85 as long as work is left, the next one
-    begins when all have ended, however they did.
+    begins when all have ended, however they did; so it does after a job of several parts.
 
     Returns the job's number by stage, and keeps it in RUN/work/jobs.json.  Raises SettingsError
     while jobs of this run are in the queue, PlatformError with SLURM's own words if it refuses
@@ -69,7 +69,7 @@ def submit(
             f"{run_folder.path}: jobs {', '.join(queued)} are still queued; "
             f"let them end, or: scancel {' '.join(queued)}"
         )
-    when = "afterany" if site.array else "afterok"
+    when = "afterany" if site.array or any(job.parts for job in jobs) else "afterok"
     run_folder.create()
     numbers: dict[str, str] = {}
     for stage, text in texts.items():

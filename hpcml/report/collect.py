@@ -24,6 +24,7 @@ from hpcml.report.facts import (
     ReportFacts,
 )
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
+from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
@@ -70,6 +71,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         reasons=reasons(run.analysis),
         tables=conservation(run.analysis, unit),
         trust=trust(run.analysis, run.model, explanation.rule, unit) if explanation else None,
+        inside=inside(run.analysis),
         seconds={
             stage: float(time) for stage, time in read_json(run.logs / "timings.json").items()
         },

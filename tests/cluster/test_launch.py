@@ -114,3 +114,24 @@ def test_a_program_that_was_asked_to_stop_has_work_left_however_srun_ends_it(tmp
     srun.write_text("#!/bin/bash\nexit 143\n")
     with pytest.raises(PlatformError, match="status 143"):
         run_mpi(1, "ranks", [], site, tmp_path / "log")
+
+
+def test_a_program_that_does_not_heed_the_word_to_stop_is_ended_with_work_left(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "deaf.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("hpcml.cluster.launch._SECONDS_TO_STOP", 0.5)
+    begun = tmp_path / "begun"
+
+    def stop_it():
+        if begun.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    site = Site(ranks_per_node=1)
+    assert run_mpi(1, "deaf", [str(begun)], site, tmp_path / "log", watch=stop_it) is False

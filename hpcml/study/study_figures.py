@@ -1,0 +1,295 @@
+"""Five pictures of a study, from the lines of its tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpcml.report.style import BLUE, FAINT, GREEN, VERMILLION, figure, styled
+from hpcml.study.cells import NETWORK
+from hpcml.study.claim import residuals
+from hpcml.study.study_tables import Line, Lines, grouped
+
+# Okabe and Ito's colours, which stay apart for colour-blind eyes; a marker each says it again.
+_COLOURS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#7f8896", "#000000")
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_WIDTH, _HEIGHT = 4.4, 3.4
+_FIRST = ("auto", "integrated_gradients", "gradient_times_input")
+
+
+def study_figures(tables: dict[str, Lines]) -> dict[str, bytes]:
+    """Name -> SVG, of the tables by name; a picture of what the study did not ask is left out."""
+    drawn = {
+        "scores": _scores(tables["seeds"]),
+        "attributions": _attributions(tables["seeds"]),
+        "controls": _controls(tables["seeds"], tables["controls"]),
+        "causal": _causal(tables["causal"]),
+        "claim": _claim(tables["grid"], tables["claim"]),
+    }
+    return {name: _svg(made, name) for name, made in drawn.items() if made is not None}
+
+
+def _svg(drawn: Figure, name: str) -> bytes:
+    buffer = io.BytesIO()
+    with styled(name):
+        drawn.savefig(
+            buffer,
+            format="svg",
+            facecolor="white",
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
+    return buffer.getvalue()
+
+
+def _panels(titles: Sequence[str], name: str, height: float = _HEIGHT) -> tuple[Figure, list[Axes]]:
+    with styled(name):
+        made = figure(_WIDTH * len(titles), height)
+        axes = list(made.subplots(1, len(titles), squeeze=False)[0])
+        for axis, title in zip(axes, titles, strict=True):
+            axis.set_title(title)
+            axis.grid(True)
+    return made, axes
+
+
+def _looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each."""
+    return {
+        name: (_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)])
+        for number, name in enumerate(names)
+    }
+
+
+def headline(lines: Lines) -> str:
+    """The attribution that pictures of a single one show: "auto" where there is one."""
+    found = list(dict.fromkeys(str(one["attribution"]) for one in lines if one["attribution"]))
+    return next((name for name in _FIRST if name in found), found[0] if found else "")
+
+
+def _at_home(lines: Lines) -> Lines:
+    """Trained networks, no auxiliary targets, the first split's molecules like the training set."""
+    split = lines[0]["split"] if lines else ""
+    return [
+        one
+        for one in lines
+        if one["split"] == split
+        and one["kind"] == NETWORK
+        and not one["share_weight"]
+        and one["set"] == "test"
+    ]
+
+
+def _targets(lines: Lines) -> list[str]:
+    return list(dict.fromkeys(str(one["target"]) for one in lines))
+
+
+# ------------------------------------------------------------------------------- pictures
+
+
+def _scores(seeds: Lines) -> Figure | None:
+    """Reasons score against error, a line a network through its training sizes."""
+    lines = [one for one in _at_home(seeds) if one["attribution"] == headline(seeds)]
+    lines = [one for one in lines if None not in {one["mae_mean"], one["score_mean"]}]
+    if not lines:
+        return None
+    targets = _targets(lines)
+    made, axes = _panels(targets, "scores")
+    looks = _looks(list(dict.fromkeys(one["network"] for one in seeds)))
+    with styled("scores"):
+        for axis, target in zip(axes, targets, strict=True):
+            mine = [one for one in lines if one["target"] == target]
+            by_size = sorted(mine, key=lambda one: one["train_rows"])
+            for (network,), same in grouped(by_size, ("network",)).items():
+                colour, marker = looks[str(network)]
+                axis.errorbar(
+                    [one["mae_mean"] for one in same],
+                    [one["score_mean"] for one in same],
+                    xerr=[one["mae_sd"] or 0.0 for one in same],
+                    yerr=[one["score_sd"] or 0.0 for one in same],
+                    color=colour,
+                    marker=marker,
+                    elinewidth=0.7,
+                    label=str(network),
+                )
+            axis.set_xscale("log")
+            axis.set_xlabel(f"test MAE / {mine[0]['unit']} (spread over seeds)")
+            axis.set_ylabel(f"reasons score ({headline(seeds)})")
+        axes[0].legend(fontsize=8)
+    return made
+
+
+def _attributions(seeds: Lines) -> Figure | None:
+    """The score by attribution, for each network at its largest training size."""
+    lines = [one for one in _at_home(seeds) if one["score_mean"] is not None]
+    if not lines:
+        return None
+    targets = _targets(lines)
+    made, axes = _panels(targets, "attributions")
+    names = list(dict.fromkeys(str(one["attribution"]) for one in lines))
+    looks = _looks(names)
+    networks = list(dict.fromkeys(str(one["network"]) for one in lines))
+    with styled("attributions"):
+        for axis, target in zip(axes, targets, strict=True):
+            for name in names:
+                mine = [
+                    one for one in lines if one["target"] == target and one["attribution"] == name
+                ]
+                mine = _largest(mine)
+                shift = (names.index(name) - (len(names) - 1) / 2.0) * 0.11
+                colour, marker = looks[name]
+                axis.errorbar(
+                    [networks.index(str(one["network"])) + shift for one in mine],
+                    [one["score_mean"] for one in mine],
+                    yerr=[one["score_sd"] or 0.0 for one in mine],
+                    color=colour,
+                    marker=marker,
+                    linestyle="none",
+                    label=name,
+                )
+            axis.set_xticks(range(len(networks)), networks)
+            axis.set_ylabel("reasons score, composition removed")
+        axes[0].legend(fontsize=7)
+    return made
+
+
+def _largest(lines: Lines) -> Lines:
+    """Of each network the line of its largest training set."""
+    return [
+        max(same, key=lambda one: one["train_rows"])
+        for same in grouped(lines, ("network",)).values()
+    ]
+
+
+def _controls(seeds: Lines, controls: Lines) -> Figure | None:
+    """Networks beside what their score has to be held against."""
+    name = headline(seeds)
+    trained = [one for one in _at_home(seeds) if one["attribution"] == name]
+    if not trained or not controls:
+        return None
+    split = trained[0]["split"]
+    targets = _targets(trained)
+    made, axes = _panels(targets, "controls", height=5.2)
+    with styled("controls"):
+        for axis, target in zip(axes, targets, strict=True):
+            rows: list[tuple[str, Line, str]] = [
+                (
+                    f"{one['network']}, trained",
+                    {
+                        "score": one["score_mean"],
+                        "low": _less(one["score_mean"], one["score_half_interval"], -1.0),
+                        "high": _less(one["score_mean"], one["score_half_interval"], 1.0),
+                    },
+                    BLUE,
+                )
+                for one in _largest([one for one in trained if one["target"] == target])
+            ]
+            for one in controls:
+                if (one["target"], one["split"], one["set"]) != (target, split, "test"):
+                    continue
+                if one["attribution"] not in {"", name}:
+                    continue
+                words = str(one["control"])
+                if one["network"]:
+                    short = "first weights" if "untrained" in words else "shuffled values"
+                    words = f"{one['network']}, {short}"
+                rows.append((words, one, VERMILLION if one["network"] else FAINT))
+            _rows(axis, [row for row in rows if row[1]["score"] is not None])
+            axis.set_xlabel(f"reasons score ({name}), 95 % interval")
+    return made
+
+
+def _less(mean: float | None, half: float | None, sign: float) -> float | None:
+    return None if mean is None or half is None else mean + sign * half
+
+
+def _rows(axis: Axes, rows: Sequence[tuple[str, Line, str]]) -> None:
+    """A dot and its interval a row, from above."""
+    for number, (_, one, colour) in enumerate(rows):
+        score = float(one["score"])
+        if one["low"] is not None and one["high"] is not None:
+            axis.plot([one["low"], one["high"]], [-number, -number], color=colour, linewidth=1.2)
+        axis.plot([score], [-number], color=colour, marker="o", markersize=4)
+    axis.axvline(0.0, color=FAINT, linewidth=0.8)
+    axis.set_yticks([-number for number in range(len(rows))], [row[0] for row in rows], fontsize=7)
+
+
+def _causal(causal: Lines) -> Figure | None:
+    """What the shares as auxiliary targets change, with intervals over the pairs of seeds."""
+    lines = [one for one in causal if one["quantity"] == "mae" and one["relative"] is not None]
+    if not lines:
+        return None
+    targets = _targets(lines)
+    made, axes = _panels(targets, "causal", height=4.4)
+    with styled("causal"):
+        for axis, target in zip(axes, targets, strict=True):
+            mine = [one for one in lines if one["target"] == target and "/" not in str(one["set"])]
+            mine = [one for one in mine if one["set"] != "validation" or one["split"] != "random"]
+            largest = {
+                key: max(one["train_rows"] for one in same)
+                for key, same in grouped(mine, ("network", "split")).items()
+            }
+            mine = [
+                one for one in mine if one["train_rows"] == largest[one["network"], one["split"]]
+            ]
+            rows = [
+                (
+                    f"{one['network']}, {one['split']}: {one['set']}",
+                    {
+                        "score": 100.0 * one["relative"],
+                        "low": _percent(one, "low"),
+                        "high": _percent(one, "high"),
+                    },
+                    VERMILLION if one["role"] == "out" else BLUE,
+                )
+                for one in mine
+            ]
+            _rows(axis, rows)
+            axis.set_xlabel("change of the MAE with the shares, % (95 % over seeds)")
+    return made
+
+
+def _percent(one: Line, column: str) -> float | None:
+    return None if one[column] is None else 100.0 * one[column] / one["without"]
+
+
+def _claim(grid: Lines, claim: Lines) -> Figure | None:
+    """Transfer error against score, both less what the error at home says of their ranks."""
+    name = headline(grid)
+    left = residuals(grid, name)
+    if not left:
+        return None
+    targets = _targets(left)
+    made, axes = _panels(targets, "claim")
+    looks = _looks(list(dict.fromkeys(str(one["network"]) for one in grid)))
+    with styled("claim"):
+        for axis, target in zip(axes, targets, strict=True):
+            mine = [one for one in left if one["target"] == target]
+            for (network,), same in grouped(mine, ("network",)).items():
+                colour, marker = looks[str(network)]
+                axis.plot(
+                    [one["score"] for one in same],
+                    [one["error"] for one in same],
+                    color=colour,
+                    marker=marker,
+                    markersize=3.5,
+                    linestyle="none",
+                    label=str(network),
+                )
+            axis.set_xlabel(f"rank of the reasons score ({name}), error at home taken off")
+            axis.set_ylabel("rank of the transfer error, likewise")
+            axis.set_title(f"{target}: {_told(claim, name, target)}")
+        axes[0].legend(fontsize=8)
+    return made
+
+
+def _told(claim: Lines, attribution: str, target: str) -> str:
+    for one in claim:
+        same = (one["attribution"], one["targets"], one["score"], one["scope"])
+        if same == (attribution, target, "score", "between networks"):
+            if one["partial"] is None or one["p"] is None:
+                return "no test"
+            return f"partial {np.round(one['partial'], 2):g}, p {one['p']:.2g}"
+    return ""

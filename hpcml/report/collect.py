@@ -14,7 +14,7 @@ from hpcml.errors import InputError
 from hpcml.generation import failures
 from hpcml.relevance.ledger import LEDGER, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
-from hpcml.report.analysis_tables import averages, conservation, reasons
+from hpcml.report.analysis_tables import averages, conservation, matched_pairs, reasons
 from hpcml.report.facts import (
     Curve,
     Explained,
@@ -69,7 +69,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         explanation=explanation,
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
-        tables=conservation(run.analysis, unit),
+        tables=conservation(run.analysis, unit) + matched_pairs(run.analysis),
         trust=trust(run.analysis, run.model, explanation.rule, unit) if explanation else None,
         inside=inside(run.analysis),
         seconds={

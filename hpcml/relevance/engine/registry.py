@@ -40,6 +40,7 @@ HANDLERS: dict[type[nn.Module], AnyHandler] = {
     nn.Embedding: embedding,
     nn.Linear: linear,
     nn.BatchNorm1d: batch_norm,
+    layers.BatchNorm: batch_norm,  # its forward is its own, for one row in training
     nn.ReLU: passing,
     nn.LeakyReLU: passing,
     nn.Tanh: passing,

@@ -1,7 +1,9 @@
 """hpcml: response properties of many molecules, and networks asked for their reasons.
 
 >>> import hpcml
->>> data = hpcml.open("runs/quickstart/dataset")  # doctest: +SKIP
+>>> data = hpcml.open("jobs/study/small")
+>>> len(data[:2])
+2
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcml.store import Dataset
+    from hpcml.interface import OpenedDataset
 
 __version__ = "0.2.0.dev0"
 
@@ -26,8 +28,8 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def open(path: Path | str) -> Dataset:
+def open(path: Path | str) -> OpenedDataset:
     """The data set in a folder; nothing is read but its manifest."""
-    from hpcml.store import Dataset
+    from hpcml.interface import OpenedDataset
 
-    return Dataset.open(path)
+    return OpenedDataset.open(path)

@@ -15,12 +15,17 @@ import pytest
 import hpcml
 
 ROOT = Path(__file__).parents[1]
-NAMES = ["Dataset", "Level", "Molecule", "Request", "__version__", "compute", "open"]
+NAMES = [
+    *("Dataset", "Level", "Molecule", "OpenedDataset", "Request", "__version__", "compute"),
+    *("load_model", "open", "reasons_score", "train"),
+]
 SCRIPT = """\
 import hpcml
 data = hpcml.open("runs/quickstart/dataset")
 reveal_type(data.column("energy"))
-reveal_type(hpcml.compute)
+reveal_type(hpcml.compute("O"))
+reveal_type(hpcml.compute(["O", "N"])[0].properties)
+reveal_type(hpcml.load_model("runs/quickstart/model").predict("O").values["alpha_iso"])
 """
 
 
@@ -57,4 +62,5 @@ def test_a_type_checker_sees_the_installed_package(tmp_path, kind):
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "numpy.ndarray" in checked.stdout
-    assert "-> hpcml.response.properties.ResponseProperties" in checked.stdout
+    assert 'Revealed type is "hpcml.interface.computing.Computed"' in checked.stdout
+    assert "hpcml.response.properties.ResponseProperties" in checked.stdout

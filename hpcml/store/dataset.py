@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,9 @@ from hpcml.store.schema import BY_THE_WAY, IDENTITY, OPTIONAL, Schema
 from hpcml.store.shards import Shard
 from hpcml.store.unlisted import lost_rows, read_manifest
 from hpcml.store.verified import check_once, check_shard
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ShardInfo(NamedTuple):
@@ -66,7 +69,7 @@ class Dataset:
         self._pool = pool or ReaderPool(folder, self._entries, schema)
 
     @classmethod
-    def open(cls, path: Path | str, *, salvage: bool = False, verified: bool = False) -> Dataset:
+    def open(cls, path: Path | str, *, salvage: bool = False, verified: bool = False) -> Self:
         """Open the data set in a folder.
 
         salvage    read every byte, leave out the shards that are damaged, and name them in
@@ -116,14 +119,7 @@ class Dataset:
         rows = None
         if not known_distinct(entries):
             rows = distinct_rows([Shard(folder, entry) for entry in entries])
-        return cls(
-            folder,
-            schema,
-            entries,
-            manifest.fingerprint,
-            rows=rows,
-            problems=problems,
-        )
+        return cls(folder, schema, entries, manifest.fingerprint, rows=rows, problems=problems)
 
     def __len__(self) -> int:
         return self._length
@@ -131,7 +127,13 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({str(self.folder)!r}, {len(self)} rows, {len(self._entries)} shards)"
 
-    def __getitem__(self, index: int) -> Row:
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Row | Self:
+        if isinstance(index, slice):
+            return self.subset(np.arange(len(self))[index])
         reader, row = self._locate(index)
         return reader.row(row)
 
@@ -154,7 +156,7 @@ class Dataset:
                 return Dataset(self.folder, self.schema, (entry,), entry.checksum)
         raise InputError(f"{self.folder}: no shard {name!r}")
 
-    def subset(self, chosen: ArrayLike) -> Dataset:
+    def subset(self, chosen: ArrayLike) -> Self:
         """The rows of these numbers in this order, or those where a boolean mask is true."""
         index = np.asarray(chosen)
         if index.dtype == np.bool_:
@@ -165,15 +167,8 @@ class Dataset:
         if index.size and (index.min() < -len(self) or index.max() >= len(self)):
             raise InputError(f"row numbers must lie between 0 and {len(self) - 1}")
         rows = index % max(len(self), 1) if self._rows is None else self._rows[index]
-        return Dataset(
-            self.folder,
-            self.schema,
-            self._entries,
-            self.fingerprint,
-            rows=rows,
-            problems=self.problems,
-            pool=self._pool,
-        )
+        given = self.folder, self.schema, self._entries, self.fingerprint
+        return type(self)(*given, rows=rows, problems=self.problems, pool=self._pool)
 
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

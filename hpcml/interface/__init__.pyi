@@ -1,0 +1,10 @@
+from .computing import Computations as Computations
+from .computing import Computed as Computed
+from .computing import compute as compute
+from .opened import OpenedDataset as OpenedDataset
+from .predictions import Explained as Explained
+from .predictions import Predicted as Predicted
+from .trained_network import TrainedNetwork as TrainedNetwork
+from .trained_network import load_model as load_model
+from .trained_network import reasons_score as reasons_score
+from .trained_network import train as train

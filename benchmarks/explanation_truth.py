@@ -51,7 +51,7 @@ from sklearn.metrics import roc_auc_score
 
 import hpcml
 from hpcml.errors import InputError, SettingsError
-from hpcml.models import collate, example
+from hpcml.models import collate, example, fit_references
 from hpcml.molecules import Molecule, molecule_from_smiles, perceive, symbol
 from hpcml.relevance import ExplainSettings, explain_by
 from hpcml.training import load_model
@@ -323,6 +323,20 @@ def crippen(learning: list[Known], test: list[Known], folders: dict[str, Path]) 
     equal = [overlap(one.truth, np.ones(len(one.truth))) for one in test]
     of_wide = [overlap(truth, np.ones(len(truth))) for truth in wide]
     line("control: all atoms alike", np.nan, equal, [np.nan], of_wide)
+    worth = fit_references(
+        [one.molecule.numbers for one in learning], np.array([[one.label] for one in learning])
+    )
+    by_element = [
+        np.bincount(one.heavy, [worth.get(z, (0.0,))[0] for z in one.molecule.numbers.tolist()])
+        for one in test
+    ]
+    line(
+        "control: elements, least squares",
+        r_squared([float(vector.sum()) for vector in by_element], test),
+        [overlap(one.truth, vector) for one, vector in zip(test, by_element, strict=True)],
+        [np.nan],
+        [overlap(truth, vector) for truth, vector in zip(wide, by_element, strict=True)],
+    )
     random = np.random.default_rng(0)
     noise = [overlap(one.truth, random.normal(size=len(one.truth))) for one in test]
     line("control: noise", np.nan, noise, [np.nan], [np.nan])

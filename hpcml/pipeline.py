@@ -19,6 +19,8 @@ from hpcml.analysis.representation_tables import (
     analyze_representations,
     write_representations,
 )
+from hpcml.analysis.transfer import Explained, Transfer
+from hpcml.analysis.transfer import transfer as judge_transfer
 from hpcml.analysis.weight_tables import analyze_weights, write_weights
 from hpcml.check import Finding, examine
 from hpcml.cluster import RunFolder, scripts
@@ -30,10 +32,11 @@ from hpcml.exits import DONE, FAILED, WORK_LEFT
 from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
 from hpcml.relevance import ExplainSettings, open_relevance
+from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.response.engine import with_engine
 from hpcml.response.level import Level
 from hpcml.sources import dataset_path
-from hpcml.stages import Outcome, Stage
+from hpcml.stages import Outcome, Stage, run_program
 from hpcml.store import Dataset, Manifest, recover
 from hpcml.store.unlisted import unlisted_shards
 
@@ -152,25 +155,28 @@ def submit(
         print(f"{name}: job {number}")
 
 
-def faithfulness(campaign: Campaign, folder: Path | None) -> tuple[list[str], Path]:
-    """Ask whether the run's explanations can be trusted, and hold rules against each other.
-
-    Lines for the screen, and the table of the rules.
-    """
+def trusted(campaign: Campaign, folder: Path | None) -> list[str]:
+    """Ask whether the run's explanations can be trusted; lines for the screen."""
     run_folder = run_folder_of(campaign, folder)
     with run_folder.lock():
         dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
-        rows = open_relevance(run_folder.relevance, dataset)
         checks = trust.trust_report(
             dataset,
-            rows,
+            open_relevance(run_folder.relevance, dataset),
             run_folder.model,
             run_folder.analysis,
             campaign.explain or ExplainSettings(),
             tell=lambda word: print(f"faithfulness: {word}", file=sys.stderr),
         )
-        table = compare_rules(dataset, run_folder.model, run_folder.analysis)
-        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)], table
+        return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)]
+
+
+def faithfulness(campaign: Campaign, folder: Path | None) -> Path:
+    """Hold relevance rules against each other on the run's network; the table that it writes."""
+    run_folder = run_folder_of(campaign, folder)
+    with run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+        return compare_rules(dataset, run_folder.model, run_folder.analysis)
 
 
 def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
@@ -184,6 +190,70 @@ def weights(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Pa
         picture = run_folder.analysis / "weights.svg"
         write_whole(picture, weight_figure(found.spectra).encode())
         return found.lines(), [*files, picture]
+
+
+def transfer(folder: Path, datasets: Sequence[Path]) -> tuple[Transfer, dict[str, Path]] | None:
+    """Explain other data sets by a run's network, as its own was, and judge it on them.
+
+    folder      of the run, whose own data set is explained
+    datasets    folders; each is called by its name, or its parent's where that is "dataset"
+
+    What was found, and the tables that were written; None where it was stopped with work left.
+    """
+    run_folder = RunFolder(folder)
+    campaign = config.load(run_folder.campaign_toml)
+    with interruptible(), run_folder.lock():
+        dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+        own = Explained(dataset, open_relevance(run_folder.relevance, dataset))
+        others = {}
+        for name, path in _named(datasets).items():
+            other, kept = Dataset.open(path, verified=True), run_folder.transfer / name
+            if not _explained(campaign, run_folder, other, kept, own.rows):
+                return None
+            others[name] = Explained(other, open_relevance(kept, other))
+        found = judge_transfer(own, run_folder.model, others)
+        return found, found.write(run_folder.analysis)
+
+
+def _named(datasets: Sequence[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in datasets:
+        absolute = path.absolute()
+        name = absolute.parent.name if absolute.name == "dataset" else absolute.name
+        if named.setdefault(name, path) != path:
+            raise SettingsError(f"{path}: {named[name]} is called {name!r} too: rename one")
+    return named
+
+
+def _explained(
+    campaign: Campaign,
+    run_folder: RunFolder,
+    dataset: Dataset,
+    destination: Path,
+    own: RelevanceRows,
+) -> bool:
+    """Explain another data set as the run's own was; False where it was stopped."""
+    settings = msgspec.structs.replace(
+        campaign.explain or ExplainSettings(),
+        rule=own.rule,
+        target=own.target.label,
+        pairs="none",
+    )
+    own.target.check(dataset.schema)
+    outcome = run_program(
+        "transfer",
+        "hpcml.relevance.explain_program",
+        campaign,
+        run_folder,
+        settings=settings,
+        ranks=settings.ranks,
+        writes=destination,
+        total=len(dataset),
+        so_far=lambda: (sum(entry.rows for entry in Manifest(destination).entries.values()), ""),
+        arguments=("--relevance", str(destination)),
+        dataset=dataset.folder,
+    )
+    return outcome is not Outcome.STOPPED
 
 
 def representations(campaign: Campaign, folder: Path | None) -> tuple[list[str], list[Path]]:
@@ -203,10 +273,11 @@ def look_inside(
     destination    the folder of the tables and pictures
     """
     from hpcml.report.representation_figure import direction_figure, ends_drawing
+    from hpcml.report.representation_section import carried
 
     found = analyze_representations(dataset, model_folder, vectors)
     files = list(write_representations(found, destination).values())
-    pictures = {"representations": direction_figure(found.levels)}
+    pictures = {"representations": direction_figure(carried(destination))}
     for level in found.levels:
         pictures[f"representation_ends_{level.level}"] = ends_drawing(dataset, level)
     for name, text in pictures.items():

@@ -173,7 +173,7 @@ def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         _, _, _, error, *_, unit = rows[-1].split(",")  # the first target's
         return len(rows) - 1, f"validation MAE {float(error):.4g} {unit}"
 
-    return _run_program(
+    return run_program(
         "train",
         "hpcml.training.train_program",
         campaign,
@@ -205,7 +205,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     def so_far() -> tuple[int, str]:
         return sum(entry.rows for entry in Manifest(run_folder.relevance).entries.values()), ""
 
-    outcome = _run_program(
+    outcome = run_program(
         "explain",
         "hpcml.relevance.explain_program",
         campaign,
@@ -306,7 +306,7 @@ STAGES: tuple[Stage, ...] = (
 # --- MPI programs ----------------------------------------------------------------------------
 
 
-def _run_program(
+def run_program(
     stage: str,
     module: str,
     campaign: Campaign,
@@ -318,14 +318,18 @@ def _run_program(
     total: int,
     so_far: Callable[[], tuple[int, str]],
     arguments: tuple[str, ...] = (),
+    dataset: Path | None = None,
 ) -> Outcome:
-    """Start a stage's MPI program and show how far it is, by what it has written so far."""
+    """Start a stage's MPI program and show how far it is, by what it has written so far.
+
+    dataset    that it reads, where it is not the campaign's
+    """
     from hpcml.progress import progress
 
     before = _newest(writes)
     settings_file = run_folder.work / f"{stage}.json"
     write_whole(settings_file, msgspec.json.encode(settings))
-    words = ["--dataset", str(dataset_path(campaign, run_folder))]
+    words = ["--dataset", str(dataset or dataset_path(campaign, run_folder))]
     words += ["--model", str(run_folder.model), "--settings", str(settings_file), *arguments]
     with progress(stage, total) as advance:
         finished = run_mpi(

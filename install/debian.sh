@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything hpcml needs on Debian 12: system packages, .venv, Horovod from its source package.
+# On later Debians, which have no Psi4, PySCF computes, and torch.distributed trains.
 #
 # Safe to run again at any time, also after a failure half-way: what is finished carries a mark that
 # is written last, and what carries none is made anew.  Nothing to do costs a fraction of a second.
@@ -11,6 +12,10 @@ CACHE=.cache/wheels
 HOROVOD=0.28.1
 PSI4_MODULES=/usr/lib/x86_64-linux-gnu # where Debian's psi4 package puts its Python module
 
+DEBIAN=$(. /etc/os-release && echo "$ID-${VERSION_ID:-sid}")
+# Psi4 is in Debian 12 alone; ENGINE=pyscf takes the other way there too
+ENGINE=${ENGINE:-$([[ $DEBIAN == debian-12 ]] && echo psi4 || echo pyscf)}
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
@@ -18,6 +23,7 @@ conda_way() {
     die "$1" \
         "  as root:       apt-get install $2" \
         "  without root:  conda env create -f environment.yml && conda activate hpcml && pip install --no-deps -e ." \
+        "  or, with PySCF: python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[pyscf,mpi]'" \
         "                 (then run 'hpcml run jobs/quickstart.toml' instead of 'make demo', 'pytest' instead of 'make test')"
 }
 
@@ -25,12 +31,13 @@ system_packages() {
     local missing=() name root=()
     while read -r name; do
         [[ $name == '#'* || -z $name ]] && continue
+        [[ $ENGINE == pyscf && $name == psi4 ]] && continue
         [[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || missing+=("$name")
     done < install/packages.txt
     [[ ${#missing[@]} -eq 0 ]] && return
 
-    if [[ $(. /etc/os-release && echo "$ID-$VERSION_ID") != debian-12 ]]; then
-        conda_way "this is not Debian 12, the one system whose packages are known here; missing: ${missing[*]}" "${missing[*]}"
+    if [[ $DEBIAN != debian-* ]]; then
+        conda_way "this is not Debian, the one system whose packages are known here; missing: ${missing[*]}" "${missing[*]}"
     fi
     if [[ $EUID -ne 0 ]]; then
         sudo -n true 2>/dev/null || conda_way "not root, and these system packages are missing: ${missing[*]}" "${missing[*]}"
@@ -45,8 +52,11 @@ system_packages() {
 }
 
 pip_install() {
+    # the versions are those that suit Psi4 and Python 3.11
+    local constraints=(-c install/constraints.txt)
+    [[ $ENGINE == pyscf ]] && constraints=()
     PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
-        -c install/constraints.txt "$@" ||
+        "${constraints[@]}" "$@" ||
         die "pip could not install: $* (its words are above); run the same command again, what is done stays done"
 }
 
@@ -85,7 +95,7 @@ horovod_wheel() { # builds the wheel once; later environments take it from $CACH
 
 environment() {
     local wanted
-    wanted=$(cat install/* setup.cfg pyproject.toml | sha256sum)-$(readlink -f .)
+    wanted=$(cat install/* setup.cfg pyproject.toml | sha256sum)-$(readlink -f .)-$ENGINE
     [[ -f $VENV/ready && $(< "$VENV/ready") == "$wanted" ]] && return
     rm -rf .cache/wheels/build.*
     [[ -f $VENV/ready || ! -e $VENV ]] || say "removing an unfinished $VENV"
@@ -94,6 +104,14 @@ environment() {
 
     say "installing Python packages into $VENV"
     /usr/bin/python3 -m venv "$VENV"
+    if [[ $ENGINE == pyscf ]]; then
+        pip_install pip setuptools wheel
+        pip_install "$(grep '^torch==' install/constraints.txt)" # any other brings gigabytes of CUDA
+        pip_install --no-build-isolation -e '.[export,test,pyscf]'
+        printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
+        say "done, with PySCF instead of Psi4 and without Horovod"
+        return
+    fi
     echo "$PSI4_MODULES" > "$(echo "$VENV"/lib/python3.*/site-packages)/debian-psi4.pth"
     pip_install pip setuptools wheel
     pip_install -r install/psi4-needs.txt torch

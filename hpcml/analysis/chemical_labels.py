@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.analysis.groups import GROUPS
 from hpcml.analysis.perception import HYBRIDIZATIONS, Perceived
 from hpcml.analysis.reasons import molecule_of
 from hpcml.errors import InputError
 from hpcml.molecules import symbol
+from hpcml.molecules.groups import GROUPS
 from hpcml.store import Dataset
 from hpcml.training.targets import Target
 

@@ -64,7 +64,13 @@ def faithfulness(
     where these say most.
     """
     from hpcml.models import collate, example
-    from hpcml.relevance.measures import flipping, randomization, stability, symmetry
+    from hpcml.relevance.measures import (
+        cascade,
+        flipping,
+        stability,
+        symmetry,
+        within_molecules,
+    )
     from hpcml.training.model_file import load_model
 
     model, _ = load_model(model_folder)
@@ -73,6 +79,7 @@ def faithfulness(
     batch = collate([example(one, model.inputs) for one in chosen], dtype)
     ranks = [Chem.CanonicalRankAtoms(perceive(one), breakTies=False) for one in chosen]
     classes = np.concatenate([np.array(list(of_one), dtype=np.int64) for of_one in ranks])
+    *_, (_, shuffled) = cascade(model, seed=seed)
     table: Table = []
     for rule in rules:
         explain = _by_rule(rule, seed)
@@ -87,7 +94,7 @@ def faithfulness(
                 "molecules": batch.size,
                 "flipping_area": float(area.mean()),
                 "flipping_error": float(area.std() / max(len(area), 1) ** 0.5),
-                "randomization": randomization(model, batch, explain, seed=seed)[-1][1],
+                "randomization": within_molecules(atoms, explain(shuffled, batch), batch.molecule),
                 "symmetry": symmetry(atoms.cpu().numpy(), classes, batch.molecule.cpu().numpy()),
                 "stability": stability(model, chosen, explain, noise=noise, seed=seed),
             }

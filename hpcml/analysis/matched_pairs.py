@@ -182,6 +182,7 @@ def pairs_tables(
 
 _QUESTIONS = (
     ("relevance_changed", "property"),
+    ("relevance_changed", "prediction"),
     ("share_changed", "property"),
     ("relevance_changed", "share_changed"),
     ("prediction", "property"),

@@ -92,7 +92,9 @@ def centred(values: Floats, molecule: Integers) -> Floats:
     return within
 
 
-def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats:
+def without_kinds(
+    values: Floats, kinds: Integers, molecule: Integers, units: Floats | None = None
+) -> Floats:
     """Values less the effects of molecule and kind: residuals of a two-way regression.
 
     By Frisch, Waugh and Lovell: centre values and kinds' indicators within molecules, then
@@ -104,6 +106,9 @@ def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats
     values : (A,) array
     kinds, molecule : (A,) integer array
         The kind and the molecule of each atom.
+    units : (M,) array, optional
+        Where each molecule's values were divided by a number of its own: one over it.  An effect
+        that was the same in all molecules before is taken off as well as one that is now.
 
     Returns
     -------
@@ -114,9 +119,23 @@ def without_kinds(values: Floats, kinds: Integers, molecule: Integers) -> Floats
     ones = np.ones(len(kind))
     counts = sparse.coo_array((ones, (molecule, kind))).tocsr()  # molecules x kinds
     size = np.maximum(np.bincount(molecule), 1)
-    products = np.diag(np.bincount(kind)) - (counts.T @ (counts / size[:, None])).toarray()
-    effects = np.linalg.lstsq(products, np.bincount(kind, within), rcond=1e-10)[0]
-    residual: Floats = within - centred(effects[kind], molecule)
+    weights = [np.ones(len(size))]
+    if units is not None:
+        weights.append(units / (np.abs(units).max() or 1.0))
+
+    def products(weight: Floats) -> Floats:
+        """Of the indicators within molecules, each molecule counting by its weight."""
+        of_two = (counts.T @ (counts * (weight / size)[:, None])).toarray()
+        return np.asarray(np.diag(counts.T @ weight) - of_two)
+
+    gram = np.block([[products(one * other) for other in weights] for one in weights])
+    right = [np.bincount(kind, within * weight[molecule]) for weight in weights]
+    effects = np.linalg.lstsq(gram, np.concatenate(right), rcond=1e-12)[0]
+    fitted = sum(
+        weight[molecule] * of_kind[kind]
+        for weight, of_kind in zip(weights, np.split(effects, len(weights)), strict=True)
+    )
+    residual: Floats = within - centred(np.asarray(fitted), molecule)
     return residual
 
 
@@ -270,12 +289,15 @@ def _ranked(relevance: Floats, share: Floats, molecule: Integers, kinds: Integer
     """The rank correlation within each molecule, NaN where nothing varies.
 
     Each molecule's values are brought to the same spread before the kinds are taken off, so that
-    none of them decides what a kind is worth.
+    none of them decides what a kind is worth: be it the same in the values' own unit, or as a part
+    of a molecule's spread.
     """
-    x, y = (
-        values if kinds is None else without_kinds(values, kinds, molecule)
-        for values in (_scaled(relevance, molecule), _scaled(share, molecule))
-    )
+    x, y = (_scaled(values, molecule) for values in (relevance, share))
+    if kinds is not None:
+        x, y = (
+            without_kinds(scaled, kinds, molecule, units=_one_over_spread(values, molecule))
+            for scaled, values in ((x, relevance), (y, share))
+        )
     if kinds is not None:  # a molecule in which nothing is left has no order
         x, y = (_scaled(values, molecule, least=1e-9) for values in (x, y))
     x, y = (centred(ranks_within(values, molecule), molecule) for values in (x, y))
@@ -284,12 +306,18 @@ def _ranked(relevance: Floats, share: Floats, molecule: Integers, kinds: Integer
 
 def _scaled(values: Floats, molecule: Integers, least: float = 0.0) -> Floats:
     """Values of mean zero and mean square one within each molecule; zero where none varies."""
+    scaled: Floats = centred(values, molecule) * _one_over_spread(values, molecule, least)[molecule]
+    return scaled
+
+
+def _one_over_spread(values: Floats, molecule: Integers, least: float = 0.0) -> Floats:
+    """One over the root mean square about the molecule's mean; zero where nothing varies."""
     within = centred(values, molecule)
     spread = np.sqrt(np.bincount(molecule, within**2) / np.bincount(molecule))
     size = np.sqrt(np.bincount(molecule, values**2) / np.bincount(molecule))
     constant = spread <= np.maximum(1e-12 * size, least)
-    scaled: Floats = within / np.where(constant, np.inf, spread)[molecule]
-    return scaled
+    over: Floats = 1.0 / np.where(constant, np.inf, spread)
+    return over
 
 
 def ranks_within(values: Floats, molecule: Integers) -> Floats:

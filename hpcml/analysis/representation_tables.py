@@ -167,7 +167,12 @@ def write_representations(found: RepresentationAnalysis, destination: Path) -> d
     """
     tables: dict[str, Table] = {
         "representation_directions": [
-            {"level": one.level, "direction": number, "variance": float(share)}
+            {
+                "level": one.level,
+                "vectors": one.directions.rows,
+                "direction": number,
+                "variance": float(share),
+            }
             for one in found.levels
             for number, share in enumerate(one.directions.share[:DIRECTIONS], 1)
         ],

@@ -10,6 +10,7 @@ cancellation   its parts are not many times larger than their sum
 removal        without the atoms of the largest relevance the prediction falls, without those of the
                smallest it rises, more than in a random order
 randomization  with shuffled weights it is another explanation
+matched pairs  of two molecules that differ in one group, that group carries the change
 null           where there was nothing to learn no atom stands out
 planted bias   a network that is right for the wrong reason is caught
 symmetry       atoms that the molecular graph cannot tell apart are worth the same
@@ -31,20 +32,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from hpcml.analysis.account_checks import cancelled, carried, conserved, given
 from hpcml.analysis.analyze_stage import Table, write_table
-from hpcml.analysis.reasons import molecule_of, reasons_score
+from hpcml.analysis.reasons import reasons_score
 from hpcml.analysis.verdicts import (
     Check,
     Question,
     jackknife,
     largest,
     mean,
-    median,
 )
 from hpcml.errors import InputError
 from hpcml.files import make_folder
 from hpcml.relevance.explain_settings import ExplainSettings
-from hpcml.relevance.ledger import LEDGER, MOSTLY_CANCELLATION, OFFSETS, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
 from hpcml.training.model_folder import ModelFolder
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from hpcml.relevance.brief_training import Taken
     from hpcml.training.model_file import ModelInfo
 
-CLOSES = 1e-5
-"""A ledger of single precision closes to this part of max(1, |prediction|)."""
 _HALF = 0.5
 _CALM = 0.1  # of the relevances may change where atoms move by a hundredth of an angstrom
 _NOISE = 0.01  # angstrom
@@ -123,10 +121,12 @@ def trust_report(
     dataset
         The data set that was explained.
     rows
-        Its relevances: conservation, what is given to atoms, and cancellation are of all of them.
+        Its relevances: conservation, what is given to atoms, and cancellation are of all of them,
+        matched pairs of as many as ``analyze`` looked at.
     model_folder
         Of the network.
     destination
+        Where ``analyze`` has left its matched pairs (pairs_summary.csv).
         trust.csv has a line for each check, and the network's checksum; removal.csv the mean
         change of the prediction, target's unit, by the part of the atoms that was taken away;
         randomization.csv the agreement with the trained network's relevances, by the layer down
@@ -146,7 +146,7 @@ def trust_report(
     asked = _asked(dataset, rows, model_folder, settings, molecules=molecules, seed=seed)
     folder = Path(destination)
     make_folder(folder)
-    checks = [conserved(rows), given(rows), cancelled(rows)]
+    checks = [conserved(rows), given(rows), cancelled(rows), carried(folder)]
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("removal of atoms", lambda: _removal(asked, folder, seed)),
         ("shuffled weights", lambda: _randomization(asked, folder, seed)),
@@ -194,47 +194,6 @@ def _asked(
         )
     batch = collate([one for _, one, _ in taken], next(model.parameters()).dtype)
     return _Asked(model, info, target, settings, taken, batch)
-
-
-# -------------------------------------------------------------------------- of all relevances
-
-
-def conserved(rows: RelevanceRows) -> Check:
-    """Whether atoms and ledger add up to each prediction."""
-    explained = np.bincount(molecule_of(rows.offsets), rows.atoms, len(rows)).astype(np.float64)
-    gap = relative_closure(rows.prediction, explained, rows.ledger)
-    open_rows = int((gap > CLOSES).sum())
-    return Question(
-        "conservation",
-        "largest |prediction - atoms - ledger| / max(1, |prediction|)",
-        passes="atoms and ledger add up to every prediction",
-        fails=f"atoms and ledger do not add up to the prediction of {open_rows:,} molecules",
-    ).below(CLOSES, largest(gap))
-
-
-def given(rows: RelevanceRows) -> Check:
-    """How much of what is handed out goes to atoms."""
-    molecule = molecule_of(rows.offsets)
-    said = [number for number, term in enumerate(LEDGER) if term not in OFFSETS]
-    to_atoms = np.bincount(molecule, np.abs(rows.atoms), len(rows))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = to_atoms / (to_atoms + np.abs(rows.ledger[:, said]).sum(axis=1))
-    return Question(
-        "given to atoms",
-        "sum of |atoms| / (sum of |atoms| + sum of |bias, epsilon, taylor|), mean",
-        passes="most of what is handed out goes to atoms",
-        fails="most of what is handed out goes to no atom",
-    ).above(_HALF, mean(share))
-
-
-def cancelled(rows: RelevanceRows) -> Check:
-    """How much larger the parts of an explanation are than their sum."""
-    return Question(
-        "cancellation",
-        "sum of |parts| / |sum of parts|, median",
-        passes="the parts of an explanation are of the size of what they add up to",
-        fails="mostly cancellation: colours on atoms tell more of the rule than of the molecule",
-    ).below(MOSTLY_CANCELLATION, median(rows.cancellation))
 
 
 # ---------------------------------------------------------------------- of the run's network

@@ -154,9 +154,11 @@ def _run_stages(chosen: Sequence[Stage], options: argparse.Namespace) -> int:
         return DONE
     code = pipeline.run(campaign, options.run, chosen)
     if options.faithfulness and code == DONE:
-        verdicts, table = pipeline.faithfulness(campaign, options.run)
-        print("\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]))
-        _show_faithfulness(table)
+        verdicts = pipeline.trusted(campaign, options.run)
+        print(
+            "\n".join([*verdicts, "`hpcml report` puts these checks on the page", ""]), flush=True
+        )
+        _show_faithfulness(pipeline.faithfulness(campaign, options.run))
     if options.weights and code in (DONE, FAILED):  # molecules that failed change no weight
         lines, files = pipeline.weights(campaign, options.run)
         print("\n".join([*lines, *map(str, files)]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcml.cli.command_words import Command, check_run, inside
 from hpcml.cli.output_files import check_output
 from hpcml.errors import SettingsError
-from hpcml.exits import DONE, FAILED
+from hpcml.exits import DONE, FAILED, WORK_LEFT
 
 
 def commands() -> list[Command]:
@@ -27,6 +27,12 @@ def commands() -> list[Command]:
             help="find the rule that tells a run's network's reasons truly",
             words=_calibrate_words,
             run=_calibrate,
+        ),
+        Command(
+            name="transfer",
+            help="judge a run's network, and its reasons, on other data sets",
+            words=_transfer_words,
+            run=_transfer,
         ),
         Command(
             name="represent",
@@ -51,6 +57,26 @@ def _predict_words(parser: argparse.ArgumentParser) -> None:
 
 def _calibrate_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
+
+
+def _transfer_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("datasets", type=inside("dataset"), nargs="*", metavar="DATASET")
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from hpcml import pipeline
+
+    check_run(options.run)
+    found = pipeline.transfer(options.run, options.datasets)
+    if found is None:
+        print("transfer: stopped in time; the same command goes on", file=sys.stderr)
+        return WORK_LEFT
+    result, files = found
+    for line in result.notes:
+        print(f"transfer: {line}", file=sys.stderr)
+    print("\n".join([*result.lines(), *map(str, files.values())]))
+    return DONE
 
 
 def _represent_words(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ class RunFolder:
     RUN/dataset/       shards and manifest         RUN/relevance/   shards, row for row
     RUN/failures.jsonl one line a failed molecule  RUN/analysis/    tables and figures
     RUN/logs/          what programs print         RUN/report/      index.html
+    RUN/transfer/      relevances of other data sets, each in a folder of its name
     RUN/vectors/       what the network makes of atoms and molecules, row for row
     RUN/work/          locks and the tasks of MPI programs; needed only while they run
     """
@@ -36,6 +37,7 @@ class RunFolder:
         self.relevance = self.path / "relevance"
         self.vectors = self.path / "vectors"
         self.analysis = self.path / "analysis"
+        self.transfer = self.path / "transfer"
         self.report = self.path / "report"
         self.logs = self.path / "logs"
         self.work = self.path / "work"

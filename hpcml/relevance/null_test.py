@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hpcml.models import Network
 from hpcml.models.batch import Example
-from hpcml.models.readout import AtomicReadout, Scaling
+from hpcml.models.readout import AtomicReadout, Scaling, element_counts
 from hpcml.relevance.brief_training import STEPS, train_briefly
 from hpcml.training.model_file import ModelInfo
 
@@ -33,9 +33,8 @@ def null_network(
     model    the run's own, of which the way its outputs become predictions is taken
     """
     scaling = info.scaling
-    by_atom = any(isinstance(layer, AtomicReadout) for layer in model.modules())
-    means = torch.stack([_mean(one, scaling, by_atom) for one in examples])
-    spread = torch.tensor(scaling.std if scaling.extensive or not by_atom else scaling.atom_std)
+    means = offsets_of(model, scaling, examples)
+    spread = torch.tensor(scaling.std)
     generator = torch.Generator().manual_seed(seed)
 
     def labels(rows: list[int]) -> Tensor:
@@ -45,17 +44,27 @@ def null_network(
     return train_briefly(info, scaling, examples, labels, spread.tolist(), steps=steps, seed=seed)
 
 
-def _mean(one: Example, scaling: Scaling, by_atom: bool) -> Tensor:
-    """(T,) what a network whose last layer gives zero predicts: all that stands in the ledger."""
-    if not by_atom:
-        mean = torch.tensor(scaling.mean, dtype=torch.float64)
-    else:
-        atoms = len(one.numbers) if scaling.extensive else 1
-        mean = atoms * torch.tensor(scaling.atom_mean, dtype=torch.float64)
-    for z in one.numbers.tolist() if scaling.extensive else ():
-        if z in scaling.references:
-            mean = mean + torch.tensor(scaling.references[z], dtype=torch.float64)
-    return mean
+def offsets_of(model: Network, scaling: Scaling, examples: Sequence[Example]) -> Tensor:
+    """What the network predicts where its last layer gives zero: all that no atom is given.
+
+    Returns
+    -------
+    (M, T) Tensor
+        Of M examples, in the targets' units.
+    """
+    by_atom = any(isinstance(layer, AtomicReadout) for layer in model.modules())
+    numbers = [one.numbers for one in examples]
+    atoms = torch.tensor([[len(one)] for one in numbers], dtype=torch.float64)
+    mean = torch.tensor(scaling.atom_mean if by_atom else scaling.mean, dtype=torch.float64)
+    if not scaling.extensive:
+        return mean.expand(len(examples), -1)
+    known = sorted(scaling.references)
+    counts = torch.from_numpy(element_counts(numbers, known)).reshape(len(examples), len(known))
+    worth = torch.tensor([scaling.references[z] for z in known], dtype=torch.float64)
+    offsets = (atoms if by_atom else 1.0) * mean + counts @ worth.reshape(
+        len(known), scaling.targets
+    )
+    return offsets.expand(len(examples), scaling.targets)
 
 
 def spread_within(relevance: Tensor, molecule: Tensor) -> Tensor:

@@ -79,8 +79,9 @@ class Agreements:
         0 for an explanation that does not look at what the network says, however it favours one
         kind of atoms.
         """
-        right = self.right_cause - self.right_shortcut
-        half: NDArray[np.float64] = 0.5 * (right + self.wrong_shortcut - self.wrong_cause)
+        of_cause = self.right_cause - self.wrong_cause
+        of_shortcut = self.wrong_shortcut - self.right_shortcut
+        half: NDArray[np.float64] = 0.5 * (of_cause + of_shortcut)
         return half
 
 

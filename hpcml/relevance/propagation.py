@@ -16,6 +16,7 @@ from hpcml.relevance.engine.composites import composite
 from hpcml.relevance.engine.owners import Owners
 from hpcml.relevance.engine.registry import HANDLERS
 from hpcml.relevance.engine.rules import Composite, Rule
+from hpcml.relevance.engine.tape import tag_of
 from hpcml.relevance.engine.trace import Trace
 from hpcml.relevance.explain_settings import ExplainSettings
 from hpcml.relevance.ledger import LEDGER, closure
@@ -41,6 +42,9 @@ class Relevance:
     pair_ledger  (P, len(LEDGER)) float64, what was taken at the rows of each pair i < j of one
                  molecule, both ways together; its atoms have it among theirs, half and half
 
+    elsewhere    (len(LEDGER),) float64, what was taken where several molecules meet, or none: zero
+                 unless a model mixes its molecules
+
     prediction = atoms + molecule-wise inputs + ledger, molecule by molecule.
     """
 
@@ -54,6 +58,7 @@ class Relevance:
     atom_ledger: Tensor
     pair_ledger: Tensor
     hidden: dict[str, list[Tensor]] = field(default_factory=dict)
+    elsewhere: Tensor | None = None
 
     def _of_kind(self, kind: str, rows: int) -> Tensor:
         """(rows,) float64, features and inputs of one kind of rows summed."""
@@ -184,6 +189,7 @@ def propagate(
     with torch.enable_grad(), trace:
         # a plain network has no layer that marks its input
         output = model(batch if plain is None else trace.source("input", "molecule", plain))
+    require_traced(output)
     if output.dim() == 1:
         output = output[:, None]
     if output.shape[0] != owners.molecules or not 0 <= target < output.shape[1]:
@@ -191,9 +197,41 @@ def propagate(
             f"the model's output has shape {tuple(output.shape)}; expected "
             f"({owners.molecules}, more than {target})"
         )
-    if not output.requires_grad:
-        raise SettingsError("the model has no Input or Embedding layer: nothing to explain")
-    prediction = output[:, target]
+    return backward(trace, output[:, target], molecule, pairs, hidden)
+
+
+def require_traced(output: Tensor) -> None:
+    """Raise unless relevance can begin at a model's output.
+
+    Parameters
+    ----------
+    output : (M, ...) Tensor
+    """
+    if tag_of(output) is None:
+        if output.requires_grad:
+            raise InputError(
+                "the model's last operation cannot be seen from here (TorchScript, an "
+                "autograd.Function, C++): relevance cannot follow it"
+            )
+        raise SettingsError("no input and no Embedding leads to the output: nothing to explain")
+
+
+def backward(
+    trace: Trace,
+    prediction: Tensor,
+    molecule: Tensor,
+    pairs: Tensor,
+    hidden: frozenset[str] = frozenset(),
+) -> Relevance:
+    """The backward of a trace, begun with the prediction.
+
+    Parameters
+    ----------
+    prediction : (M,) Tensor
+        Made while the trace was open.
+    molecule : (A,) Tensor of int64
+    pairs : (2, E) Tensor of int64
+    """
     sources = {name: leaf for name, (_, leaf) in trace.sources.items()}
     outputs = [(name, made) for name, several in trace.outputs.items() for made in several]
     asked = [*sources.values(), *(made for _, made in outputs), trace.root]
@@ -210,10 +248,11 @@ def propagate(
             for (name, leaf), gradient in zip(sources.items(), gradients, strict=False)
         },
         kinds={name: kind for name, (kind, _) in trace.sources.items()},
-        layers=trace.ledger.layers,
+        layers={name: terms[:-1] for name, terms in trace.ledger.layers.items()},
         molecule=molecule,
         pairs=pairs.long(),
         hidden=found,
         atom_ledger=trace.ledger.atoms[:-1],
         pair_ledger=trace.ledger.pairs[:-1],
+        elsewhere=trace.ledger.elsewhere(),
     )

@@ -28,6 +28,19 @@ _REASONS_NOTE = (
     "for all that are compared. One interval in twenty misses; intervals for all of the network's "
     "lines together stand in reasons.csv (rank_low_all, rank_high_all)."
 )
+_PAIRS_NOTE = (
+    "Two molecules {part} that are the same but for one group. Agreement: correlation of the two "
+    "changes, a pair being worth the same either way round; carried: how much of the first change "
+    "there is for each unit of the second, 1 where the group carries all of it. The interval is "
+    "over pairs that have no molecule in common. Kind of change removed: what knowing both groups "
+    "tells (methyl for hydrogen, say) is taken off."
+)
+_CHANGES = {
+    "property": "the property",
+    "prediction": "the prediction",
+    "relevance_changed": "relevance on the group",
+    "share_changed": "share on the group",
+}
 _CONSERVATION_NOTE = (
     "Prediction = atoms + ledger + closure, molecule by molecule; closure is rounding. The last "
     "line says how much larger the parts of an explanation are than what they add up to: 1 is "
@@ -117,6 +130,35 @@ def reasons(folder: Path) -> Reasons | None:
         high=high,
         table=Table("Reasons score", heading, rows, _REASONS_NOTE),
     )
+
+
+def matched_pairs(folder: Path) -> tuple[Table, ...]:
+    """Whether the group in which two molecules differ carries the change, where it was asked."""
+    columns = Columns(folder / "pairs_summary.csv")
+    if not columns:
+        return ()
+    texts = (columns.texts(name) for name in ("part", "change_of", "with", "transformation"))
+    parts, change, against, transformation = texts
+    names = ("correlation", "low", "high", "carried", "pairs", "correlation_all", "pairs_all")
+    value = {name: columns.numbers(name).tolist() for name in names}
+    kept = "test" if "test" in parts else "all"
+    rows = tuple(
+        (
+            f"{_CHANGES[change[row]]} and {_CHANGES[against[row]]}",
+            transformation[row],
+            *_score(*(value[name][row] for name in names[:3])),
+            number(value["carried"][row], 2),
+            f"{value['pairs'][row]:,.0f}",
+            number(value["correlation_all"][row], 2),
+            f"{value['pairs_all'][row]:,.0f}",
+        )
+        for row, part in enumerate(parts)
+        if part == kept and value["pairs_all"][row]
+    )
+    heading = ("changes of", "kind of change", "agreement", "95 % interval", "carried", "pairs",
+               "of all pairs", "all pairs")  # fmt: skip
+    note = _PAIRS_NOTE.format(part="of the test set" if kept == "test" else "of the data set")
+    return (Table("Pairs that differ in one group", heading, rows, note),) if rows else ()
 
 
 def _kind(scored: str) -> str:

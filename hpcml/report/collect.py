@@ -14,7 +14,7 @@ from hpcml.errors import InputError
 from hpcml.generation import failures
 from hpcml.relevance.ledger import LEDGER, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
-from hpcml.report.analysis_tables import averages, conservation, reasons
+from hpcml.report.analysis_tables import averages, conservation, matched_pairs, reasons
 from hpcml.report.facts import (
     Curve,
     Explained,
@@ -24,6 +24,7 @@ from hpcml.report.facts import (
     ReportFacts,
 )
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
+from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
@@ -68,8 +69,9 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         explanation=explanation,
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
-        tables=conservation(run.analysis, unit),
+        tables=conservation(run.analysis, unit) + matched_pairs(run.analysis),
         trust=trust(run.analysis, run.model, explanation.rule, unit) if explanation else None,
+        inside=inside(run.analysis),
         seconds={
             stage: float(time) for stage, time in read_json(run.logs / "timings.json").items()
         },

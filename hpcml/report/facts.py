@@ -175,6 +175,30 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What the leading directions of a network's vectors carry.
+
+    level     "atoms" or "molecules"
+    vectors   how many there are
+    shares    of the variance along each direction
+    labels    adjusted R2 of some labels: (name, R2 of each direction)
+    """
+
+    level: str
+    vectors: int
+    shares: tuple[float, ...]
+    labels: tuple[tuple[str, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A look into the network: directions of its vectors, and the tables beside them."""
+
+    carried: tuple[Carried, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """Everything on the page.  What is empty or None is said to be missing, not left out.
 
@@ -197,6 +221,7 @@ class ReportFacts:
     reasons: Reasons | None = None
     tables: tuple[Table, ...] = ()
     trust: Trust | None = None
+    inside: Inside | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: str = ""

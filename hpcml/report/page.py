@@ -15,6 +15,7 @@ from hpcml.files import make_folder, write_whole
 from hpcml.report import figures
 from hpcml.report.drawings import colour_scale, molecule_drawing
 from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table, errors
+from hpcml.report.representation_figure import direction_figure
 from hpcml.report.words import decimals_of, duration, number, who_hands_back
 
 _MOST_FAILURES = 12  # named on the page; all are in failures.jsonl
@@ -66,6 +67,7 @@ def render(facts: ReportFacts) -> str:
         removal=Markup(figures.removal_curves(facts.trust.removal))
         if facts.trust and facts.trust.removal
         else None,
+        inside=Markup(direction_figure(facts.inside.carried)) if facts.inside else None,
         stages=Markup(figures.stage_times(facts.seconds)) if facts.seconds else None,
         causes=causes,
         failures=facts.failures[:_MOST_FAILURES],

@@ -7,65 +7,48 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
-from numpy.typing import NDArray
 
-from hpcml.analysis.analyze_stage import Table
 from hpcml.analysis.representation_tables import End, LevelAnalysis
 from hpcml.report.drawings import molecule_drawing
+from hpcml.report.facts import Carried
 from hpcml.report.style import BLUE, FAINT, INK, figure, styled, to_svg
 from hpcml.store import Dataset
 
-MOST_LABELS = 22  # in the figure, those that explain most of some direction
+LEAST_WRITTEN = 0.1  # of R2: less is coloured alone
 DRAWN_DIRECTIONS = 4
-_LEAST = 0.1  # of R2: labels that explain less of every direction are not shown
 _WIDTH, _HEIGHT, _CAPTION, _MARGIN = 190, 150, 34, 96  # pixels of a drawing and around it
 _FULL_COLOUR = 2.5  # standard deviations
 
 
-def direction_figure(levels: Sequence[LevelAnalysis], name: str = "representations") -> str:
-    """Adjusted R2 of each leading direction by each label, a panel a level, as SVG text.
-
-    Shown are the 22 labels that explain most of some direction.
-    """
-    shown = [(level, *_matrix(level.labels)) for level in levels]
+def direction_figure(levels: Sequence[Carried], name: str = "representations") -> str:
+    """Adjusted R2 of each leading direction by each label, a panel a level, as SVG text."""
     with styled(name):
-        drawn = figure(4.9 * len(shown), 1.3 + 0.24 * max(len(names) for _, names, _ in shown))
-        panels = drawn.subplots(1, len(shown), squeeze=False)[0]
+        drawn = figure(4.9 * len(levels), 1.4 + 0.24 * max(len(one.labels) for one in levels))
+        panels = drawn.subplots(1, len(levels), squeeze=False)[0]
         colours = LinearSegmentedColormap.from_list("r2", ["#ffffff00", BLUE])
-        for axes, (level, names, values) in zip(panels, shown, strict=True):
-            axes.pcolormesh(values, cmap=colours, vmin=0.0, vmax=1.0, edgecolors="none")
-            for place in np.argwhere(values >= 0.1):
+        for axes, level in zip(panels, levels, strict=True):
+            values = np.array([r2 for _, r2 in level.labels]).reshape(-1, len(level.shares))
+            if len(values):
+                axes.pcolormesh(values, cmap=colours, vmin=0.0, vmax=1.0, edgecolors="none")
+            for place in np.argwhere(values >= LEAST_WRITTEN):
                 value = values[tuple(place)]
                 axes.text(
                     place[1] + 0.5, place[0] + 0.5, f"{value:.2f}".lstrip("0"), fontsize=7,
                     ha="center", va="center", color="white" if value > 0.6 else INK,
                 )  # fmt: skip
+            names = [label for label, _ in level.labels]
             axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=8)
-            shares = level.directions.share[: values.shape[1]]
-            heads = [f"{number}\n{share:.0%}" for number, share in enumerate(shares, 1)]
+            heads = [f"{number}\n{share:.0%}" for number, share in enumerate(level.shares, 1)]
             axes.set_xticks(np.arange(len(heads)) + 0.5, heads, fontsize=8)
-            axes.set_ylim(len(names), 0)
+            axes.set_xlim(0, len(heads))
+            axes.set_ylim(max(len(names), 1), 0)
             axes.tick_params(length=0)
-            axes.set_title(f"{level.level} ({level.directions.rows:,})")
+            axes.set_title(f"{level.level} ({level.vectors:,})")
             axes.set_xlabel("direction, and its share of the variance")
             for spine in axes.spines.values():
                 spine.set_color(FAINT)
         said = "Share of the variance along each direction that each label explains"
         return to_svg(drawn, name, said)
-
-
-def _matrix(table: Table) -> tuple[list[str], NDArray[np.float64]]:
-    """Names of the labels to show, in the table's order, and R2: (labels, directions)."""
-    names = list(dict.fromkeys(str(line["label"]) for line in table))
-    most = max((int(str(line["direction"])) for line in table), default=1)
-    values = np.zeros((len(names), most))
-    for line in table:
-        place = names.index(str(line["label"])), int(str(line["direction"])) - 1
-        values[place] = max(float(str(line["r2"])), 0.0)
-    best = values.max(axis=1, initial=0.0)
-    chosen = np.sort(np.argsort(-best, kind="stable")[:MOST_LABELS])
-    chosen = chosen[best[chosen] >= _LEAST]
-    return [names[row] for row in chosen], values[chosen]
 
 
 def ends_drawing(dataset: Dataset, level: LevelAnalysis, name: str = "ends") -> str:

@@ -14,7 +14,8 @@ from hpcml.report.words import number
 _NOTE = (
     "Each check is a number that must lie on one side of a limit: it passes where its whole 95 % "
     "interval does, fails where none of it does, and is open in between. The first three are of "
-    "all molecules, the others of {count} drawn at random. For the null test and the planted bias "
+    "all molecules, matched pairs of those that the analysis looked at, the others of {count} "
+    "drawn at random. For the null test and the planted bias "
     "a network of the same type and size was trained for a minute on labels whose reasons are "
     "known."
 )
@@ -57,14 +58,14 @@ def trust(folder: Path, network: Path, rule: str, unit: str) -> Trust | None:
         for row, (check, what, limit, says) in enumerate(texts)
     )
     made_of = {*columns.texts("network")}, {*columns.texts("rule")}
-    count = columns.numbers("count")
+    asked = dict(zip(columns.texts("check"), columns.numbers("count").tolist(), strict=True))
     passed, failed = verdicts.count(PASSES), verdicts.count(FAILS)
     heading = ("check", "verdict", "value", "95 % interval", "must be", "what it says", "number")
     return Trust(
         passed=passed,
         failed=failed,
         left_open=len(verdicts) - passed - failed,
-        table=Table("Checks", heading, rows, _NOTE.format(count=f"{count[3]:,.0f}")),
+        table=Table("Checks", heading, rows, _NOTE.format(count=f"{asked['removal']:,.0f}")),
         warning="" if made_of == ({checksum(network)}, {rule}) else _EARLIER,
         removal=_removal(folder / CURVES, unit),
     )

@@ -56,7 +56,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     members          networks of the ensemble, differing by their seed alone
     ranks, threads   processes, and threads of each
     backend          "horovod", "torch" (torch.distributed), "alone"; "auto" looks at how the
-                     program was started
+                     program was started, and takes torch where Horovod is not installed
     batch_norm       statistics over the molecules of all ranks ("synchronized", the same curve
                      at any number of ranks) or of each rank alone ("local", fewer messages)
     compression      of gradients under way: "none", "fp16"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -320,8 +321,8 @@ def enter(settings: TrainSettings) -> World:
 def _enter(settings: TrainSettings, expected: int) -> World:
     backend = settings.backend
     if backend == "auto":
-        by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-        backend = "alone" if expected == 1 else "torch" if by_torchrun else "horovod"
+        by_torch = "TORCHELASTIC_RUN_ID" in os.environ or find_spec("horovod") is None
+        backend = "alone" if expected == 1 else "torch" if by_torch else "horovod"
     if backend == "alone":
         if expected > 1:
             raise PlatformError(

@@ -179,18 +179,18 @@ def test_hydrogens_merged_with_their_heavy_atom(dataset, model_folder, tmp_path)
 
 
 def test_composition_by_environment(dataset, model_folder, tmp_path):
-    """A network that knows element, hybridization and hydrogens has reasons beyond the elements,
-    and none beyond what it knows."""
-    write_relevance(tmp_path / "relevance", dataset, np.copy)
+    """Shares that follow from element, hybridization and hydrogens: a network that has them is
+    right beyond the elements, and nothing is left of them beyond the environments."""
     numbers = dataset.column("numbers").astype(int)
     traits = AtomTraits(numbers, Perceived(dataset.molecules, dataset.atom_offsets))
-    knows = iter(np.split(traits.environments.astype(float), dataset.atom_offsets[[3, 6]]))
-    write_relevance(tmp_path / "relevance", dataset, lambda share: share + 0.0 * next(knows))
+    write_relevance(tmp_path / "relevance", dataset, np.copy)
     settings = AnalyzeSettings(composition="environments")
     arguments = (dataset, tmp_path / "relevance", model_folder, tmp_path / "analysis", settings)
     rows = scored_on_all_atoms(analyze(*arguments))
     assert set(rows) >= {("network", c) for c in ("removed", "environments removed", "kept")}
-    assert float(rows["network", "environments removed"]["rank"]) == pytest.approx(1.0)
+    assert float(rows["network", "removed"]["rank"]) == pytest.approx(1.0)
+    for column in ("correlation", "rank"):
+        assert rows["network", "environments removed"][column] == "nan"
     assert rows["environment means", "environments removed"]["correlation"] == "nan"
     assert float(rows["environment means", "removed"]["correlation"]) > 0.9
     assert summary(tmp_path / "analysis")[0].count("environments removed") == 1

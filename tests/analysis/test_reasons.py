@@ -59,6 +59,25 @@ def test_relevance_that_knows_only_elements_scores_nothing(drawn):
     assert np.isnan(exact.correlation)
 
 
+def test_what_elements_are_worth_leaves_nothing_to_rank(drawn):
+    """Exact element means, whatever the spread of a molecule makes of them; as parts of a
+    molecule's spread too."""
+    _, noise, kinds, offsets = drawn
+    share = 3.0 * kinds + noise
+    assert np.isnan(reasons_score(kinds**0.5, share, offsets, kinds=kinds).rank)
+    molecule = molecule_of(offsets)
+    scale = np.exp(np.random.default_rng(2).normal(size=30))[molecule]
+    assert np.isnan(reasons_score(scale, share, offsets, kinds=kinds).rank)
+    dummies = kinds[:, None] == np.array([1, 6, 8])
+    units = 1.0 / scale[offsets[:-1]]
+    columns = np.concatenate(
+        [molecule[:, None] == np.arange(30), dummies, dummies / scale[:, None]], axis=1
+    ).astype(float)
+    expected = noise - columns @ np.linalg.lstsq(columns, noise, rcond=None)[0]
+    found = without_kinds(noise, kinds, molecule, units=units)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_size_of_the_molecule_is_no_insight(drawn):
     """A constant added to all atoms of a molecule changes nothing."""
     relevance, share, kinds, offsets = drawn

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hpcml.analysis import trust
-from hpcml.analysis.trust import cancelled, conserved, given, trust_report
-from hpcml.analysis.verdicts import FAILS, PASSES
+from hpcml.analysis import analyze, trust
+from hpcml.analysis.account_checks import cancelled, carried, conserved, given
+from hpcml.analysis.trust import trust_report
+from hpcml.analysis.verdicts import FAILS, OPEN, PASSES
 from hpcml.models import build, unit_scaling
 from hpcml.molecules import molecule_from_smiles
 from hpcml.relevance import ExplainSettings, brief_training, open_relevance
@@ -66,6 +67,7 @@ def reported(dataset, model_folder, tmp_path, monkeypatch):
         settings = ExplainSettings(rule=rule)
         explain_dataset(dataset, model_folder, tmp_path / "relevance", settings, Alone())
         rows = open_relevance(tmp_path / "relevance", dataset)
+        analyze(dataset, rows, model_folder, tmp_path / "analysis")
         checks = trust_report(
             dataset, rows, model_folder, tmp_path / "analysis", settings, steps=300
         )
@@ -80,7 +82,7 @@ def test_exact_explanation_of_a_linear_network_passes(reported, model_folder, tm
     assert {name: check.verdict for name, check in checks.items() if name not in undecided} == {
         name: PASSES for name in checks if name not in undecided
     }
-    assert len(checks) == 10
+    assert len(checks) == 11
     assert checks["rotation"].value == checks["displacement"].value == 0.0
     assert checks["symmetry"].value == pytest.approx(0.0, abs=1e-6)
     assert checks["given to atoms"].value == pytest.approx(1.0)
@@ -152,3 +154,15 @@ def test_ledgers_that_are_no_account():
     assert given(to_biases).verdict == FAILS
     assert given(to_biases).value == pytest.approx(0.2 / 3.2)
     assert cancelled(of([9.0, -8.0, 9.0, -8.0], 0.0, [1.0, 1.0], [17.0, 17.0])).verdict == FAILS
+
+
+def test_matched_pairs_are_those_of_the_analysis(tmp_path):
+    assert carried(tmp_path).verdict == OPEN
+    (tmp_path / "pairs_summary.csv").write_text(
+        "part,change_of,with,transformation,correlation,low,high,carried,pairs\n"
+        "all,relevance_changed,property,kept,0.9,0.8,0.95,1.0,30\n"
+        "all,relevance_changed,prediction,kept,0.3,0.2,0.4,1.0,29\n"
+    )
+    check = carried(tmp_path)
+    assert (check.value, check.low, check.high, check.count) == (0.3, 0.2, 0.4, 29)
+    assert check.verdict == FAILS

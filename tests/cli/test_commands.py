@@ -147,7 +147,7 @@ def test_unknown_words_are_usage_errors(tmp_path: Path) -> None:
 def test_doctor_finds_everything_here(tmp_path: Path) -> None:
     ended = hpcml("doctor", cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout
-    for what in ("Psi4", "BLAS", "MPI", "Horovod", "Parsl", "SLURM"):
+    for what in ("Psi4", "BLAS", "PySCF", "MPI", "Horovod", "Parsl", "SLURM"):
         assert what in ended.stdout
 
 

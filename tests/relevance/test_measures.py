@@ -6,10 +6,14 @@ import torch
 
 from hpcml.relevance import Epsilon, ExplainSettings, explain, explain_by
 from hpcml.relevance.measures import (
+    cascade,
+    changes,
+    displaced,
     flipping,
     randomization,
     stability,
     symmetry,
+    turned,
     within_molecules,
 )
 
@@ -120,3 +124,35 @@ def test_comparators_are_exact_on_a_linear_network(rule, trained, molecules, bat
     found = explain_by(model, batch, ExplainSettings(rule=rule))
     torch.testing.assert_close(found.atoms, by_epsilon(model, batch))
     assert found.closure.abs().max() < 1e-10
+
+
+def test_changes_by_molecule(trained, molecules):
+    """Turned molecules are the same ones; where nothing is displaced nothing changes."""
+    dtnn = trained("dtnn")[0]
+    some = molecules[:6]
+    moved = displaced(some, 0.01, seed=3)
+    found = changes(dtnn, some, moved, by_epsilon)
+    assert (changes(dtnn, some, displaced(some, 0.0), by_epsilon) == 0.0).all()
+    for one, other, change in zip(some, moved, found.tolist(), strict=True):
+        assert float(changes(dtnn, [one], [other], by_epsilon)) == pytest.approx(change)
+    assert (found > 1e-4).all()
+    rotated = turned(some, seed=1)
+    assert changes(dtnn, some, rotated, by_epsilon).max() < 1e-9
+    distances = [np.linalg.norm(one.positions[:, None] - one.positions, axis=2) for one in some]
+    for one, expected in zip(rotated, distances, strict=True):
+        found_distances = np.linalg.norm(one.positions[:, None] - one.positions, axis=2)
+        np.testing.assert_allclose(found_distances, expected, atol=1e-9)
+
+
+def test_a_cascade_shuffles_from_the_output_down(trained):
+    model = trained("weave")[0]
+    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+    before = {name: model.get_submodule(name).weight.clone() for name in names}
+    done = []
+    for name, shuffled in cascade(model):
+        done.append(name)
+        for layer in names:
+            same = torch.equal(shuffled.get_submodule(layer).weight, before[layer])
+            assert same == (layer not in done)
+    assert done[0] == "head" and set(names) <= set(done)
+    assert all(torch.equal(model.get_submodule(n).weight, before[n]) for n in names)

@@ -186,7 +186,18 @@ def test_tables_of_the_analysis(run: RunFolder) -> None:
     kept = next(row for row in rows if row[:3] == ("all atoms", "test", "kept"))
     assert kept[heading.index("score")] == "1.00"
     assert {row[1] for row in rows} == {"all", "test"}
-    (conservation,) = facts.tables
+    controls = [row for row in rows if row[0].startswith(("control: ", "ceiling: "))]
+    assert {row[1:3] for row in controls} == {("test", "removed")}
+    assert {row[0] for row in controls} >= {
+        *("control: random (all atoms)", "control: isomer's shares (all atoms)"),
+        *(
+            "ceiling: additive fit (all atoms)",
+            "control: hydrogens (heavy atoms with their hydrogens)",
+        ),
+    }
+    conservation, pairs = facts.tables
+    carried = {row[:2]: row[pairs.columns.index("carried")] for row in pairs.rows}
+    assert carried["share on the group and the property", "kept"] == "1.00"
     assert [row[0] for row in conservation.rows][:3] == ["prediction", "atoms", "biases"]
     assert build(facts, run.report_page).exists()
 

@@ -105,7 +105,7 @@ class Tracing(Protocol):
             Zero for atoms that are not to be read out.
         """
 
-    def source(self, name: str, kind: str, values: Tensor) -> Tensor:
+    def source(self, name: str, kind: str | None, values: Tensor) -> Tensor:
         """Make an input of the network a leaf, whose gradient will be its relevance.
 
         Parameters
@@ -142,5 +142,28 @@ class Tracing(Protocol):
         """
 
     def untraced(self) -> AbstractContextManager[None]: ...
+
+    def traced(self) -> AbstractContextManager[None]: ...
+
+    def calling(self, function: str) -> str: ...
+
+    def inside(self) -> str: ...
+
+    def overwrite(self, tensor: Tensor, now: Tensor) -> None:
+        """From here on a tensor that the model overwrote is another.
+
+        Parameters
+        ----------
+        tensor, now : (rows, ...) Tensor
+        """
+
+    def looked_up(self, call: Any) -> Tensor:
+        """Make rows of a table a source.
+
+        Returns
+        -------
+        (rows, F) Tensor
+            A leaf of the graph.
+        """
 
     def refuse(self, module: nn.Module, why: str) -> NoReturn: ...

@@ -6,7 +6,7 @@ and states how the output's relevance R is shared:
 affine layers           by the rule for their depth, on vectors (A, 3, F) always by LRP-0; rows
                         gathered of them, sums of them, and batch normalization of either are
                         one affine layer, however the code cuts it; elsewhere batch
-                        normalization is a diagonal affine layer
+                        normalization is a diagonal affine layer (``affine_handlers``)
 element-wise, f(0) = 0  the identity rule: all of R to the argument
 element-wise, else      linearized: x f'(x) is the step from the root x0 = 0 to x with the slope
                         at x; what that leaves of f(x) is "taylor"
@@ -24,7 +24,6 @@ zero as well.  (Where it is not, under rules that ignore values, "epsilon" recor
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,9 +31,7 @@ from torch import Tensor, nn
 
 from hpcml.models import layers
 from hpcml.relevance.engine.handler import Tracing, handler, transparent
-from hpcml.relevance.engine.owners import Owner
-from hpcml.relevance.engine.rules import Epsilon, Term, spread
-from hpcml.relevance.engine.tape import Affine, Shares, Tag, put_tag
+from hpcml.relevance.engine.tape import Shares, Tag, put_tag
 
 
 def ratio(
@@ -76,81 +73,6 @@ def reduce_to(relevance: Tensor, tensor: Tensor) -> Tensor:
     Tensor, the shape of ``tensor``
     """
     return relevance.sum_to_size(tensor.shape)
-
-
-# ------------------------------------------------------------------------------ affine
-
-
-def affine(trace: Tracing, source: Affine, owner: Owner) -> Tensor:
-    """Put an affine map on the tape as one layer, however it was put together.
-
-    Returns
-    -------
-    (rows, ..., out) Tensor
-        The map's outputs, on the tape.
-    """
-    inputs = [term.inputs for term in source.terms]
-    # of vectors (A, 3, F) only this rule is the same whichever way the axes point
-    rule = Epsilon(0.0) if inputs[0].dim() > 2 else trace.composite.rule(source.depth)
-    terms = [replace(term, inputs=term.inputs.detach()) for term in source.terms]
-    outputs = source.outputs
-
-    def share(relevance: Tensor) -> Shares:
-        taken = spread(
-            rule,
-            terms,
-            source.bias,
-            outputs=outputs,
-            relevance=relevance,
-            proportional=trace.composite.proportional,
-        )
-        return Shares(taken.inputs, {"bias": taken.bias, "epsilon": taken.epsilon})
-
-    passed = Tag(owner, source.depth + 1, source)
-    return trace.step(source.name, outputs, share, inputs, passed)
-
-
-@handler
-def linear(trace: Tracing, layer: nn.Linear, values: Tensor) -> Tensor:
-    """Affine map of the last axis: (rows, ..., in) -> (rows, ..., out)."""
-    weight = layer.weight.detach()
-    bias = weight.new_zeros(weight.shape[0]) if layer.bias is None else layer.bias.detach()
-    outputs = nn.functional.linear(values.detach(), weight, bias)
-    tag = trace.tag_or_none(values)
-    if tag is None:
-        return outputs
-    terms = (Term(values, weight),)
-    source = Affine(trace.name(layer), terms, bias, outputs, tag.depth)
-    return affine(trace, source, tag.owner)
-
-
-@handler
-def batch_norm(trace: Tracing, layer: nn.BatchNorm1d, values: Tensor) -> Tensor:
-    """Normalization by running statistics: (rows, F) -> (rows, F)."""
-    mean, variance = layer.running_mean, layer.running_var
-    if mean is None or variance is None:
-        trace.refuse(layer, "keeps no running statistics, so its output mixes molecules")
-    scale = (variance + layer.eps).rsqrt()
-    if layer.weight is not None:
-        scale = scale * layer.weight.detach()
-    shift = -mean * scale
-    if layer.bias is not None:
-        shift = shift + layer.bias.detach()
-    fixed = values.detach()
-    outputs = torch.addcmul(shift, fixed, scale)
-    tag = trace.tag_or_none(values)
-    if tag is None:
-        return outputs
-    if tag.affine is not None:
-        return affine(trace, tag.affine.scaled(scale, shift, outputs), tag.owner)
-
-    def share(relevance: Tensor) -> Shares:
-        ledger: dict[str, Tensor] = {}
-        per_unit = ratio(trace, relevance, outputs, ledger)
-        ledger["bias"] = per_unit @ shift
-        return Shares([per_unit.mul_(fixed).mul_(scale)], ledger)
-
-    return trace.step(trace.name(layer), outputs, share, [values])
 
 
 # ------------------------------------------------------------------------- element-wise
@@ -202,48 +124,6 @@ def structural(trace: Tracing, layer: nn.Module, *arguments: Any) -> Tensor:
 
 
 # ------------------------------------------------------------- sums, products, and the like
-
-
-@handler
-def total(trace: Tracing, layer: nn.Module, *tensors: Tensor) -> Tensor:
-    """Sum of tensors (rows, ...); those that carry no relevance are constants."""
-    fixed = [tensor.detach() for tensor in tensors]
-    outputs = trace.ordinary(layer, *tensors)
-    merged = _one_affine(trace, layer, tensors, outputs)
-    if merged is not None:
-        return merged
-    carrying = [i for i, tensor in enumerate(tensors) if trace.tag_or_none(tensor) is not None]
-    constants = [fixed[i] for i in range(len(tensors)) if i not in carrying]
-
-    def share(relevance: Tensor) -> Shares:
-        ledger: dict[str, Tensor] = {}
-        per_unit = ratio(trace, relevance, outputs, ledger)
-        if constants:
-            added = constants[0]
-            for constant in constants[1:]:
-                added = added + constant
-            ledger["bias"] = per_unit * added
-        return Shares([reduce_to(per_unit * fixed[i], fixed[i]) for i in carrying], ledger)
-
-    return trace.step(trace.name(layer), outputs, share, [tensors[i] for i in carrying])
-
-
-def _one_affine(
-    trace: Tracing, layer: nn.Module, tensors: tuple[Tensor, ...], outputs: Tensor
-) -> Tensor | None:
-    """The sum of affine maps as one of them; None where an addend is none."""
-    tags = [trace.tag_or_none(tensor) for tensor in tensors]
-    maps = [tag.affine for tag in tags if tag is not None and tag.affine is not None]
-    if not len(maps) == len(tensors) > 1 or any(t.shape != outputs.shape for t in tensors):
-        return None
-    merged = Affine(
-        trace.name(layer),
-        tuple(term for one in maps for term in one.terms),
-        torch.stack([one.bias for one in maps]).sum(0),
-        outputs,
-        max(one.depth for one in maps),
-    )
-    return affine(trace, merged, Owner.merged([tag.owner for tag in tags if tag is not None]))
 
 
 @handler
@@ -430,5 +310,5 @@ def network_input(trace: Tracing, layer: layers.Input, values: Tensor) -> Tensor
 
 @handler
 def embedding(trace: Tracing, layer: nn.Module, index: Tensor) -> Tensor:
-    """Learned vectors of elements, (A,) -> (A, F): here propagation ends."""
-    return trace.source(trace.name(layer), "atom", trace.ordinary(layer, index))
+    """Learned vectors of elements, or of bonds, (A,) -> (A, F): here propagation ends."""
+    return trace.source(trace.name(layer), None, trace.ordinary(layer, index))

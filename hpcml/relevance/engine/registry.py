@@ -11,16 +11,15 @@ from hpcml.errors import SettingsError
 from hpcml.models import layers
 from hpcml.models.graphconv import GraphPool, SumOverNeighbours
 from hpcml.models.painn import PaiNNMessage
+from hpcml.relevance.engine.affine_handlers import batch_norm, linear, total
 from hpcml.relevance.engine.fused_handlers import neighbour_maximum, neighbour_sum, painn_message
 from hpcml.relevance.engine.handler import Handler
 from hpcml.relevance.engine.handlers import (
     atom_reference,
-    batch_norm,
     dot,
     embedding,
     gather,
     histogram,
-    linear,
     linearized,
     network_input,
     norm,
@@ -30,7 +29,6 @@ from hpcml.relevance.engine.handlers import (
     scatter_max,
     standardize,
     structural,
-    total,
     unchanged,
 )
 
@@ -42,6 +40,7 @@ HANDLERS: dict[type[nn.Module], AnyHandler] = {
     nn.Embedding: embedding,
     nn.Linear: linear,
     nn.BatchNorm1d: batch_norm,
+    layers.BatchNorm: batch_norm,  # its forward is its own, for one row in training
     nn.ReLU: passing,
     nn.LeakyReLU: passing,
     nn.Tanh: passing,

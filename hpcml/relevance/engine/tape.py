@@ -70,6 +70,20 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """An element-wise function y = f(x) whose value was just made, for what follows to join.
+
+    origin    x, on the tape
+    at_zero   f(0), broadcasts to y
+    slope     gives f'(x)
+    """
+
+    origin: Tensor
+    at_zero: Tensor
+    slope: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
 class Tag:
     """What a tensor on the tape carries beside its values.
 
@@ -77,12 +91,18 @@ class Tag:
     depth      affine layers passed so far
     affine     set on the output of an affine map alone
     gathered   owner of the rows that these rows, or what they were made of, were gathered from
+    curve      set on the value of an element-wise function alone
+    shifted    set on a signal to which a constant was just added
+    nature     "gate" of a sigmoid's or softmax's value, "exponential" of exp's; "" of others
     """
 
     owner: Owner
     depth: int
     affine: Affine | None = None
     gathered: Owner | None = None
+    curve: Curve | None = None
+    shifted: Curve | None = None
+    nature: str = ""
 
 
 def tag_of(tensor: Tensor) -> Tag | None:
@@ -93,7 +113,7 @@ def tag_of(tensor: Tensor) -> Tag | None:
     tensor : (rows, ...) Tensor
     """
     tag: Tag | None = getattr(tensor, "_relevance_tag", None)
-    return tag
+    return tag if tensor.requires_grad else None
 
 
 def put_tag(tensor: Tensor, tag: Tag) -> Tensor:
@@ -114,7 +134,8 @@ def put_tag(tensor: Tensor, tag: Tag) -> Tensor:
 class Ledger:
     """The relevance that goes to no input; sums in double precision.
 
-    layers   layer's name -> (M, len(LEDGER)) of each molecule
+    layers   layer's name -> (M + 1, len(LEDGER)) of each molecule; the last is that of cells in
+             which several molecules meet, or none
     atoms    (A + 1, len(LEDGER)) of each atom, half of its pairs' among it; the last is nobody's
     pairs    (P + 1, len(LEDGER)) of each unordered pair of atoms; the last is nobody's
     """
@@ -132,13 +153,20 @@ class Ledger:
 
         Parameters
         ----------
-        taken : (rows,) Tensor
-            Relevance.
+        taken : (rows, ...) Tensor
+            Relevance; axes that the owner has not are summed.
         """
         if layer not in self.layers:
-            self.layers[layer] = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
+            self.layers[layer] = self.atoms.new_zeros(self._owners.molecules + 1, len(LEDGER))
+        axes = owner.molecule.dim()
+        if taken.dim() > axes:
+            taken = taken.flatten(start_dim=axes).sum(axes) if axes else taken.sum()
+        if axes != 1:
+            taken = taken.sum_to_size(owner.molecule.shape).flatten()
+            owner = Owner(owner.molecule.flatten(), owner.atoms.flatten(1), owner.nobody)
         column, taken = LEDGER.index(term), taken.double()
-        self.layers[layer][:, column].index_add_(0, owner.molecule, taken)
+        molecule = owner.molecule.masked_fill(owner.molecule < 0, self._owners.molecules)
+        self.layers[layer][:, column].index_add_(0, molecule, taken)
         for end in owner.atoms:
             self.atoms[:, column].index_add_(0, end, taken, alpha=0.5)
         pair = self._owners.pair_of(owner)
@@ -146,14 +174,27 @@ class Ledger:
             self.pairs[:, column].index_add_(0, pair, taken)
 
     def total(self) -> Tensor:
-        """(M, len(LEDGER)), all layers together.
+        """(M, len(LEDGER)), all layers together; what is no molecule's is left out.
 
         Returns
         -------
         (M, 5) Tensor of float64
             By molecule and term.
         """
-        zeros = self.atoms.new_zeros(self._owners.molecules, len(LEDGER))
+        return self._whole()[:-1]
+
+    def elsewhere(self) -> Tensor:
+        """(len(LEDGER),), what belongs to no molecule, or to several at once.
+
+        Returns
+        -------
+        (5,) Tensor of float64
+            By term.
+        """
+        return self._whole()[-1]
+
+    def _whole(self) -> Tensor:
+        zeros = self.atoms.new_zeros(self._owners.molecules + 1, len(LEDGER))
         return sum(self.layers.values(), zeros)
 
 
@@ -161,7 +202,7 @@ class Ledger:
 class Shares:
     """Where a step's relevance went: to its inputs, and to terms of the ledger.
 
-    Each share has the step's rows first; trailing axes are summed for the ledger.
+    Each share has the step's rows first; axes that the owner has not are summed for the ledger.
     """
 
     inputs: Sequence[Tensor | None]
@@ -184,7 +225,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, relevance: Tensor) -> Any:
         shares = ctx.share(relevance)
         for term, taken in shares.ledger.items():
-            ctx.book(term, taken.flatten(start_dim=1).sum(1) if taken.dim() > 1 else taken)
+            ctx.book(term, taken)
         return None, None, None, *shares.inputs
 
 

@@ -6,6 +6,7 @@ with Trace(model, owners, composite, HANDLERS) as trace:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,24 +17,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hpcml.errors import InputError
-from hpcml.relevance.engine.functions import interpret, tensors_in
-from hpcml.relevance.engine.handler import Handler, Tracing
+from hpcml.relevance.engine.calls import Call, become, calling_layer, current, exchanged
+from hpcml.relevance.engine.functions import interpret
+from hpcml.relevance.engine.handler import Handler
 from hpcml.relevance.engine.owners import Owner, Owners
 from hpcml.relevance.engine.rules import Composite
 from hpcml.relevance.engine.tape import Ledger, Share, Tag, put_tag, step, tag_of
-
-
-def unknown(trace: Tracing, layer: nn.Module, *arguments: Any, **named: Any) -> Any:
-    """A layer without a rule: fine as long as it makes the network's inputs, and no further."""
-    if any(tag_of(tensor) is not None for tensor in tensors_in((arguments, *named.values()))):
-        kind = type(layer).__name__
-        raise InputError(
-            f"layer {trace.name(layer)!r} is a {kind}, for which there is no relevance rule: "
-            f"declare it with hpcml.relevance.declare({kind}, meaning), where meaning is 'passing' "
-            "for an element-wise function that is 0 at 0, 'linearized' for one that is not, "
-            "'structural' for a layer that only moves numbers, or the known layer type it equals"
-        )
-    return trace.original(layer)(*arguments, **named)
 
 
 class Trace(TorchFunctionMode):
@@ -77,6 +66,7 @@ class Trace(TorchFunctionMode):
         self._originals: dict[nn.Module, Callable[..., Any]] = {}
         self._training: list[nn.Module] = []
         self._learning: list[nn.Parameter] = []
+        self._overwritten: list[Tensor] = []
         self._untraced = 0  # handlers within handlers that are doing their own arithmetic
 
     # ---------------------------------------------------------------- opening and closing
@@ -92,13 +82,13 @@ class Trace(TorchFunctionMode):
             handler = self._handler_of(module)
             if handler is not None:
                 self._replace_forward(module, partial(self._call, handler, module))
-            elif next(module.children(), None) is None:
-                self._replace_forward(module, partial(unknown, self, module))
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
+        for tensor in self._overwritten:
+            become(tensor, None)
         for module in self._originals:
             del module.__dict__["forward"]
         for parameter in self._learning:
@@ -107,15 +97,23 @@ class Trace(TorchFunctionMode):
             module.training = True
 
     def _handler_of(self, layer: nn.Module) -> Handler[..., Any] | None:
-        kinds = (kind for kind in type(layer).__mro__ if kind in self._handlers)
-        kind = next(kinds, None)
-        return None if kind is None else self._handlers[kind]
+        """That of the nearest type; a type that does something else in its forward has none."""
+        kind = next((kind for kind in type(layer).__mro__ if kind in self._handlers), None)
+        if kind is None or getattr(type(layer), "forward") is not getattr(kind, "forward"):  # noqa: B009
+            return None
+        return self._handlers[kind]
 
     def _replace_forward(self, module: nn.Module, forward: Callable[..., Any]) -> None:
         self._originals[module] = module.forward
         module.forward = forward
 
-    def _call(self, handler: Handler[..., Any], module: nn.Module, *arguments: Any) -> Any:
+    def _call(
+        self, handler: Handler[..., Any], module: nn.Module, *arguments: Any, **named: Any
+    ) -> Any:
+        arguments, named = exchanged(arguments, current), exchanged(named, current)
+        if named:
+            bound = inspect.signature(self.original(module)).bind(*arguments, **named)
+            arguments = bound.args
         if handler.transparent:
             return handler(self, module, *arguments)
         with self.untraced():
@@ -130,6 +128,17 @@ class Trace(TorchFunctionMode):
         finally:
             self._untraced -= 1
 
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """Inside the rule of a function, torch functions are traced as the model's are."""
+        inner, self._untraced = self._untraced, 0
+        try:
+            super().__enter__()
+            yield
+        finally:
+            super().__exit__(None, None, None)
+            self._untraced = inner
+
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -142,6 +151,40 @@ class Trace(TorchFunctionMode):
     def name(self, module: nn.Module) -> str:
         """The layer's place in the network."""
         return self._names.get(module, "between layers")
+
+    def calling(self, function: str) -> str:
+        """A function called in a layer, as the ledger names it."""
+        layer = calling_layer(self._names)
+        return function if layer is None else f"{self.name(layer)} {function}"
+
+    def inside(self) -> str:
+        """Where in the model something is called, in words."""
+        layer = calling_layer(self._names)
+        if layer is None or layer is self.model:
+            return "between layers"
+        return f"in layer {self.name(layer)!r} (a {type(layer).__name__})"
+
+    def overwrite(self, tensor: Tensor, now: Tensor) -> None:
+        """From here on a tensor that the model overwrote, or gave as an input, is another.
+
+        Parameters
+        ----------
+        tensor, now : (rows, ...) Tensor
+        """
+        become(tensor, now)
+        self._overwritten.append(tensor)
+
+    def looked_up(self, call: Call) -> Tensor:
+        """Rows of a table by number, torch.nn.functional.embedding: here propagation ends.
+
+        Returns
+        -------
+        (rows, F) Tensor
+            A leaf of the graph.
+        """
+        with self.untraced(), torch.no_grad():
+            values: Tensor = call()
+        return self.source(self.calling("embedding"), None, values)
 
     def original(self, module: nn.Module) -> Callable[..., Any]:
         """The layer's own forward."""
@@ -215,8 +258,10 @@ class Trace(TorchFunctionMode):
         reads = self._readout.index_select(0, tag.owner.atoms[0])
         return relevance * reads.view(-1, *[1] * (relevance.dim() - 1)).to(relevance)
 
-    def source(self, name: str, kind: str, values: Tensor) -> Tensor:
+    def source(self, name: str, kind: str | None, values: Tensor) -> Tensor:
         """An input of the network: a leaf, whose gradient will be its relevance.
+
+        ``kind`` None is told by the number of rows.
 
         Parameters
         ----------
@@ -228,6 +273,8 @@ class Trace(TorchFunctionMode):
             A leaf of the graph.
         """
         leaf = values.detach().clone().requires_grad_()
+        kind = kind or self.owners.kind_of(len(leaf))
+        name = name if name not in self.sources else f"{name} ({len(self.sources)})"
         self.sources[name] = (kind, leaf)
         return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
 

@@ -80,7 +80,7 @@ def study(tmp_path: Path) -> Study:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=550,
             check=False,
         )
 

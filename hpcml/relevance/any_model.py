@@ -10,7 +10,8 @@ learned vectors, unless ``of`` says otherwise.  Everything in between is traced 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -76,13 +77,26 @@ def explain(
         composite = Composite(composite.above, composite.below, "halves")
     expected = _ordinary(model, args, kwargs, output)
     trace = Trace(model, owners, composite, HANDLERS)
-    with torch.enable_grad(), trace:
+    with _visible([named[name] for name in wanted]), torch.enable_grad(), trace:
         for name, kind in wanted.items():
             trace.overwrite(named[name], trace.source(name, kind, named[name]))
         prediction = _numbers(model(*args, **kwargs), output)
     _check(prediction, expected, owners)
     require_traced(prediction)
     return backward(trace, prediction, molecule, pairs)
+
+
+@contextmanager
+def _visible(inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Whatever an operation that cannot be seen makes of these inputs shows that it did."""
+    changed = [one for one in inputs if one.is_floating_point() and not one.requires_grad]
+    for one in changed:
+        one.requires_grad_()
+    try:
+        yield
+    finally:
+        for one in changed:
+            one.requires_grad_(False)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -92,7 +92,9 @@ def _owners(call: Call, nobody: int) -> list[Owner]:
     ]
     parts = []
     for part, constant in enumerate((NO_MOLECULE, nobody, nobody)):
-        parts.append(tensors_in((_with_cells(call, [one[part] for one in full], constant),)))
+        parts.append(
+            tensors_in((_with_cells(call, [one[part].contiguous() for one in full], constant),))
+        )
     made = zip(*parts, strict=True)
     owners = [Owner(molecule, torch.stack(ends), nobody) for molecule, *ends in made]
     return [owner if owner.molecule.dim() == 0 else owner.compact() for owner in owners]

@@ -252,7 +252,7 @@ def test_closure_is_divided_by_what_is_at_least_one():
 
 def test_handler_of_ones_own(plain_inputs):
     """A layer type gets a handler where a meaning does not say it all."""
-    from hpcml.relevance.engine.handlers import linear
+    from hpcml.relevance.engine.affine_handlers import linear
     from hpcml.relevance.engine.registry import HANDLERS
 
     class Dense(nn.Module):

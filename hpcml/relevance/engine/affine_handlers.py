@@ -79,7 +79,7 @@ def affine_map(
         return outputs
     owner = tag.owner
     if owner.molecule.dim() == values.dim():  # features of several atoms are mixed
-        owner = owner.reduced([values.dim() - 1]).compact()
+        owner = owner.mixed()
     source = Affine(name, (Term(values, weight),), bias, outputs, tag.depth)
     return affine(trace, source, owner)
 

@@ -94,6 +94,19 @@ class Owner:
             first, last = first.amin(axis, keepdim=True), last.amax(axis, keepdim=True)
         return self._between(low.where(low < _NEVER, high), high, first, last)
 
+    def mixed(self) -> Owner:
+        """Owner, an axis less, of what an affine map makes of all cells along the last axis.
+
+        Features of two atoms side by side make a pair's row, as their sum does (``merged``).
+        """
+        alone = self.reduced([self.molecule.dim() - 1])
+        low = self.atoms[0].amin(-1, keepdim=True)
+        high = self.atoms[1].amax(-1, keepdim=True)
+        of_two = ((self.atoms == low) | (self.atoms == high)).all(dim=0).all(-1, keepdim=True)
+        of_two &= (high < self.nobody) & (alone.molecule >= 0)
+        atoms = torch.stack([low, high]).where(of_two, alone.atoms)
+        return Owner(alone.molecule, atoms, self.nobody).compact()
+
     def _between(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Owner:
         """Of one molecule where low is high; a sum over more than one atom is nobody's."""
         molecule = high.masked_fill(low != high, SEVERAL)

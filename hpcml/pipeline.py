@@ -211,7 +211,8 @@ def transfer(folder: Path, datasets: Sequence[Path]) -> tuple[Transfer, dict[str
             if not _explained(campaign, run_folder, other, kept, own.rows):
                 return None
             others[name] = Explained(other, open_relevance(kept, other))
-        found = judge_transfer(own, run_folder.model, others)
+        assert campaign.train is not None
+        found = judge_transfer(own, run_folder.model, others, campaign.train.leave_out)
         return found, found.write(run_folder.analysis)
 
 

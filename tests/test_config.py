@@ -33,6 +33,10 @@ def _write(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.toml")), ids=lambda p: p.name)
 def test_every_job_that_is_shipped_loads(path: Path) -> None:
+    if config.is_study(path):
+        study = config.load_study(path)
+        assert study.name and study.networks
+        return
     campaign = config.load(path)
     assert campaign.name
     if campaign.molecules and not campaign.molecules.source.startswith("/data"):

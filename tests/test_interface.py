@@ -17,7 +17,7 @@ import hpcml
 ROOT = Path(__file__).parents[1]
 NAMES = [
     *("Dataset", "Level", "Molecule", "OpenedDataset", "Request", "__version__", "compute"),
-    *("load_model", "open", "reasons_score", "train"),
+    *("explain", "load_model", "open", "reasons_score", "train"),
 ]
 SCRIPT = """\
 import hpcml

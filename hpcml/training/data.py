@@ -115,7 +115,7 @@ def find_candidates(
         if missing
         else {}
     )
-    reason, unsound = _unsound(dataset, leave_out)
+    reason, unsound = unsound_rows(dataset, leave_out)
     if unsound.any():
         left_out[reason] = int(unsound.sum())
     rows = np.flatnonzero(known.any(axis=1) & ~unsound)
@@ -131,8 +131,13 @@ def find_candidates(
     )
 
 
-def _unsound(dataset: Dataset, leave_out: LeaveOut) -> tuple[str, NDArray[np.bool_]]:
-    """Why rows are not learned from though they have values, and which, (N,)."""
+def unsound_rows(dataset: Dataset, leave_out: LeaveOut) -> tuple[str, NDArray[np.bool_]]:
+    """Why rows are not learned from though they have values, and which.
+
+    Returns
+    -------
+    str and (N,) boolean array
+    """
     if leave_out == "warned":
         return "warned of (train.leave_out)", dataset.warned
     unsound = np.zeros(len(dataset), bool)

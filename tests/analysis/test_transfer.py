@@ -93,7 +93,7 @@ def test_errors_scores_and_drifts_stand_in_the_table(tmp_path, own, model_folder
     larger = written(tmp_path / "larger", OTHERS)
     alike = explained(tmp_path / "r1", larger, lambda numbers, share: share / 2.0)
     wrong = explained(
-        tmp_path / "r2", larger, lambda numbers, share: np.where(numbers == 8, -9, share / 2)
+        tmp_path / "r2", larger, lambda numbers, share: np.where(numbers == 6, -9, share / 2)
     )
     found = transfer(own, model_folder, {"alike": alike, "wrong": wrong})
     assert len(found.notes) == 2
@@ -119,10 +119,10 @@ def test_errors_scores_and_drifts_stand_in_the_table(tmp_path, own, model_folder
     assert line["correlation"] == pytest.approx(1.0)
     assert worse["rank"] < 1.0
     assert line["slope"] == pytest.approx(2.0)
-    oxygen = [row for row in found.drifts
+    carbon = [row for row in found.drifts
               if (row["dataset"], row["of"], row["kind"], row["explained"], row["heavy_atoms"])
-              == ("wrong", "element", "O", "relevance", "all")]  # fmt: skip
-    assert len(oxygen) == 1 and oxygen[0]["drift"] < -10.0
+              == ("wrong", "element", "C", "relevance", "all")]  # fmt: skip
+    assert len(carbon) == 1 and carbon[0]["drift"] < -10.0
     files = found.write(tmp_path / "analysis")
     with files["transfer"].open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(found.table)

@@ -1,12 +1,15 @@
 """The commands as a person types them: what they print, and what they say to bad input."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hpcml import config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,8 +167,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "jobs").glob("*.toml")))
 def test_every_job_that_comes_along_says_what_it_would_do(name: str, place: Path) -> None:
-    ended = hpcml("run", f"jobs/{name}", "--run", "run", "--dry-run", cwd=place)
+    study = config.is_study(ROOT / "jobs" / name)
+    ended = hpcml(
+        "study" if study else "run", f"jobs/{name}", "--run", "run", "--dry-run", cwd=place
+    )
     assert ended.returncode == 0, ended.stderr
+    if study:
+        assert re.search(r"\d+ cells, 0 done", ended.stdout)
+        return
     planned = {line.split()[0] for line in ended.stdout.splitlines() if line[:1].isalpha()}
     assert {"campaign", "analyze", "report"} <= planned
     assert not (place / "run").exists()

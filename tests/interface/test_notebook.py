@@ -25,7 +25,7 @@ def network(tmp_path_factory):
     from hpcml.training import TrainSettings
 
     settings = TrainSettings(
-        model="dtnn", hyperparameters={"passes": 1}, epochs=1, train=64, validation=16
+        model="dtnn", hyperparameters={"passes": 1}, epochs=8, train=64, validation=16
     )
     return hpcml.train(SMALL, tmp_path_factory.mktemp("network"), settings=settings)
 
@@ -81,7 +81,7 @@ def test_an_explanation_adds_up_and_is_drawn(network):
 
 
 def test_the_score_wants_shares(network):
-    score = hpcml.reasons_score(network, SMALL, rule="gamma", part="validation")
+    score = hpcml.reasons_score(network, SMALL, rule="atomic_terms", part="validation")
     assert score.molecules == 16
     assert -1.0 <= score.rank <= 1.0
     with pytest.raises(InputError, match="no row of the network's part"):
@@ -99,7 +99,7 @@ def test_a_data_set_shows_itself():
     alpha = next(name for name in frame.columns if name.startswith("alpha_iso"))
     assert frame[alpha].tolist() == part.scalar("alpha_iso").tolist()
     html = data._repr_html_()
-    assert f"20 of {len(data)} rows" in html
+    assert f"20 of {len(data):,} rows" in html
     assert html.count("<svg") == 20
 
 

@@ -3,11 +3,12 @@ HPCML = .venv/bin/hpcml
 # A file's tests stay together in one process; two at a time suit two cores.
 PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: help setup demo test test-all
+.PHONY: help setup demo test test-all test-peers
 help:
 	@echo "make demo      set up, then run jobs/quickstart.toml to a report (runs/quickstart/report/index.html)"
 	@echo "make test      set up, then run the suite"
 	@echo "make test-all  the suite with its slow tests"
+	@echo "make test-peers  models of PyG, SchNetPack, chemprop and MACE explained, in an environment of their own"
 
 setup:
 	@install/debian.sh
@@ -20,3 +21,7 @@ test: setup
 
 test-all: setup
 	$(PYTEST)
+
+test-peers: setup
+	@install/peers.sh
+	.venv-peers/bin/python -m pytest -c tests_peers/pytest.ini tests_peers

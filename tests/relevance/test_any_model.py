@@ -354,3 +354,20 @@ def test_overwriting_through_a_view_is_found_out(x):
 def test_what_does_not_fit_is_told(inputs, named, message):
     with pytest.raises((InputError, SettingsError), match=message):
         hpcml.explain(Calls(lambda v: v * 1.0), inputs, **named)
+
+
+def test_constants_beside_two_atoms_belong_to_their_pair():
+    """Features of both atoms and of their distance side by side, as DimeNet begins."""
+    torch.manual_seed(0)
+    batch = torch.tensor([0, 0, 0, 1, 1])
+    ends = torch.tensor([[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]])
+    linear, far = torch.nn.Linear(9, 1).double(), torch.rand(6, 3, dtype=torch.float64)
+
+    def forward(x):
+        pairs = torch.cat([x[ends[0]], x[ends[1]], far], 1)
+        return torch.zeros(2, 1).double().index_add(0, batch[ends[0]], linear(pairs).relu())
+
+    found = hpcml.explain(Calls(forward), torch.rand(5, 3, dtype=torch.float64), atoms=batch)
+    assert found.closure.abs().max() < 1e-12
+    assert found.elsewhere.abs().max() == 0
+    torch.testing.assert_close(found.atom_ledger.sum(0), found.ledger.sum(0))

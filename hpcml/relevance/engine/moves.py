@@ -97,7 +97,7 @@ def _owners(call: Call, nobody: int) -> list[Owner]:
         )
     made = zip(*parts, strict=True)
     owners = [Owner(molecule, torch.stack(ends), nobody) for molecule, *ends in made]
-    return [owner if owner.molecule.dim() == 0 else owner.compact() for owner in owners]
+    return [one if one.molecule.dim() == 0 else one.compact().filled() for one in owners]
 
 
 def _filled(trace: Tracing, call: Call, result: Tensor, tag: Tag) -> Tensor:

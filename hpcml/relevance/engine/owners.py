@@ -97,15 +97,37 @@ class Owner:
     def mixed(self) -> Owner:
         """Owner, an axis less, of what an affine map makes of all cells along the last axis.
 
-        Features of two atoms side by side make a pair's row, as their sum does (``merged``).
+        Features of two atoms side by side make a pair's row, as their sum does (``merged``); a
+        constant's are anybody's.
         """
-        alone = self.reduced([self.molecule.dim() - 1])
+        return self._of_last_axis().compact()
+
+    def filled(self) -> Owner:
+        """The same with the cells of constants given to whom the others of their row belong."""
+        if self.molecule.dim() < 2 or not bool((self.molecule == NO_MOLECULE).any()):
+            return self
+        row, constant = self._of_last_axis(), self.molecule == NO_MOLECULE
+        return Owner(
+            row.molecule.where(constant, self.molecule),
+            row.atoms.where(constant, self.atoms),
+            self.nobody,
+        )
+
+    def _of_last_axis(self) -> Owner:
+        """Of all cells along the last axis, which stays one long."""
+        constant = self.molecule == NO_MOLECULE
+        molecules = self.molecule.masked_fill(constant, _NEVER).amin(-1, keepdim=True)
+        highest = self.molecule.amax(
+            -1, keepdim=True
+        )  # a constant's number is below all molecules'
+        known = molecules < _NEVER
+        molecule = highest.masked_fill(known & (molecules != highest), SEVERAL)
         low = self.atoms[0].amin(-1, keepdim=True)
-        high = self.atoms[1].amax(-1, keepdim=True)
-        of_two = ((self.atoms == low) | (self.atoms == high)).all(dim=0).all(-1, keepdim=True)
-        of_two &= (high < self.nobody) & (alone.molecule >= 0)
-        atoms = torch.stack([low, high]).where(of_two, alone.atoms)
-        return Owner(alone.molecule, atoms, self.nobody).compact()
+        high = self.atoms[1].masked_fill(constant, -1).amax(-1, keepdim=True)
+        of_two = ((self.atoms == low) | (self.atoms == high)).all(dim=0) | constant
+        ours = of_two.all(-1, keepdim=True) & (high >= 0) & (high < self.nobody) & (molecule >= 0)
+        atoms = torch.stack([low, high]).masked_fill(~ours, self.nobody)
+        return Owner(molecule, atoms, self.nobody)
 
     def _between(self, low: Tensor, high: Tensor, first: Tensor, last: Tensor) -> Owner:
         """Of one molecule where low is high; a sum over more than one atom is nobody's."""

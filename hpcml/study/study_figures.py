@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from hpcml.report.style import BLUE, FAINT, GREEN, VERMILLION, figure, styled
 from hpcml.study.cells import NETWORK
@@ -115,8 +116,12 @@ def _scores(seeds: Lines) -> Figure | None:
                     label=str(network),
                 )
             axis.set_xscale("log")
+            plain = FuncFormatter(lambda value, _: f"{value:g}")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.xaxis.set_major_formatter(plain)
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_xlabel(f"test MAE / {mine[0]['unit']} (spread over seeds)")
-            axis.set_ylabel(f"reasons score ({headline(seeds)})")
+            axis.set_ylabel(f"score ({headline(seeds)})")
         axes[0].legend(fontsize=8)
     return made
 
@@ -149,7 +154,7 @@ def _attributions(seeds: Lines) -> Figure | None:
                     linestyle="none",
                     label=name,
                 )
-            axis.set_xticks(range(len(networks)), networks)
+            axis.set_xticks(range(len(networks)), networks, fontsize=8)
             axis.set_ylabel("reasons score, composition removed")
         axes[0].legend(fontsize=7)
     return made
@@ -197,7 +202,7 @@ def _controls(seeds: Lines, controls: Lines) -> Figure | None:
                     words = f"{one['network']}, {short}"
                 rows.append((words, one, VERMILLION if one["network"] else FAINT))
             _rows(axis, [row for row in rows if row[1]["score"] is not None])
-            axis.set_xlabel(f"reasons score ({name}), 95 % interval")
+            axis.set_xlabel(f"score ({name}), 95 %")
     return made
 
 
@@ -247,7 +252,7 @@ def _causal(causal: Lines) -> Figure | None:
                 for one in mine
             ]
             _rows(axis, rows)
-            axis.set_xlabel("change of the MAE with the shares, % (95 % over seeds)")
+            axis.set_xlabel("change of the MAE, % (95 %)")
     return made
 
 
@@ -278,8 +283,8 @@ def _claim(grid: Lines, claim: Lines) -> Figure | None:
                     linestyle="none",
                     label=str(network),
                 )
-            axis.set_xlabel(f"rank of the reasons score ({name}), error at home taken off")
-            axis.set_ylabel("rank of the transfer error, likewise")
+            axis.set_xlabel(f"rank of the score ({name})")
+            axis.set_ylabel("rank of the transfer error")
             axis.set_title(f"{target}: {_told(claim, name, target)}")
         axes[0].legend(fontsize=8)
     return made

@@ -15,28 +15,27 @@ from hpcml.generation import failures
 from hpcml.relevance.ledger import LEDGER, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, matched_pairs, reasons
+from hpcml.report.computed_properties import properties
 from hpcml.report.facts import (
     Curve,
-    Explained,
     Explanation,
     Failed,
     Predictions,
     ReportFacts,
 )
+from hpcml.report.gallery import gallery, residuals
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
 from hpcml.report.prediction_errors import by_atom_counts
-from hpcml.report.property_table import properties
 from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
+from hpcml.report.utilization import utilization
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
 from hpcml.training.levels import distinct_levels, joined
 from hpcml.training.metrics import per_target
-from hpcml.training.model_folder import PARTS, ModelFolder
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.targets import Target
-
-_MOST_DRAWN = 24
 
 
 def collect(run: RunFolder, dataset: Path) -> ReportFacts:
@@ -52,11 +51,13 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     units = units_of(model)
     predictions = predictions_of(model, units, data)
     computed = properties(data)
-    explanation = None
+    rows = explanation = None
     if any(run.relevance.glob("manifest*")):
         rows = open_relevance(run.relevance, data)
-        explanation = _explanation(rows, data, predictions.get(rows.target))
+        explanation = _explanation(rows)
     unit = explanation.unit if explanation else ""
+    first = next(iter(predictions.values()), None)
+    far = {row for one in computed for row in one.outliers}
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
         level=joined(distinct_levels(data)),
@@ -66,12 +67,15 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
             for failure in failures.read(run.failures).values()
         ),
         properties=computed,
-        names={row: _name(data, row) for one in computed for row in one.outliers},
+        names={row: _name(data, row) for row in far},
         predictions=tuple(predictions.values()),
         curve=_curve(model.curve, units),
         learning=learning_curve(model, units),
         comparisons=comparisons(model, units),
         explanation=explanation,
+        residuals=residuals(first, data) if first else (),
+        gallery=gallery(data, predictions.get(rows.target) if rows else first, rows, far),
+        utilization=utilization(run.work),
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
         tables=conservation(run.analysis, unit) + matched_pairs(run.analysis),
@@ -160,74 +164,21 @@ def _curve(path: Path, units: Units) -> Curve | None:
 # ---- relevance ------------------------------------------------------------------------------
 
 
-def _explanation(
-    rows: RelevanceRows, data: Dataset, predictions: Predictions | None
-) -> Explanation:
-    """A few molecules to draw, and how well the ledger of all of them closes."""
+def _explanation(rows: RelevanceRows) -> Explanation:
+    """How well the ledger of all molecules closes, and how much of it cancels."""
     explained = np.add.reduceat(rows.atoms, rows.offsets[:-1])
     gap = relative_closure(rows.prediction, explained, rows.ledger)
     known = np.isfinite(gap)
-    parts, references = np.full(len(data), "not in the split"), np.full(len(data), np.nan)
-    if predictions is not None and predictions.rows is not None:
-        listed = predictions.rows >= 0
-        parts[predictions.rows[listed]] = predictions.parts[listed]
-        references[predictions.rows[listed]] = predictions.reference[listed]
-    error = np.abs(rows.target.told(rows.prediction) - references)
-    chosen = choose(parts, error, known, _MOST_DRAWN)
-    used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)
-    drawn = []
-    for row in chosen.tolist():
-        one = rows[row]
-        drawn.append(
-            Explained(
-                molecule=data.molecules[row],
-                part=str(parts[row]),
-                reference=np.nan if rows.target.yes_or_no else float(references[row]),
-                prediction=one.prediction,
-                relevance=one.atoms,
-                ledger={LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
-            )
-        )
+    used = np.flatnonzero(np.abs(rows.ledger[known]).max(axis=0, initial=0.0) > 0)
     return Explanation(
         quantity=quantity(rows.target),
         unit=pretty_unit(rows.unit),
         rule=rows.rule,
-        drawn=tuple(drawn),
         molecules=int(known.sum()),
         closure=float(gap[known].max(initial=0.0)),
         terms=dict(LEDGER_WORDS[LEDGER[term]] for term in used),
+        cancellation=rows.cancellation,
     )
-
-
-def choose(
-    parts: NDArray[np.str_], error: NDArray[np.float64], known: NDArray[np.bool_], most: int
-) -> NDArray[np.int64]:
-    """Rows to draw: test molecules first, then validation, then training, others last.
-
-    Within a part they go from the smallest to the largest error, and where there are more than
-    there is room for, they are taken evenly from that order, both ends included.
-
-    Parameters
-    ----------
-    parts : (N,) text array
-        The part of the split of each row.
-    error : (N,) array
-    known : (N,) boolean array
-        Rows that can be drawn.
-    most : int
-
-    Returns
-    -------
-    (n,) integer array
-        Rows, n <= most.
-    """
-    chosen: list[int] = []
-    for part in (*reversed(PARTS), *sorted(set(parts.tolist()) - set(PARTS))):
-        rows = np.flatnonzero((parts == part) & known)
-        rows = rows[np.argsort(error[rows], kind="stable")]
-        room = min(most - len(chosen), len(rows))
-        chosen += rows[np.linspace(0, len(rows) - 1, room).round().astype(int)].tolist()
-    return np.array(chosen, dtype=np.int64)
 
 
 # ---- where it came from ---------------------------------------------------------------------

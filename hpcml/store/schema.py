@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -301,6 +302,11 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     The order in which the request names properties, processes and frequencies does not matter,
     and a basis set from a file is known by the file's contents, wherever it lies.
     """
+    return result_keys(level, request)(molecule)
+
+
+def result_keys(level: Level, request: Request) -> Callable[[Molecule], str]:
+    """``result_key`` of many molecules at one level: what they have in common is said once."""
     level_as_said = msgspec.to_builtins(level.meaning)
     if level.basis.lower().endswith(".gbs"):
         level_as_said["basis"] = _digest_of_file(level.basis)
@@ -308,8 +314,17 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     for name, value in asked.items():
         if isinstance(value, list | tuple):
             asked[name] = sorted(value)
-    meaning = json.dumps([SCHEMA_VERSION, molecule.key, level_as_said, asked], sort_keys=True)
-    return hashlib.sha256(b"hpcml result\0" + meaning.encode()).hexdigest()[:32]
+    meaning = json.dumps([SCHEMA_VERSION, "", level_as_said, asked], sort_keys=True)
+    before, after = meaning.split('""', 1)
+    start = hashlib.sha256(b"hpcml result\0" + before.encode() + b'"')
+    end = b'"' + after.encode()
+
+    def key(molecule: Molecule) -> str:
+        digest = start.copy()
+        digest.update(molecule.key.encode() + end)
+        return digest.hexdigest()[:32]
+
+    return key
 
 
 @cache

@@ -1,9 +1,9 @@
-"""What one MPI program is told: its orders (JSON) and its queue of molecules (msgpack frames).
+"""What one MPI program is told: its orders (JSON) and its queue of molecules.
 
 A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the MPI program:
 
     task.json       Task
-    queue           one frame a molecule, longest expected first
+    queue           its molecules (``queue_file``)
     progress.json   TaskProgress, renewed about once a second by rank 0
     timings.csv     one line a finished molecule
     failures.jsonl  one line a failed molecule
@@ -12,7 +12,6 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ import msgspec
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
 from hpcml.files import write_whole
-from hpcml.generation.protocol import wire
+from hpcml.generation.protocol.queue_file import QueueEntry, QueueFile
 from hpcml.response import Level, Request
 from hpcml.response.psi4 import memory
 
@@ -75,25 +74,6 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def run_folder(self) -> RunFolder:
         return RunFolder(self.run)
-
-
-class QueueEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One molecule in a queue.
-
-    expected   seconds that the calculation is expected to take on one rank
-    limit      seconds after which it counts as hung
-    suspect    it was in flight when an MPI program died: never beside another suspect
-    size       the cost model's measure of the molecule (see ``cost``), kept with its timing
-    """
-
-    key: str
-    name: str
-    formula: str
-    molecule: bytes
-    expected: float
-    limit: float
-    suspect: bool
-    size: float
 
 
 class Assignment(msgspec.Struct, frozen=True, array_like=True):
@@ -170,26 +150,20 @@ class TaskFolder:
         self.flight = path / "flight"
         self.output = path / "output"
 
-    def write(self, task: Task, entries: Iterable[QueueEntry]) -> None:
-        """Create the folder, private to its owner, with orders and queue."""
+    def create(self) -> None:
+        """Create the folder, private to its owner."""
         self.path.mkdir(mode=0o700)
         self.flight.mkdir(mode=0o700)
-        with self.queue.open("wb") as stream:
-            for entry in entries:
-                wire.write(stream, entry)
+
+    def write_task(self, task: Task) -> None:
+        """Put the orders there; from then on it is a task."""
         write_whole(self.task, msgspec.json.encode(task))
 
     def read_task(self) -> Task:
         return msgspec.json.decode(self.task.read_bytes(), type=Task)
 
-    def read_queue(self) -> Iterator[QueueEntry]:
-        with self.queue.open("rb") as stream:
-            while True:
-                try:
-                    entry: QueueEntry = wire.read(stream, QueueEntry)
-                except EOFError:
-                    return
-                yield entry
+    def read_queue(self) -> QueueFile:
+        return QueueFile(self.queue)
 
     def read_progress(self) -> TaskProgress:
         """The last progress that was written, or that of a task which has not begun."""

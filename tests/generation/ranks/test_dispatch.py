@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hpcml.cluster import Site
 from hpcml.errors import PlatformError
 from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
-from hpcml.generation.protocol.task import Orders, QueueEntry, Task, TaskFolder
+from hpcml.generation.protocol.queue_file import QueueEntry, write_queue
+from hpcml.generation.protocol.task import Orders, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher, groups
 from hpcml.generation.ranks.server import Server
@@ -23,7 +24,9 @@ def desk(folder, entries, ranks, large_ranks, tries=3):
     orders = Orders(level=Level(method="HF", basis="STO-3G"), request=Request(), site=site)
     task = Task(identity="t", orders=orders, run="", deadline=None, launcher=("", 0, 0))
     task_folder = TaskFolder(folder)
-    task_folder.write(task, entries)
+    task_folder.create()
+    write_queue(task_folder.queue, entries)
+    task_folder.write_task(task)
     return Desk(task_folder, task, ["host"] * ranks)
 
 

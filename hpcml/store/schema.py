@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
@@ -170,6 +169,8 @@ def own_column(
         raise InputError(f"{name}: {unit[:60]!r} is no unit, expected up to 60 characters")
     return Column(name, unit, description, per)
 
+_SAME_FREQUENCY = 1e-8  # Eh
+
 
 class Schema(msgspec.Struct, frozen=True):
     """The property columns of a data set and the meaning of their axes.
@@ -239,10 +240,10 @@ class Schema(msgspec.Struct, frozen=True):
 
     def frequency_index(self, frequency: float) -> int:
         """Where ``frequency`` (Eh) lies on the F axis; InputError if it does not."""
-        found = np.flatnonzero(np.isclose(self.frequencies, frequency, rtol=0.0, atol=1e-8))
-        if not found.size:
-            raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
-        return int(found[0])
+        for index, found in enumerate(self.frequencies):
+            if abs(found - frequency) <= _SAME_FREQUENCY:
+                return index
+        raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
 
     def process_index(self, process: str, frequency: float | tuple[float, float]) -> int:
         """Where a process lies on the P axis; InputError if it does not.
@@ -251,7 +252,8 @@ class Schema(msgspec.Struct, frozen=True):
         """
         wanted = frequency if isinstance(frequency, tuple) else (frequency,)
         for index, (name, *found) in enumerate(self.processes):
-            if name == process and np.allclose(found[: len(wanted)], wanted, rtol=0.0, atol=1e-8):
+            apart = [abs(a - b) for a, b in zip(found, wanted, strict=False)]
+            if name == process and max(apart) <= _SAME_FREQUENCY:
                 return index
         raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
 

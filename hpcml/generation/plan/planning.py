@@ -33,6 +33,8 @@ from hpcml.store.shards import Shard
 SCRATCH = "plan-"
 """How the folders in RUN/work begin in which plans lie; a start removes what a kill has left."""
 
+_MOST_COMPOSITIONS = 10_000  # remembered at a time
+
 KeyChunks = Callable[[], Iterable[NDArray[np.uint8]]]
 """Gives the keys of a data set's rows, (n, 16) uint8 arrays, chunk by chunk."""
 
@@ -113,6 +115,7 @@ class Planner:
         folder   where the plan is to lie; None: where temporary files do
         """
         defects: list[Failure] = []
+        composition: dict[bytes, tuple[str, float]] = {}  # formula and basis functions
 
         def asked(sorting: SortingOut) -> None:
             for molecule in molecules:
@@ -120,9 +123,14 @@ class Planner:
                     defects.append(_as_failure(molecule))
                     continue
                 key = self._key(molecule)
-                name, formula = molecule.name, molecule.formula
+                atoms = molecule.numbers.tobytes()
+                if atoms not in composition:
+                    if len(composition) > _MOST_COMPOSITIONS:
+                        composition.clear()
+                    composition[atoms] = molecule.formula, size(molecule, self._level.basis)
+                formula, functions = composition[atoms]
                 packed = wire.pack_molecule(molecule)
-                self._add(sorting, (key, name, formula, packed), size(molecule, self._level.basis))
+                self._add(sorting, (key, molecule.name, formula, packed), functions)
 
         found = self._sorted_out(asked, folder)
         found.defects = defects

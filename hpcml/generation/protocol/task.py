@@ -109,6 +109,9 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     """How far a task is, for the launcher and for ``hpcml status``; times are epoch seconds.
 
     hosts    name -> ranks there
+    computing  name -> ranks there that compute
+    running  what they compute: those that have been at it longest
+    under_way  seconds since then, summed over all that compute
     busy     seconds inside calculations that have ended, summed over ranks
     expected_done, expected_left   seconds that the cost model expects of them
     state    starting, running, or how it ended: finished, stopped (work is left, the time
@@ -133,7 +136,9 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     first_start: float = 0.0
     last_end: float = 0.0
     updated: float = 0.0
+    computing: dict[str, int] = {}
     running: list[Running] = []
+    under_way: float = 0.0
     cut_off: list[str] = []
 
 

@@ -240,9 +240,9 @@ class Keeper:
             ended = self._try(question, rung)
             busy += ended.end - ended.start
             first = first or ended.start
-            error = ended.result if isinstance(ended.result, Error) else None
+            error = ended.error
             if error is None or error.cause not in TRIED_AGAIN or done == tries:
-                return Answer(ended.result, done, first, ended.end, busy)
+                return Answer(error, ended.values, done, first, ended.end, busy)
             repeated = error.by_signal and not repeated
             rung += not repeated
 
@@ -264,7 +264,7 @@ class Keeper:
             return outcome
         assert isinstance(outcome, Error)
         self._drop_process()
-        return TryEnded(outcome, start, time.time())
+        return TryEnded(outcome, wire.NOTHING, start, time.time())
 
     def _await(
         self, psi4_process: Psi4Process, limit: float, *, relaying: bool = False

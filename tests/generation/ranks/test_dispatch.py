@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hpcml.cluster import Site
 from hpcml.errors import PlatformError
-from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
+from hpcml.generation.protocol.messages import Error, Free, Leaving, Outcome
 from hpcml.generation.protocol.queue_file import QueueEntry, write_queue
 from hpcml.generation.protocol.task import Orders, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
@@ -62,9 +62,10 @@ class Simulation:
         return self
 
     def _send(self, orders):
-        for rank, assignment in orders:
-            if assignment is None:
+        for rank, assignments in orders:
+            if not assignments:
                 continue
+            (assignment,) = assignments
             entry, members = assignment.entry, assignment.members
             if rank == members[0]:
                 self.shares.append((members, entry.key, assignment.rung))
@@ -76,7 +77,7 @@ class Simulation:
                 # the others find out when they next want something of it
                 seconds *= 0.1 if crashes else 0.5
                 error = Error("crash" if crashes else "lost", "")
-            answer = Committed(error, 1, self.clock, self.clock + seconds, seconds)
+            answer = Outcome(error, 1, self.clock, self.clock + seconds, seconds)
             self.busy[rank] += seconds
             heapq.heappush(self._events, (answer.end, len(self.shares), rank, answer))
 
@@ -142,7 +143,10 @@ def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp
     server.hear(0, Free())
     server.hear(0, Leaving("no Psi4"))
     server.hear(1, Free())
-    assert [(rank, message.assignment.entry.key) for rank, message in sent] == [(0, "0"), (1, "0")]
+    assert [(rank, message.assignments[0].entry.key) for rank, message in sent] == [
+        (0, "0"),
+        (1, "0"),
+    ]
     server.hear(1, Leaving("no Psi4"))
     assert server.everyone_is_gone
     with pytest.raises(PlatformError, match="no Psi4"):

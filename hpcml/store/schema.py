@@ -169,6 +169,7 @@ def own_column(
         raise InputError(f"{name}: {unit[:60]!r} is no unit, expected up to 60 characters")
     return Column(name, unit, description, per)
 
+
 _SAME_FREQUENCY = 1e-8  # Eh
 
 

@@ -1,6 +1,7 @@
 """Groups gather for large molecules and nobody else waits: whole campaigns, simulated."""
 
 import heapq
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 
 from hpcml.cluster import Site
 from hpcml.errors import PlatformError
-from hpcml.generation.protocol.messages import Error, Free, Leaving, Outcome
+from hpcml.generation.protocol.messages import (
+    Bye,
+    Committed,
+    Error,
+    Free,
+    Leaving,
+    Outcome,
+    Stop,
+)
 from hpcml.generation.protocol.queue_file import QueueEntry, write_queue
 from hpcml.generation.protocol.task import Orders, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
@@ -133,6 +142,62 @@ def test_no_rank_idles_while_small_molecules_are_left(tmp_path):
     assert done.clock - min(done.idle_since) <= 1.0 + 1e-9
     assert sum(done.busy) == 180.0
     assert done.clock <= 46.0
+
+
+def test_short_molecules_are_handed_out_several_at_a_time_and_all_end_together(tmp_path):
+    """They last a millisecond where a second was expected: that is learnt, then used."""
+    made = desk(tmp_path / "task", [entry(i, 1.0) for i in range(4000)], 2, 1)
+    sent = deque()
+    server = Server(made, 2, lambda message, rank: sent.append((rank, message)), None)
+    server.hear(0, Free())
+    server.hear(1, Free())
+    sizes, clock, keys = [], 0.0, []
+    while sent:
+        rank, message = sent.popleft()
+        if isinstance(message, Stop):
+            server.hear(rank, Bye())
+            continue
+        sizes.append(len(message.assignments))
+        keys += [assignment.entry.key for assignment in message.assignments]
+        outcomes = [Outcome(None, 1, clock, clock + 1e-3, 1e-3) for _ in message.assignments]
+        if len(outcomes) > 3:  # some are committed before all have ended
+            server.hear(rank, Committed(outcomes[:3]))
+            outcomes = outcomes[3:]
+        server.hear(rank, Free())
+        server.hear(rank, Committed(outcomes))
+    assert sorted(keys) == sorted(f"{i}" for i in range(4000))
+    assert made.progress.done == 4000
+    assert sizes[0] == 1
+    assert 200 < max(sizes) <= 252  # a quarter of a second
+    assert sizes[-1] == 1
+    assert server.everyone_is_gone
+    assert made.left() == 0
+
+
+def test_a_rank_that_leaves_with_several_in_hand_gives_all_back(tmp_path):
+    made = desk(tmp_path / "task", [entry(i, 1.0) for i in range(400)], 2, 1)
+    made.progress.busy, made.progress.expected_done, made._settled = 0.1, 100.0, 100
+    sent = {}
+    server = Server(made, 2, lambda message, rank: sent.update({rank: message}), None)
+    server.hear(0, Free())
+    assert len(sent[0].assignments) == 100  # a quarter of what is left
+    server.hear(0, Committed([Outcome(None, 1, 0.0, 1.0, 1e-3)] * 2))
+    server.hear(0, Leaving("no Psi4"))
+    assert made.progress.done == 2
+    assert made.left() == 398
+    assert not made.hands.computed()
+
+
+def test_progress_stays_small_however_many_ranks_compute(tmp_path):
+    made = desk(tmp_path / "task", [entry(i, 50.0) for i in range(3000)], 2000, 1)
+    for rank in range(2000):
+        made.next_for([rank])
+    made.report("finished")
+    found = made.folder.read_progress()
+    assert found.computing == {"host": 2000}
+    assert len(found.running) == 100
+    assert found.under_way >= 0.0
+    assert made.folder.progress.stat().st_size < 20_000
 
 
 def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp_path):

@@ -118,8 +118,11 @@ def find_candidates(
         else {}
     )
     unsound = unsound_rows(dataset, leave_out, within or {})
-    left_out |= {reason: int(rows.sum()) for reason, rows in unsound.items()}
-    rows = np.flatnonzero(known.any(axis=1) & ~np.any([*unsound.values()] or [False], axis=0))
+    left_out |= {reason: int(outside.sum()) for reason, outside in unsound.items()}
+    sound = known.any(axis=1)
+    for outside in unsound.values():
+        sound &= ~outside
+    rows = np.flatnonzero(sound)
     if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")

@@ -230,6 +230,22 @@ class SubspaceSolution:
     iterations: int = 0
 
 
+@dataclass(frozen=True)
+class Excited:
+    """Excitations in a subspace, ascending: P and M (n, N) with P M = 1, energies omega (n,).
+
+    plus_residual, minus_residual   (n, N): of (A + B) P - w M and (A - B) M - w P
+    residuals       (n,): norm of both together over that of P and M
+    """
+
+    omega: Array
+    plus: Array
+    minus: Array
+    plus_residual: Array
+    minus_residual: Array
+    residuals: Array
+
+
 class _Space:
     """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them.
 
@@ -298,7 +314,7 @@ class Subspace:
         iteration = 0
         while True:
             iteration += 1
-            grown = self._extend(
+            grown = self.extend(
                 *precondition(plus_residual[active], minus_residual[active], omega[active]),
                 dynamic=bool(np.any(omega > 0.0)),
             )
@@ -324,15 +340,22 @@ class Subspace:
         (m,) array
             In hartree; (0,) without minus space.
         """
-        reduced_plus, reduced_minus = self._reduced()
+        found = self._eigenvectors(*self._reduced())
+        return np.empty(0) if found is None else found[0]
+
+    def _eigenvectors(
+        self, reduced_plus: Array, reduced_minus: Array
+    ) -> tuple[Array, Array] | None:
+        """Excitation energies (m,) ascending and P (plus space, m); None without minus space."""
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
-            return np.empty(0)
+            return None
         overlap = self._plus.basis @ self._minus.basis.T
         metric = _symmetric(overlap @ np.linalg.solve(reduced_minus, overlap.T))
         values, vectors = np.linalg.eigh(metric)
         root = vectors[:, values > 0.0] / np.sqrt(values[values > 0.0])
-        squares = np.linalg.eigvalsh(root.T @ reduced_plus @ root)
-        return np.asarray(np.sqrt(squares[squares > 0.0]))
+        squares, turned = np.linalg.eigh(root.T @ reduced_plus @ root)
+        real = squares > 0.0
+        return np.sqrt(squares[real]), root @ turned[:, real]
 
     def _reduced(self) -> tuple[Array, Array]:
         """A + B in the plus space and A - B in the minus space."""
@@ -342,8 +365,41 @@ class Subspace:
             _symmetric(self._minus.basis @ self._minus.images.T),
         )
 
-    def _extend(self, plus: Array, minus: Array, *, dynamic: bool) -> bool:
-        """Take new trials into the spaces; False if none of them is new."""
+    def excited(self, count: int) -> Excited | None:
+        """The lowest excitations in the spaces, with their residuals; None where there are none.
+
+        Parameters
+        ----------
+        count : int
+            The most.
+        """
+        reduced_plus, reduced_minus = self._reduced()
+        found = self._eigenvectors(reduced_plus, reduced_minus)
+        if found is None or np.linalg.eigvalsh(reduced_plus)[0] <= 0.0 or not len(found[0]):
+            return None
+        omega, vectors = found[0][:count], found[1][:, :count]
+        plus, minus, size = self._plus, self._minus, self._plus.basis.shape[1]
+        back = np.linalg.solve(reduced_minus, minus.basis @ plus.basis.T @ vectors)
+        p, m = vectors.T, omega[:, None] * back.T
+        p_vectors, m_vectors = p @ plus.basis, m @ minus.basis
+        scale = 1.0 / np.sqrt(np.sum(p_vectors * m_vectors, axis=1))[:, None]
+        p_vectors, m_vectors, w = scale * p_vectors, scale * m_vectors, omega[:, None]
+        plus_residual = w * m_vectors - scale * p @ plus.images[:, :size]
+        minus_residual = w * p_vectors - scale * m @ minus.images
+        norms = np.sqrt(np.sum(plus_residual**2 + minus_residual**2, axis=1))
+        own = np.sqrt(np.sum(p_vectors**2 + m_vectors**2, axis=1))
+        return Excited(omega, p_vectors, m_vectors, plus_residual, minus_residual, norms / own)
+
+    def extend(self, plus: Array, minus: Array, *, dynamic: bool = True) -> bool:
+        """Take new trials into the spaces; False if none of them is new.
+
+        Parameters
+        ----------
+        plus, minus : (k, N) arrays
+            For P and for M.
+        dynamic : bool
+            Whether the minus space is wanted.
+        """
         trials, _ = self._plus.outside(plus)
         if len(trials):
             images, minus_images, carried = self._plus_product(trials)

@@ -57,7 +57,7 @@ def test_what_is_unset_is_not_written_so_that_keys_stay() -> None:
     refusing = Level(method="HF", basis="STO-3G", instability="refuse")
     assert msgspec.json.decode(msgspec.json.encode(refusing), type=Level) == refusing
     with pytest.raises(SettingsError, match="instability"):
-        Level(method="HF", basis="STO-3G", instability="follow")
+        Level(method="HF", basis="STO-3G", instability="folow")
 
 
 def test_tight_loosens_nothing() -> None:

@@ -96,12 +96,10 @@ def compute_with(
     gammas: list[SecondHyperpolarizability] = []
     with (
         record.timed("electronic"),
-        program.ground_state(molecule, level, resources) as found_first,
+        program.ground_state(molecule, level, resources) as first,
     ):
-        reference: GroundState = found_first
-        if level.instability == "follow":
-            with record.timed("stability"):
-                reference = followed(found_first, communicator)
+        follows = level.instability == "follow"
+        reference: GroundState = followed(first, communicator) if follows else first
         record.take(reference.provenance)
         with record.timed("response"):
             found = tensors(reference, level, request, communicator)
@@ -109,10 +107,9 @@ def compute_with(
         if "gamma" in request.properties:
             with record.timed("gamma"):
                 gammas = second_hyperpolarizabilities(reference, level, request, communicator)
-        partitions = {word: end for word, end in SHARES.items() if word in request.properties}
-        for word, end in partitions.items():
-            record.entries[f"partition{end}"] = _PARTITION_TOLD[word]
-        if partitions:
+        if partitions := {word: end for word, end in SHARES.items() if word in request.properties}:
+            told = {f"partition{end}": _PARTITION_TOLD[word] for word, end in partitions.items()}
+            record.entries.update(told)
             with record.timed("shares"):
                 by_atom = _electronic_shares(molecule, reference, found, partitions)
     zpve = frequencies = None

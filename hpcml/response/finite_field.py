@@ -25,9 +25,8 @@ Array = NDArray[np.float64]
 STEP = 2e-3
 """Field in hartree / (e bohr): an error of F^4 and a dipole good to 1e-8 weigh the same there."""
 
-
-_CONVERGENCE = 1e-9
-# Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large.
+SCF_CONVERGENCE = 1e-9
+"""Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large."""
 
 
 def derivatives(quantity: Callable[[Array], Array], step: float = STEP) -> tuple[Array, Array]:
@@ -93,9 +92,10 @@ def density_in_field(reference: GroundState, field: Array) -> Array:
     (n, n) array
         In basis functions.
     """
-    channels = reference.again(field=field, convergence=_CONVERGENCE).channels
+    channels = reference.again(field=field, convergence=SCF_CONVERGENCE).channels
     occupation = 2.0 if len(channels) == 1 else 1.0
-    return occupation * sum(channel.occupied @ channel.occupied.T for channel in channels)
+    each = [channel.occupied @ channel.occupied.T for channel in channels]
+    return np.asarray(occupation * np.sum(each, axis=0))
 
 
 def _differences(

@@ -67,7 +67,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kernel_grid            the same for the exchange-correlation kernel of the response; unless
                            given, (50, 194) for the usual functionals in basis sets without diffuse
                            functions, where it takes half the time of (75, 302) for errors in beta
-                           of KGERR of its largest component, and (75, 302) for all else
+                           of 2e-5 of its largest component (formaldehyde, B3LYP, 6-31G(d)), and
+                           (75, 302) for all else
     scf_convergence        root mean square of the orbital gradient [F, D] at which the SCF ends
     response_convergence   norm of a response equation's residual over that of its right side
     instability            of an SCF that is no minimum: "refuse" it; "follow" it down to one, which
@@ -141,6 +142,15 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             scf_convergence=min(self.scf_convergence, scf),
             response_convergence=min(self.response_convergence, 1e-7),
         )
+
+    def for_gradients(self) -> Level:
+        """The same level with an SCF that differences of gradients can be taken of.
+
+        Functionals stop at 5e-8: of open shells they can stall at 2e-8, the noise of their
+        quadrature.
+        """
+        scf = 1e-8 if self.is_hartree_fock else 5e-8
+        return msgspec.structs.replace(self, scf_convergence=min(self.scf_convergence, scf))
 
     @property
     def is_hartree_fock(self) -> bool:

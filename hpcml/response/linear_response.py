@@ -230,22 +230,6 @@ class SubspaceSolution:
     iterations: int = 0
 
 
-@dataclass(frozen=True)
-class Excited:
-    """Excitations in a subspace, ascending: P and M (n, N) with P M = 1, energies omega (n,).
-
-    plus_residual, minus_residual   (n, N): of (A + B) P - w M and (A - B) M - w P
-    residuals       (n,): norm of both together over that of P and M
-    """
-
-    omega: Array
-    plus: Array
-    minus: Array
-    plus_residual: Array
-    minus_residual: Array
-    residuals: Array
-
-
 class _Space:
     """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them.
 
@@ -325,6 +309,11 @@ class Subspace:
                 return replace(found, iterations=iteration)
 
     @property
+    def spaces(self) -> tuple[_Space, _Space]:
+        """Trials for P and for M, with their images."""
+        return self._plus, self._minus
+
+    @property
     def stable(self) -> bool:
         """Whether A + B has no negative eigenvalue in the space."""
         reduced, _ = self._reduced()
@@ -340,13 +329,17 @@ class Subspace:
         (m,) array
             In hartree; (0,) without minus space.
         """
-        found = self._eigenvectors(*self._reduced())
+        found = self.excited_states()
         return np.empty(0) if found is None else found[0]
 
-    def _eigenvectors(
-        self, reduced_plus: Array, reduced_minus: Array
-    ) -> tuple[Array, Array] | None:
-        """Excitation energies (m,) ascending and P (plus space, m); None without minus space."""
+    def excited_states(self) -> tuple[Array, Array, Array] | None:
+        """The same with their P and M as combinations of the trials, normalized to P M = 1.
+
+        Returns
+        -------
+        (m,), (m, plus space) and (m, minus space) arrays, or None without minus space
+        """
+        reduced_plus, reduced_minus = self._reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
             return None
         overlap = self._plus.basis @ self._minus.basis.T
@@ -355,7 +348,10 @@ class Subspace:
         root = vectors[:, values > 0.0] / np.sqrt(values[values > 0.0])
         squares, turned = np.linalg.eigh(root.T @ reduced_plus @ root)
         real = squares > 0.0
-        return np.sqrt(squares[real]), root @ turned[:, real]
+        omega, p = np.sqrt(squares[real]), (root @ turned[:, real]).T
+        m = omega[:, None] * np.linalg.solve(reduced_minus, overlap.T @ p.T).T
+        scale = 1.0 / np.sqrt(np.sum((p @ overlap) * m, axis=1))[:, None]
+        return omega, scale * p, scale * m
 
     def _reduced(self) -> tuple[Array, Array]:
         """A + B in the plus space and A - B in the minus space."""
@@ -364,31 +360,6 @@ class Subspace:
             _symmetric(self._plus.basis @ self._plus.images[:, :size].T),
             _symmetric(self._minus.basis @ self._minus.images.T),
         )
-
-    def excited(self, count: int) -> Excited | None:
-        """The lowest excitations in the spaces, with their residuals; None where there are none.
-
-        Parameters
-        ----------
-        count : int
-            The most.
-        """
-        reduced_plus, reduced_minus = self._reduced()
-        found = self._eigenvectors(reduced_plus, reduced_minus)
-        if found is None or np.linalg.eigvalsh(reduced_plus)[0] <= 0.0 or not len(found[0]):
-            return None
-        omega, vectors = found[0][:count], found[1][:, :count]
-        plus, minus, size = self._plus, self._minus, self._plus.basis.shape[1]
-        back = np.linalg.solve(reduced_minus, minus.basis @ plus.basis.T @ vectors)
-        p, m = vectors.T, omega[:, None] * back.T
-        p_vectors, m_vectors = p @ plus.basis, m @ minus.basis
-        scale = 1.0 / np.sqrt(np.sum(p_vectors * m_vectors, axis=1))[:, None]
-        p_vectors, m_vectors, w = scale * p_vectors, scale * m_vectors, omega[:, None]
-        plus_residual = w * m_vectors - scale * p @ plus.images[:, :size]
-        minus_residual = w * p_vectors - scale * m @ minus.images
-        norms = np.sqrt(np.sum(plus_residual**2 + minus_residual**2, axis=1))
-        own = np.sqrt(np.sum(p_vectors**2 + m_vectors**2, axis=1))
-        return Excited(omega, p_vectors, m_vectors, plus_residual, minus_residual, norms / own)
 
     def extend(self, plus: Array, minus: Array, *, dynamic: bool = True) -> bool:
         """Take new trials into the spaces; False if none of them is new.

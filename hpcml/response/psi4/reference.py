@@ -21,7 +21,7 @@ from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
-from hpcml.response.orbital_facts import orbital_facts
+from hpcml.response.orbital_facts import left_out, orbital_facts
 from hpcml.response.psi4 import (
     composition,
     memory,
@@ -320,12 +320,7 @@ def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:
             "short-range exchange, as in HSE: LibXC's derivatives of its semilocal part are not "
             "exact, and beta is off by up to 3e-3 of its largest component (alpha by 1e-5)"
         )
-    if wavefunction.nmo() < wavefunction.nso():
-        warnings.append(
-            f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "
-            "functions are linearly dependent and were left out"
-        )
-    return warnings
+    return warnings + left_out(wavefunction.nso(), wavefunction.nmo())
 
 
 def _channels(wavefunction: Any, *, closed_shell: bool) -> tuple[Orbitals, ...]:

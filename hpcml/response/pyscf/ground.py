@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
-from hpcml.response.orbital_facts import orbital_facts
+from hpcml.response.orbital_facts import left_out, orbital_facts
 from hpcml.response.pyscf import field as scf
 from hpcml.response.pyscf import free_atoms, functionals, points
 from hpcml.response.pyscf.coulomb_exchange import CoulombExchange
@@ -129,9 +128,7 @@ class PySCFGroundState:
 
     def functional(self, closed_shell: bool) -> Functional:
         """See ``engine.GroundState``."""
-        if self._kind == "MGGA":
-            return self._of_libxc(closed_shell).second
-        return functionals.functional(functionals.pyscf_name(self._level), closed_shell)
+        return self._of_libxc(closed_shell).second
 
     def third_derivatives(self, closed_shell: bool) -> ThirdDerivatives:
         """See ``engine.GroundState``."""
@@ -183,7 +180,7 @@ def ground_state(
                 "scf_seconds": round(time.perf_counter() - started, 3),
                 "dipole_origin": found["origin"].tolist(),
                 **_described(solved, found["channels"]),
-                "warnings": _warnings(mole, level, found["channels"], basis),
+                "warnings": [*basis.warnings, *left_out(mole.nao, sum(found["channels"][0].shape))],
             }
             | ({} if level.is_hartree_fock else {"libxc": libxc.libxc_version()}),
             _molecule=molecule,
@@ -247,14 +244,3 @@ def _dipole(molecule: Molecule, solved: Any, dipole_integrals: Array) -> tuple[A
     density = np.asarray(solved.make_rdm1()).reshape(-1, *dipole_integrals.shape[1:]).sum(axis=0)
     about_zero = charges @ positions + np.einsum("xmn,mn->x", dipole_integrals, density)
     return origin, about_zero - molecule.charge * origin
-
-
-def _warnings(mole: Any, level: Level, channels: Sequence[Orbitals], basis: BasisSet) -> list[str]:
-    warnings = list(basis.warnings)
-    orbitals = sum(channels[0].shape)
-    if orbitals < mole.nao:
-        warnings.append(
-            f"{mole.nao - orbitals} of {mole.nao} basis functions are linearly dependent and were "
-            "left out"
-        )
-    return warnings

@@ -72,6 +72,14 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         type=one_of(get_args(EngineName)),
         help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
+    parser.add_argument(
+        "--instability",
+        type=one_of(("warn", "refuse", "follow")),
+        default="warn",
+        help="what to do about an SCF that is no minimum (warn unless given)",
+    )
+    # known in order to say that there is none
+    parser.add_argument("--solvent", "--pcm", nargs="?", const="", help=argparse.SUPPRESS)
     parser.add_argument("--exact", action="store_true", help="no density fitting")
     parser.add_argument(
         "--tight", action="store_true", help="stricter thresholds of SCF and response"
@@ -146,6 +154,7 @@ def document(molecule: Molecule, properties: ResponseProperties) -> dict[str, An
             "frequency": "Eh",
             "polarizability": "e^2 a0^2 Eh^-1",
             "hyperpolarizability": "e^3 a0^3 Eh^-2, Taylor convention",
+            "second_hyperpolarizability": "e^4 a0^4 Eh^-3, Taylor convention",
             "zpve": "Eh",
             "frequencies": "cm^-1",
             "shares": "of the property",
@@ -158,12 +167,19 @@ def _level(options: argparse.Namespace) -> Level:
 
     from hpcml.response import Level
     from hpcml.response.engine import with_engine
+    from hpcml.response.level import NO_SOLVENT
 
+    if options.solvent is not None:
+        raise SettingsError(f"--solvent: {NO_SOLVENT}")
     basis = options.basis
     if basis.endswith(".gbs"):  # the engine works in a folder of its own
         basis = str(Path(basis).resolve())
     level = Level(
-        method=options.method, basis=basis, exact=options.exact, engine=options.engine or UNSET
+        method=options.method,
+        basis=basis,
+        exact=options.exact,
+        instability=options.instability,
+        engine=options.engine or UNSET,
     )
     return with_engine(level.tight() if options.tight else level)
 

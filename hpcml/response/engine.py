@@ -114,7 +114,7 @@ class GroundState(Protocol):
         *,
         field: Array | None = None,
         start: Sequence[Array] | None = None,
-        convergence: float | None = None,
+        convergence: float = np.inf,
     ) -> GroundState:
         """The same molecule's SCF in a static electric field, or from other orbitals.
 
@@ -127,8 +127,8 @@ class GroundState(Protocol):
         start : two (n, o) arrays, optional
             Occupied orbitals of either spin, from which an unrestricted SCF begins; else it is of
             this state's kind and begins at its orbitals.
-        convergence : float, optional
-            Of the orbital gradient; the level's unless given.
+        convergence : float
+            Of the orbital gradient, where the level's is no smaller.
 
         Returns
         -------

@@ -38,6 +38,14 @@ _COMPACT = re.compile(
 _SMOOTH = {"svwn", "pbe", "pbe0", "blyp", "bp86", "b3lyp", "b3lyp5", "cam-b3lyp", "wb97x"}
 """Functionals that feel a coarse grid of their kernel little: no meta-GGAs."""
 
+SOLVENT_WORDS = ("solvent", "solvation", "pcm", "cpcm", "iefpcm", "cosmo", "smd")
+NO_SOLVENT = (
+    "there is no continuum solvation (PCM) here, and no response in one: all properties are those "
+    "of the molecule in vacuum; put solvent molecules into the geometry, or leave it out"
+)
+"""What is said where one is asked for: the response of the continuum to both fields, at their
+frequencies, would be part of every kernel."""
+
 LEBEDEV = (
     *(6, 14, 26, 38, 50, 74, 86, 110, 146, 170, 194, 230, 266, 302, 350, 434, 590, 770, 974),
     *(1202, 1454, 1730, 2030, 2354, 2702, 3074, 3470, 3890, 4334, 4802, 5294, 5810),

@@ -217,6 +217,7 @@ class ResponseProperties:
             lines += _second_hyperpolarizability_lines(gamma)
         if self.zpve is not None and self.vibrational_frequencies is not None:
             lines += _vibration_lines(self.zpve, self.vibrational_frequencies)
+        lines += _state_lines(self.provenance)
         if self.shares:
             lines += _share_lines(self.shares, symbols)
         lines += [f"warning: {warning}" for warning in self.provenance.get("warnings", [])]
@@ -290,6 +291,19 @@ def _vibration_lines(zpve: float, frequencies: Array) -> list[str]:
         "harmonic frequencies, cm^-1 (negative: imaginary)",
         *("  " + " ".join(f"{value:10.2f}" for value in row) for row in rows),
     ]
+
+
+def _state_lines(provenance: Mapping[str, Any]) -> list[str]:
+    """What is known of the state by the way."""
+    words = {"homo": "HOMO", "lumo": "LUMO", "first_excitation": "first excitation"}
+    told = [
+        f"{word} {provenance[name]:.6f} Eh"
+        for name, word in words.items()
+        if provenance.get(name) is not None
+    ]
+    if provenance.get("spin_squared") is not None:
+        told.append(f"<S^2> {provenance['spin_squared']:.4f}")
+    return ["", "state  " + "   ".join(told)] if told else []
 
 
 def _share_lines(shares: dict[str, Array], symbols: list[str]) -> list[str]:

@@ -86,13 +86,13 @@ class Reference:
         *,
         field: Array | None = None,
         start: Sequence[Array] | None = None,
-        convergence: float | None = None,
+        convergence: float = np.inf,
     ) -> Reference:
         """See ``engine.GroundState``."""
         psi4, level = self._session.psi4, self._level
         closed_shell = start is None and len(self.channels) == 1
-        if convergence is not None:
-            level = msgspec.structs.replace(level, scf_convergence=convergence)
+        enough = min(level.scf_convergence, convergence)
+        level = msgspec.structs.replace(level, scf_convergence=enough)
 
         def converge() -> Any:
             orbitals = start or [channel.occupied for channel in self.channels]

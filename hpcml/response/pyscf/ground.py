@@ -72,13 +72,13 @@ class PySCFGroundState:
         *,
         field: Array | None = None,
         start: Sequence[Array] | None = None,
-        convergence: float | None = None,
+        convergence: float = np.inf,
     ) -> PySCFGroundState:
         """See ``engine.GroundState``."""
         closed_shell = start is None and len(self.channels) == 1
         level = self._level
-        if convergence is not None:
-            level = msgspec.structs.replace(level, scf_convergence=convergence)
+        enough = min(level.scf_convergence, convergence)
+        level = msgspec.structs.replace(level, scf_convergence=enough)
 
         def converge() -> Any:
             unsolved, _ = scf.mean_field(self._mole, level, closed_shell=closed_shell)

@@ -78,8 +78,9 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         default="warn",
         help="what to do about an SCF that is no minimum (warn unless given)",
     )
-    # known in order to say that there is none
-    parser.add_argument("--solvent", "--pcm", nargs="?", const="", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"
+    )
     parser.add_argument("--exact", action="store_true", help="no density fitting")
     parser.add_argument(
         "--tight", action="store_true", help="stricter thresholds of SCF and response"

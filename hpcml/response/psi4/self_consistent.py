@@ -121,10 +121,12 @@ def from_orbitals(
         start = core.Wavefunction.build(molecule, core.get_global_option("BASIS"))
         wavefunction = psi4.driver.scf_wavefunction_factory(method_name(level), start, kind)
         versions.forget_iterations(wavefunction)
-        for take, orbitals in zip(
-            (wavefunction.guess_Ca, wavefunction.guess_Cb), occupied, strict=False
-        ):
-            take(core.Matrix.from_array(np.ascontiguousarray(orbitals)))
+        # a closed shell's are both spins': only RHF would do with one
+        alpha, beta = (
+            core.Matrix.from_array(np.ascontiguousarray(occupied[spin])) for spin in (0, -1)
+        )
+        wavefunction.guess_Ca(alpha)
+        wavefunction.guess_Cb(beta)
         wavefunction.compute_energy()
     finally:
         psi4.set_options({"perturb_h": False, "reference": reference, **thresholds(level)})

@@ -18,7 +18,7 @@ from hpcml.errors import InputError
 from hpcml.files import storage_error, text_of_cell
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
-from hpcml.progress import Advance, progress
+from hpcml.progress import Advance, progress, silent
 from hpcml.relevance import LEDGER, ExplainSettings, explain_by
 from hpcml.relevance.explain_settings import AUTO
 from hpcml.relevance.rule_choice import UNCALIBRATED, read_calibration
@@ -75,7 +75,7 @@ def predict_file(
     predictor = _Predictor(ensemble, source, explain)
     warned, written, tried = 0, 0, 0
     with _opened(destination) as out, ExitStack() as stack:
-        advance: Advance = lambda done, note="": None  # noqa: E731
+        advance: Advance = silent
         if destination is not None:  # on the screen the rows themselves show how far it is
             advance = stack.enter_context(progress("predict", total))
         table = csv.writer(out, lineterminator="\n")

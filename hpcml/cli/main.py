@@ -23,6 +23,7 @@ from hpcml.cluster.stop_signals import STOP_SIGNALS, drop_dead_streams, interrup
 from hpcml.errors import HpcmlError, InputWarning, PlatformWarning
 from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
 from hpcml.files import storage_error
+from hpcml.progress import be_quiet
 
 _MOST_WARNINGS = 10  # lines; a library of radicals has millions
 
@@ -135,6 +136,7 @@ def _run(arguments: list[str]) -> int:
     assert command is not None and words is not None
     if unknown:
         words.error(f"unknown word {unknown[0]!r}")
+    be_quiet(options.quiet)
     return command.run(options)
 
 
@@ -197,6 +199,9 @@ def _parser(
     if not name:
         return parser, None, None
     commands[name].words(subs[name])
+    subs[name].add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no summary; errors only"
+    )
     return parser, commands[name], subs[name]
 
 

@@ -37,7 +37,7 @@ from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.response.engine import with_engine
 from hpcml.response.level import Level
 from hpcml.sources import dataset_path
-from hpcml.stages import Outcome, Stage, run_program
+from hpcml.stages import Outcome, Stage, run_explain
 from hpcml.store import Dataset, Manifest, recover
 from hpcml.store.unlisted import unlisted_shards
 
@@ -251,18 +251,8 @@ def _explained(
         pairs="none",
     )
     own.target.check(dataset.schema)
-    outcome = run_program(
-        "transfer",
-        "hpcml.relevance.explain_program",
-        campaign,
-        run_folder,
-        settings=settings,
-        ranks=settings.ranks,
-        writes=destination,
-        total=len(dataset),
-        so_far=lambda: (sum(entry.rows for entry in Manifest(destination).entries.values()), ""),
-        arguments=("--relevance", str(destination)),
-        dataset=dataset.folder,
+    outcome = run_explain(
+        "transfer", campaign, run_folder, settings, dataset=dataset, destination=destination
     )
     return outcome is not Outcome.STOPPED
 

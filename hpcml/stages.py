@@ -28,6 +28,8 @@ from hpcml.sources import dataset_path, molecules
 # The rooms are imported where a stage runs: --help reads the records and needs none of them.
 if TYPE_CHECKING:
     from hpcml.config import Campaign
+    from hpcml.relevance import ExplainSettings
+    from hpcml.store import Dataset
 
 
 class Outcome(Enum):
@@ -177,7 +179,7 @@ def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         _, _, _, error, *_, unit = rows[-1].split(",")  # the first target's
         return len(rows) - 1, f"validation MAE {float(error):.4g} {unit}"
 
-    return run_program(
+    return _run_program(
         "train",
         "hpcml.training.train_program",
         campaign,
@@ -201,25 +203,18 @@ def _describe_explain(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     from hpcml.relevance.explain_settings import AUTO
     from hpcml.relevance.rule_choice import read_calibration, told
-    from hpcml.store import Dataset, Manifest
+    from hpcml.store import Dataset
     from hpcml.training.model_folder import ModelFolder
 
     assert campaign.explain is not None
-
-    def so_far() -> tuple[int, str]:
-        return sum(entry.rows for entry in Manifest(run_folder.relevance).entries.values()), ""
-
-    outcome = run_program(
+    dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+    outcome = run_explain(
         "explain",
-        "hpcml.relevance.explain_program",
         campaign,
         run_folder,
-        settings=campaign.explain,
-        ranks=campaign.explain.ranks,
-        writes=run_folder.relevance,
-        total=len(Dataset.open(dataset_path(campaign, run_folder), verified=True)),
-        so_far=so_far,
-        arguments=("--relevance", str(run_folder.relevance)),
+        campaign.explain,
+        dataset=dataset,
+        destination=run_folder.relevance,
     )
     chosen = read_calibration(ModelFolder(run_folder.model))
     if campaign.explain.rule == AUTO and chosen is not None:
@@ -313,7 +308,7 @@ STAGES: tuple[Stage, ...] = (
 # --- MPI programs ----------------------------------------------------------------------------
 
 
-def run_program(
+def _run_program(
     stage: str,
     module: str,
     campaign: Campaign,
@@ -349,6 +344,36 @@ def run_program(
     if not finished:
         return Outcome.STOPPED
     return Outcome.WORKED if _newest(writes) != before else Outcome.NOTHING_TO_DO
+
+
+def run_explain(
+    name: str,
+    campaign: Campaign,
+    run_folder: RunFolder,
+    settings: ExplainSettings,
+    *,
+    dataset: Dataset,
+    destination: Path,
+) -> Outcome:
+    """Explain a data set by the run's network, row for row into a folder of its own.
+
+    name    in the progress, and of the log
+    """
+    from hpcml.store import Manifest
+
+    return _run_program(
+        name,
+        "hpcml.relevance.explain_program",
+        campaign,
+        run_folder,
+        settings=settings,
+        ranks=settings.ranks,
+        writes=destination,
+        total=len(dataset),
+        so_far=lambda: (sum(entry.rows for entry in Manifest(destination).entries.values()), ""),
+        arguments=("--relevance", str(destination)),
+        dataset=dataset.folder,
+    )
 
 
 def _newest(folder: Path) -> int:

@@ -156,12 +156,14 @@ def _commands() -> list[Command]:
         campaign_commands,
         dataset_commands,
         doctor_command,
+        init_command,
         molecule_commands,
         network_commands,
         study_command,
     )
 
     return [
+        *init_command.commands(),
         *campaign_commands.commands(),
         *molecule_commands.commands(),
         *dataset_commands.commands(),

@@ -159,6 +159,7 @@ def _commands() -> list[Command]:
         init_command,
         molecule_commands,
         network_commands,
+        show_command,
         study_command,
     )
 
@@ -166,6 +167,7 @@ def _commands() -> list[Command]:
         *init_command.commands(),
         *campaign_commands.commands(),
         *molecule_commands.commands(),
+        *show_command.commands(),
         *dataset_commands.commands(),
         *network_commands.commands(),
         *study_command.commands(),

@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
@@ -154,6 +154,7 @@ def _check_options(arguments: list[str], words: argparse.ArgumentParser) -> None
 def _commands() -> list[Command]:
     from hpcml.cli import (
         campaign_commands,
+        completion_command,
         dataset_commands,
         doctor_command,
         init_command,
@@ -172,6 +173,7 @@ def _commands() -> list[Command]:
         *network_commands.commands(),
         *study_command.commands(),
         *doctor_command.commands(),
+        *completion_command.commands(),
     ]
 
 
@@ -182,31 +184,52 @@ def _parser(
 
     Only that one gets its words: to know them, rooms are imported.
     """
+    commands = {command.name: command for command in _commands()}
+    parser, subs = _bare_parser(commands.values())
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    if name and name not in commands:
+        parser.error(f"no command {name!r}: {did_you_mean(name, commands)}".rstrip(": "))
+    if not name:
+        return parser, None, None
+    _add_words(commands[name], subs[name])
+    return parser, commands[name], subs[name]
+
+
+def _bare_parser(
+    commands: Iterable[Command],
+) -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser that knows the commands by name, and theirs, still without words."""
     parser = _Parser(
         prog="hpcml",
         description="Response properties of many molecules, and networks asked for their reasons.",
     )
     parser.add_argument("--version", action="version", version=f"hpcml {hpcml.__version__}")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    commands = {command.name: command for command in _commands()}
     subs = {
         command.name: group.add_parser(
             command.name,
             help=command.help,
             description=command.help[0].upper() + command.help[1:] + ".",
         )
-        for command in commands.values()
+        for command in commands
     }
-    name = next((word for word in arguments if not word.startswith("-")), "")
-    if name and name not in commands:
-        parser.error(f"no command {name!r}: {did_you_mean(name, commands)}".rstrip(": "))
-    if not name:
-        return parser, None, None
-    commands[name].words(subs[name])
-    subs[name].add_argument(
+    return parser, subs
+
+
+def _add_words(command: Command, parser: argparse.ArgumentParser) -> None:
+    """A command's own words, and those that every command takes."""
+    command.words(parser)
+    parser.add_argument(
         "-q", "--quiet", action="store_true", help="no progress and no summary; errors only"
     )
-    return parser, commands[name], subs[name]
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with the words of every command: for completion and documentation."""
+    parser, subs = _bare_parser(commands := _commands())
+    for command in commands:
+        _add_words(command, subs[command.name])
+    return parser
 
 
 if __name__ == "__main__":

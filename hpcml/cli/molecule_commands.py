@@ -36,7 +36,6 @@ def commands() -> list[Command]:
 
 def _compute_words(parser: argparse.ArgumentParser) -> None:
     from hpcml.response.level import EngineName, Process, Property
-    from hpcml.response.unit_systems import SYSTEMS
 
     properties, processes = get_args(Property), get_args(Process)
     parser.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
@@ -83,6 +82,12 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimize", action="store_true", help="the geometry first")
     parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
     parser.add_argument("--memory", type=at_least(LEAST_MEMORY_MB), default=2000, metavar="MB")
+    _output_words(parser)
+
+
+def _output_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.response.unit_systems import SYSTEMS
+
     parser.add_argument(
         "--units",
         type=one_of(SYSTEMS),

@@ -164,6 +164,9 @@ def reasons_score(
 ) -> Score:
     """How far relevances agree with the shares that physics assigns, within molecules.
 
+    Composition (elements) is removed; see ``hpcml.analysis.reasons``.  Raises InputError where the
+    data set has no shares of the target, or the part is empty.
+
     Parameters
     ----------
     network
@@ -174,9 +177,6 @@ def reasons_score(
         See ``TrainedNetwork.explain``.
     part
         Of the network's split that is scored; "all" for every row.
-
-    Composition (elements) removed; see ``hpcml.analysis.reasons``.  Raises InputError where the
-    data set has no shares of the target, or the part is empty.
     """
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     target = network.ensemble.info.targets[0]

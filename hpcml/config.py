@@ -40,21 +40,31 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_
 
 
 class Molecules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the molecules come from: a file, and how many of its records (0: all of them)."""
+    """Where the molecules come from.
+
+    source    a file of molecules (xyz, extxyz, sdf, mol, smi, csv), or the folder of a data set,
+              whose molecules are taken; from the campaign's own folder
+    limit     so many of its records, the first; 0: all of them
+    """
 
     source: str
     limit: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that one TOML file says.
+    """Everything that one TOML file says.  Either [molecules] with [level], or dataset, is given.
 
-    molecules, level, properties    what is generated; or
-    dataset                         a data set that exists already (``hpcml import qm9``)
-    site                            where it runs: a table, or the path of a site file
-    train, explain                  the network, and how it is asked for its reasons
-    analyze                         how its reasons are held against the physics
-    versions                        written by hpcml into the run's folder; not read
+    name         of the run, whose folder is runs/NAME
+    molecules    what is computed: where the molecules come from
+    level        how: method, basis set and thresholds
+    properties   which properties of each molecule
+    dataset      the path of a data set that exists already (``hpcml import qm9``), from the
+                 campaign's own folder
+    site         where it runs: a table, or the path of a site file
+    train        the network that learns; without it none does
+    explain      how the network is asked for its reasons; without it, it is not
+    analyze      how its reasons are held against the physics
+    versions     written by hpcml into the run's folder; not read
     """
 
     name: Name

@@ -107,7 +107,7 @@ environment() {
     if [[ $ENGINE == pyscf ]]; then
         pip_install pip setuptools wheel
         pip_install "$(grep '^torch==' install/constraints.txt)" # any other brings gigabytes of CUDA
-        pip_install --no-build-isolation -e '.[export,test,pyscf]'
+        pip_install --no-build-isolation -e '.[export,test,docs,pyscf]'
         printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
         say "done, with PySCF instead of Psi4 and without Horovod"
         return
@@ -115,7 +115,7 @@ environment() {
     echo "$PSI4_MODULES" > "$(echo "$VENV"/lib/python3.*/site-packages)/debian-psi4.pth"
     pip_install pip setuptools wheel
     pip_install -r install/psi4-needs.txt torch
-    pip_install --no-build-isolation -e '.[export,test]'
+    pip_install --no-build-isolation -e '.[export,test,docs]'
     pip_install --no-deps -r install/test-tools.txt
     pip_install "$(horovod_wheel)"
     printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"

@@ -15,6 +15,7 @@ from hpcml.generation import failures
 from hpcml.relevance.ledger import LEDGER, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, matched_pairs, reasons
+from hpcml.report.computed_properties import properties
 from hpcml.report.facts import (
     Curve,
     Explained,
@@ -25,7 +26,6 @@ from hpcml.report.facts import (
 )
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
 from hpcml.report.prediction_errors import by_atom_counts
-from hpcml.report.property_table import properties
 from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust

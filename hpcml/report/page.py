@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from hpcml.files import make_folder, write_whole
 from hpcml.report import figures
+from hpcml.report.computed_properties import property_table
 from hpcml.report.drawings import colour_scale, molecule_drawing
 from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table
 from hpcml.report.headlines import five_facts
 from hpcml.report.prediction_errors import errors
-from hpcml.report.property_table import property_table
 from hpcml.report.representation_figure import direction_figure
 from hpcml.report.words import decimals_of, number, who_hands_back
 

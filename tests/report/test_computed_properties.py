@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpcml.molecules import Molecule
-from hpcml.report.property_table import outliers, properties, property_table
+from hpcml.report.computed_properties import outliers, properties, property_table
 from hpcml.report.words import property_words
 from hpcml.response.level import Request
 from hpcml.store import Dataset, Row, Schema, ShardWriter

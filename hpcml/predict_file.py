@@ -17,7 +17,7 @@ from hpcml.errors import InputError
 from hpcml.files import storage_error, text_of_cell
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
-from hpcml.progress import Advance, progress
+from hpcml.progress import Advance, progress, silent
 from hpcml.relevance import LEDGER, ExplainSettings
 from hpcml.relevance.of_ensemble import mean_relevance
 from hpcml.relevance.rule_choice import with_rule
@@ -72,7 +72,7 @@ def predict_file(
     predictor = _Predictor(ensemble, source, explain)
     warned, written, tried = 0, 0, 0
     with _opened(destination) as out, ExitStack() as stack:
-        advance: Advance = lambda done, note="": None  # noqa: E731
+        advance: Advance = silent
         if destination is not None:  # on the screen the rows themselves show how far it is
             advance = stack.enter_context(progress("predict", total))
         table = csv.writer(out, lineterminator="\n")

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from hpcml import stage_summaries as summaries
 from hpcml.check import Finding, check_explain, check_generate, check_train
 from hpcml.cluster import Job, RunFolder, run_mpi
 from hpcml.errors import InputError, ResourceError
 from hpcml.files import write_whole
+from hpcml.progress import progress, tell
 from hpcml.sources import dataset_path, molecules
 
 # The rooms are imported where a stage runs: --help reads the records and needs none of them.
@@ -46,6 +48,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     run       does what is missing in the run's folder
     describe  lines that say what that would be and cost
     check     what stands in its way, looked for before any stage begins
+    summary   one line when it has ended: how many, how good, where; empty: it says nothing
     settings  the table of the campaign without which there is nothing to do; empty: none needed
     ranks     of its MPI program: all that the site has, as its settings say, or one without MPI
     gpus      its ranks may use GPUs
@@ -59,6 +62,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Campaign, RunFolder], Outcome]
     describe: Callable[[Campaign, RunFolder], list[str]]
     check: Callable[[Campaign, RunFolder], Iterable[Finding]] = lambda _campaign, _run_folder: ()
+    summary: Callable[[Campaign, RunFolder], str] = lambda _campaign, _run_folder: ""
     settings: str = ""
     ranks: Literal["site", "settings", "one"] = "one"
     gpus: bool = False
@@ -214,7 +218,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     )
     chosen = read_calibration(ModelFolder(run_folder.model))
     if campaign.explain.rule == AUTO and chosen is not None:
-        print(f"explain: {told(chosen)}", file=sys.stderr)
+        tell(f"explain: {told(chosen)}")
     return outcome
 
 
@@ -222,7 +226,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
 
 
 def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.analysis import analyze, summary
+    from hpcml.analysis import analyze
     from hpcml.store import Dataset
 
     analyze(
@@ -232,16 +236,16 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.analysis,
         campaign.analyze,
     )
-    for line in summary(run_folder.analysis):
-        print(f"analyze: {line}", file=sys.stderr)
     return Outcome.WORKED
 
 
 def _report(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.report import build, collect
+    from hpcml.report import build, collect, told
 
     facts = collect(run_folder, dataset_path(campaign, run_folder))
     build(facts, run_folder.report_page)
+    for line in told(facts):
+        print(f"report: {line}", file=sys.stderr)
     print(run_folder.report_page)
     return Outcome.WORKED
 
@@ -254,6 +258,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_generate,
         check=check_generate,
         run=_generate,
+        summary=summaries.of_generate,
         ranks="site",
         partial=True,
     ),
@@ -264,6 +269,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_train,
         check=check_train,
         run=_train,
+        summary=summaries.of_train,
         ranks="settings",
         gpus=True,
     ),
@@ -274,6 +280,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_explain,
         check=check_explain,
         run=_explain,
+        summary=summaries.of_explain,
         ranks="settings",
         gpus=True,
     ),
@@ -283,6 +290,7 @@ STAGES: tuple[Stage, ...] = (
         settings="explain",
         describe=lambda _campaign, run_folder: [f"tables into {run_folder.analysis}"],
         run=_analyze,
+        summary=summaries.of_analyze,
         hours=2.0,
         anew=True,
     ),
@@ -291,6 +299,7 @@ STAGES: tuple[Stage, ...] = (
         help="write the report page",
         describe=lambda _campaign, run_folder: [str(run_folder.report_page)],
         run=_report,
+        summary=summaries.of_report,
         hours=1.0,
         anew=True,
     ),
@@ -319,14 +328,12 @@ def _run_program(
 
     dataset    that it reads, where it is not the campaign's
     """
-    from hpcml.progress import progress
-
     before = _newest(writes)
     settings_file = run_folder.work / f"{stage}.json"
     write_whole(settings_file, msgspec.json.encode(settings))
     words = ["--dataset", str(dataset or dataset_path(campaign, run_folder))]
     words += ["--model", str(run_folder.model), "--settings", str(settings_file), *arguments]
-    with progress(stage, total) as advance:
+    with progress(stage, total, before=so_far()[0]) as advance:
         finished = run_mpi(
             ranks,
             module,

@@ -27,7 +27,6 @@ names of its shares end."""
 
 FINE_KERNEL_GRID: Grid = (75, 302)
 COARSE_KERNEL_GRID: Grid = (50, 194)
-_BY_BASIS: Grid = (0, 0)  # stands for one of the two above until a level is made
 
 _COMPACT = re.compile(
     r"sto-\dg|[346]-(21|31|311)g(\([2-3]?[df]*(,[2-3]?[pd]*)?\)|\*{1,2})?"
@@ -72,11 +71,11 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     basis                  a basis set's name or the path of a .gbs file
     exact                  exact two-electron integrals instead of density fitting
     grid                   (radial, spherical) points of an atom in the SCF's quadrature
-    kernel_grid            the same for the exchange-correlation kernel of the response; unless
-                           given, (50, 194) for the usual functionals in basis sets without diffuse
+    kernel_grid            the same for the exchange-correlation kernel of the response; "auto" is
+                           (50, 194) for the usual functionals in basis sets without diffuse
                            functions, where it takes half the time of (75, 302) for errors in beta
                            of 2e-5 of its largest component (formaldehyde, B3LYP, 6-31G(d)), and
-                           (75, 302) for all else
+                           (75, 302) for all else; a level that is made holds numbers
     scf_convergence        root mean square of the orbital gradient [F, D] at which the SCF ends
     response_convergence   norm of a response equation's residual over that of its right side
     instability            of an SCF that is no minimum: "refuse" it; "follow" it down to one, which
@@ -90,7 +89,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     basis: str
     exact: bool = False
     grid: Grid = (75, 302)
-    kernel_grid: Grid = _BY_BASIS
+    kernel_grid: Grid | Literal["auto"] = "auto"
     scf_convergence: float = 1e-7
     response_convergence: float = 5e-5
     # Unset rather than "warn", and so absent where a level is written: results of levels without
@@ -108,7 +107,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in ("method", "basis"):
             if not getattr(self, name).strip():
                 raise SettingsError(f"level: {name} is empty")
-        if self.kernel_grid == _BY_BASIS:
+        if self.kernel_grid == "auto":
             compact = _COMPACT.fullmatch(self.basis.strip().lower())
             smooth = self.method.strip().lower() in _SMOOTH
             chosen = COARSE_KERNEL_GRID if compact and smooth else FINE_KERNEL_GRID
@@ -126,6 +125,12 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in ("scf_convergence", "response_convergence"):
             if not 0.0 < getattr(self, name) <= 1e-2:
                 raise SettingsError(f"level: {name} must lie between 0 and 0.01")
+
+    @property
+    def points_of_kernel(self) -> Grid:
+        """``kernel_grid``, which is "auto" no longer."""
+        assert self.kernel_grid != "auto"
+        return self.kernel_grid
 
     @property
     def meaning(self) -> Level:

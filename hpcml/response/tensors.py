@@ -117,7 +117,7 @@ def tensors(
         two_electron = reference.two_electron(3 * len(wanted.frequencies))
         fine, rough = (
             FockResponse(reference.channels, two_electron, kernel_of(reference, grid))
-            for grid in (level.kernel_grid, ROUGH_GRID)
+            for grid in (level.points_of_kernel, ROUGH_GRID)
         )
         return fine, rough
 

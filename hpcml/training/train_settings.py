@@ -16,7 +16,10 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the values of a column may be: from ``least`` to ``most``, both allowed."""
+    """What the values of a column may be.
+
+    least, most    the first and the last that are allowed; one of them may be left out
+    """
 
     least: float | None = None
     most: float | None = None

@@ -9,6 +9,8 @@ from pyscf import dft, gto, scf
 from hpcml.errors import SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, ResponseProperties, compute, invariants
+from hpcml.response.property_table import property_table
+from hpcml.response.unit_systems import SYSTEMS, in_units
 from hpcml.store import Row, Schema
 
 HYDROGEN_FLUORIDE = Molecule([9, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.92]])
@@ -74,7 +76,9 @@ def test_of_frequencies_it_leads_to_the_static_one_and_goes_into_a_row() -> None
     np.testing.assert_allclose(
         row.values["gamma_parallel"], [static.parallel, second_harmonic.parallel]
     )
-    assert "second hyperpolarizability, shg in a static field" in found.table(["F", "H"])
+    assert "second hyperpolarizability, shg in a static field" in property_table(found, ["F", "H"])
+    document = in_units(found.to_json(), SYSTEMS["esu"])["second_hyperpolarizability"][0]
+    assert document["parallel"] == pytest.approx(5.03670e-40 * static.parallel, rel=1e-5)
 
 
 def test_the_mean_is_that_over_orientations() -> None:

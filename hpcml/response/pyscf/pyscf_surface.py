@@ -13,6 +13,7 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.pyscf import field
+from hpcml.response.pyscf.analytic_hessian import hartree_fock_hessian
 from hpcml.response.pyscf.system import system
 from hpcml.response.vibrations import SurfacePoint
 
@@ -35,8 +36,23 @@ class PySCFSurface:
         return SurfacePoint(float(solved.e_tot), np.asarray(gradient), np.asarray(dipole))
 
     def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:
-        """See ``vibrations.PotentialSurface``: the Hessian is made of differences of gradients."""
-        return None
+        """Hessian (3n, 3n) and dipole derivatives (3n, 3) of RHF; None for every other method.
+
+        Of functionals PySCF leaves out how the quadrature moves with the nuclei: Hessian and
+        gradients would disagree.
+
+        Parameters
+        ----------
+        positions : (n, 3) array
+            In bohr.
+
+        Returns
+        -------
+        (3n, 3n) array and (3n, 3) array, or None
+        """
+        if not self._level.is_hartree_fock or self._mole.spin != 0:
+            return None
+        return hartree_fock_hessian(self._converged(positions))
 
     def _converged(self, positions: Array) -> Any:
         self._mole.set_geom_(positions, unit="Bohr")

@@ -240,10 +240,12 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
 
 
 def _report(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.report import build, collect
+    from hpcml.report import build, collect, told
 
     facts = collect(run_folder, dataset_path(campaign, run_folder))
     build(facts, run_folder.report_page)
+    for line in told(facts):
+        print(f"report: {line}", file=sys.stderr)
     print(run_folder.report_page)
     return Outcome.WORKED
 

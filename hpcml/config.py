@@ -22,7 +22,7 @@ from hpcml import __version__
 from hpcml.analysis import AnalyzeSettings
 from hpcml.cluster import Site
 from hpcml.errors import InputError, SettingsError
-from hpcml.files import read_file, write_whole
+from hpcml.files import no_such_file, read_file, write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
 from hpcml.response.level import NO_SOLVENT, SOLVENT_WORDS
@@ -102,6 +102,8 @@ def load_study(path: Path) -> Study:
     SettingsError in one line, as for a campaign.
     """
     tables = _read_toml(path)
+    if "networks" not in tables and ("molecules" in tables or "train" in tables):
+        raise SettingsError(f"{path}: is a campaign's file, and no study's: hpcml run {path}")
     folder = path.resolve().parent
     if isinstance(tables.get("site"), str):
         tables["site"] = _read_toml(folder / tables["site"])
@@ -152,6 +154,8 @@ def examine(path: Path) -> tuple[Campaign | None, list[str]]:
 def _tables(path: Path) -> dict[str, Any]:
     """The tables of a campaign's file, with the site's own and with absolute paths."""
     tables = _read_toml(path)
+    if "networks" in tables:
+        raise SettingsError(f"{path}: is a study's file, and no campaign's: hpcml study {path}")
     folder = path.resolve().parent
     site = tables.get("site")
     if isinstance(site, str):
@@ -220,8 +224,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
         tables = tomllib.loads(text.replace("\r\n", "\n"))
     except InputError as error:
-        what = "no such file" if not path.exists() else str(error)
-        raise SettingsError(f"{path}: {what} (expected a campaign or site in TOML)") from None
+        if not path.exists():
+            raise SettingsError(
+                f"{no_such_file(path)} (`hpcml init {path}` writes a campaign)"
+            ) from None
+        raise SettingsError(f"{path}: {error} (expected a campaign or site in TOML)") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -17,7 +17,7 @@ from hpcml.errors import InputError
 from hpcml.files import storage_error, text_of_cell
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
-from hpcml.progress import Advance, progress, silent
+from hpcml.progress import Advance, progress, silent, tell
 from hpcml.relevance import LEDGER, ExplainSettings
 from hpcml.relevance.of_ensemble import mean_relevance
 from hpcml.relevance.rule_choice import with_rule
@@ -91,6 +91,10 @@ def predict_file(
             f"warnings of {destination} says how",
             file=sys.stderr,
         )
+    failed = f", {len(predictor.failed)} failed" if predictor.failed else ""
+    beyond = f", {warned} beyond what was learned" if warned else ""
+    where = f"; in {destination}" if destination is not None else ""
+    tell(f"predict: {written} molecules by {model_folder}{failed}{beyond}{where}")
     return predictor.failed
 
 

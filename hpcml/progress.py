@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 _LEAST_SECONDS, _MOST_SECONDS = 5.0, 60.0  # between the lines of a log
 _PART_OF_THE_TIME = 0.05  # that has passed since the start, likewise
 _SECONDS_OF_PACE = 60.0  # over which the rate is taken
+_LEAST_OF_PACE = 0.1  # before which there is none
 
 _state = {"quiet": False}
 
@@ -84,7 +85,8 @@ class _Pace:
     def rate(self) -> float:
         """Done in a second; 0 where nothing can be said yet."""
         (began, first), (last, done) = self._seen[0], self._seen[-1]
-        return (done - first) / (last - began) if done > first and last > began else 0.0
+        known = done > first and last - began > _LEAST_OF_PACE
+        return (done - first) / (last - began) if known else 0.0
 
     def words(self, total: int | None, left: float | None) -> str:
         """The rate and the time left: ``12/s, 0:01:40 left``."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hpcml.errors import HpcmlError, InputError
+from hpcml.files import no_such_file
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,9 @@ def _dataset_of(run: Path) -> Path:
 def check_run(folder: Path) -> None:
     """InputError where a folder is no run's."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of a run")
+        raise InputError(
+            f"{no_such_file(folder, 'no such folder of a run')} (a run's is runs/NAME)"
+        )
     if not (folder / "campaign.toml").is_file():
         runs = sorted(each.parent.name for each in folder.glob("*/campaign.toml"))
         raise InputError(

@@ -101,7 +101,8 @@ class Output:
             heads = zip((unit for _, unit in scalars.values()), widths, strict=True)
             print(" ".join([" " * self._width, *(h.rjust(w) for h, w in heads)]))
         cells = (
-            _cell(value).rjust(w) for (value, _), w in zip(scalars.values(), widths, strict=True)
+            _cell(value, small=self._units.of(name)[0] < 1e-9).rjust(width)
+            for (name, (value, _)), width in zip(scalars.items(), widths, strict=True)
         )
         name = computed.molecule.name[: self._width]
         print(" ".join([name.ljust(self._width), *cells]), flush=True)
@@ -109,10 +110,10 @@ class Output:
             print(f"warning: {computed.molecule.name}: {warning}", file=sys.stderr)
 
 
-def _cell(value: float) -> str:
+def _cell(value: float, *, small: bool) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.6e}" if 0.0 < abs(value) < 1e-9 else f"{value:.6f}"
+    return f"{value:.6e}" if small else f"{value:.6f}"
 
 
 def document(computed: Computed, system: UnitSystem) -> dict[str, Any]:

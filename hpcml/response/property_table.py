@@ -29,10 +29,10 @@ def property_table(
     """The properties of one molecule; ``symbols`` name the atoms of the shares."""
     factor, unit = system.dipole
     norm = float(np.linalg.norm(properties.dipole))
+    told = f"|mu| = {_number(norm * factor, system)} {unit} = {norm * units.DEBYE:.4f} D"
     lines = [
         f"energy        {properties.energy:20.10f} Eh",
-        f"dipole        {_row(properties.dipole * factor)}   |mu| = {_number(norm * factor)} {unit}"
-        f" = {norm * units.DEBYE:.4f} D",
+        f"dipole        {_row(properties.dipole * factor, system)}   {told}",
     ]
     for alpha in properties.polarizability:
         lines += _polarizability_lines(alpha, system)
@@ -49,15 +49,13 @@ def property_table(
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def _number(value: float, system: UnitSystem) -> str:
     """Six decimals in atomic units, six digits of what other units make very small."""
-    return f"{value:.6e}" if 0.0 < abs(value) < 1e-9 else f"{value:.6f}"
+    return f"{value:.6f}" if system is AU else f"{value:.6e}"
 
 
-def _row(values: Array) -> str:
-    largest = float(np.abs(values).max(initial=0.0))
-    form = "14.6e" if 0.0 < largest < 1e-9 else "14.6f"
-    return " ".join(f"{value:{form}}" for value in values)
+def _row(values: Array, system: UnitSystem) -> str:
+    return " ".join(f"{_number(float(value), system):>14}" for value in values)
 
 
 def _optical(frequency: float) -> str:
@@ -74,9 +72,9 @@ def _polarizability_lines(alpha: Polarizability, system: UnitSystem) -> list[str
     return [
         "",
         f"polarizability, {_optical(alpha.frequency)}, {unit}",
-        *(f"  {_AXES[i]}  {_row(alpha.tensor[i] * factor)}" for i in range(3)),
-        f"  isotropic {_number(iso * factor)} {unit}{also}"
-        f"   anisotropy {_number(alpha.anisotropy * factor)}",
+        *(f"  {_AXES[i]}  {_row(alpha.tensor[i] * factor, system)}" for i in range(3)),
+        f"  isotropic {_number(iso * factor, system)} {unit}{also}"
+        f"   anisotropy {_number(alpha.anisotropy * factor, system)}",
     ]
 
 
@@ -87,12 +85,12 @@ def _hyperpolarizability_lines(
     unit = "a.u." if system is AU else unit
     sigma, first, second = beta.frequencies
     parallel = beta.parallel(dipole)
-    along = f"{_number(parallel * factor)} {unit}"
+    along = f"{_number(parallel * factor, system)} {unit}"
     if system is AU:
         along += f" = {parallel * units.HYPERPOLARIZABILITY_ESU * 1e30:.6f}e-30 esu"
     if math.isnan(parallel):
         along = "undefined: the molecule has no dipole"
-    rows = [(i, j, _row(beta.tensor[i, j] * factor)) for i in range(3) for j in range(3)]
+    rows = [(i, j, _row(beta.tensor[i, j] * factor, system)) for i in range(3) for j in range(3)]
     return [
         "",
         f"first hyperpolarizability, {beta.process}, "
@@ -100,8 +98,8 @@ def _hyperpolarizability_lines(
         "  " + " " * 4 + " ".join(f"{axis:>14}" for axis in _AXES),
         *(f"  {_AXES[i]}{_AXES[j]}  {row}" for i, j, row in rows),
         f"  parallel  {along}",
-        f"  vector    {_row(beta.vector * factor)}",
-        f"  HRS       {_number(beta.hrs * factor)} {unit}"
+        f"  vector    {_row(beta.vector * factor, system)}",
+        f"  HRS       {_number(beta.hrs * factor, system)} {unit}"
         f"   depolarization ratio {beta.depolarization_ratio:.4f}",
     ]
 

@@ -116,8 +116,8 @@ def _second_hyperpolarizability_lines(
         f"second hyperpolarizability, {gamma.process} in a static field, "
         f"gamma({sigma:.6f}; {', '.join(f'{w:.6f}' for w in others)}), {unit}, Taylor convention",
         "  " + " " * 4 + " ".join(f"{2 * axis:>14}" for axis in _AXES),
-        *(f"  {2 * _AXES[i]}  {_row(pairs[i])}" for i in range(3)),
-        f"  parallel  {_number(gamma.parallel * factor)} {unit}",
+        *(f"  {2 * _AXES[i]}  {_row(pairs[i], system)}" for i in range(3)),
+        f"  parallel  {_number(gamma.parallel * factor, system)} {unit}",
     ]
 
 

@@ -6,7 +6,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Iterable
@@ -19,11 +18,11 @@ from hpcml.cluster.launch import last_line
 from hpcml.cluster.processes import process_start
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
-from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
 from hpcml.files import lock, write_whole
 from hpcml.generation import failures
 from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
+from hpcml.generation.campaign_stop import CampaignStop
 from hpcml.generation.plan.planning import (
     SCRATCH,
     Plan,
@@ -38,6 +37,7 @@ from hpcml.generation.protocol.task import (
     Task,
     TaskFolder,
     TaskProgress,
+    seconds_left,
     task_folders,
 )
 from hpcml.generation.psi4_process.keeper import sweep
@@ -50,7 +50,6 @@ from hpcml.store.rows import unpack_keys
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_HEARTBEATS = 5.0
 _SECONDS_FOR_ORPHANS = 60.0
-_SECONDS_TO_STOP = 20.0  # after the time that was left to calculations
 _STARTS_WITHOUT_PROGRESS = 3
 _DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
 
@@ -106,7 +105,7 @@ def generate(
     began = time.monotonic()
     site = site.here(os.environ)
     with run_folder.lock():
-        stop = _Stop(run_folder, site)
+        stop = CampaignStop(run_folder, site)
         generation = _Generation(
             run_folder=run_folder,
             level=level,
@@ -118,8 +117,9 @@ def generate(
         generation.clear()
         before = generation.plan(molecules)
         if before.entries:
-            with progress("generate", before.total) as advance, stop:
-                advance(before.total - len(before.entries))
+            known = before.total - len(before.entries)
+            with progress("generate", before.total, before=known) as advance, stop:
+                advance(known)
                 after = generation.run(before, advance)
         else:
             after = before
@@ -148,7 +148,7 @@ class _Generation:
         request: Request,
         site: Site,
         calculator: str,
-        stop: _Stop,
+        stop: CampaignStop,
     ) -> None:
         self.run_folder = run_folder
         self.level = level
@@ -307,7 +307,7 @@ class _Generation:
             states = [task.read_progress() for task in started]
             done = sum(state.done for state in states)
             failed = sum(state.failed for state in states)
-            advance(ended_before + done + failed, _note(states))
+            advance(ended_before + done + failed, _note(states), seconds_left(states))
             if over:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -365,42 +365,6 @@ def _read_counts(path: Path) -> dict[str, int]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
     except FileNotFoundError:
         return {}
-
-
-class _Stop:
-    """Whether the campaign is to end in order, and the file that carries the word to the ranks."""
-
-    def __init__(self, run_folder: RunFolder, site: Site) -> None:
-        self.file = run_folder.stop_file
-        self.margin = site.margin
-        self.began = time.time()
-        self.walltime_is_over = False
-        self._signals = StopSignals()
-        self._end = 0.0  # epoch seconds by which ranks were told to end; 0: they were not
-
-    def __enter__(self) -> _Stop:
-        self.file.unlink(missing_ok=True)
-        self._signals.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._signals.__exit__()
-        self.file.unlink(missing_ok=True)
-
-    def asked(self) -> bool:
-        """Whether nothing more is to be started; the first time, ranks are told so."""
-        if self._signals.asked and not self._end:
-            # USR1 is the scheduler's warning: current molecules may take half of what is left.
-            warned = self._signals.received[0] == signal.SIGUSR1
-            self._end = time.time() + (0.5 * self.margin if warned else 0.0)
-            self.walltime_is_over = warned
-            words = f"{self._end} walltime" if warned else f"{self._end}"
-            write_whole(self.file, words.encode())
-        return self._signals.asked or self.walltime_is_over
-
-    def overdue(self) -> bool:
-        """Whether ranks that were told to end have had the time to."""
-        return self.asked() and 0.0 < self._end < time.time() - _SECONDS_TO_STOP
 
 
 def _nothing_done(plan: Plan, site: Site) -> ResourceError:

@@ -12,6 +12,7 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -140,6 +141,14 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     running: list[Running] = []
     under_way: float = 0.0
     cut_off: list[str] = []
+
+
+def seconds_left(states: Iterable[TaskProgress]) -> float | None:
+    """The slowest task's remaining work, at the ratio of real to expected seconds so far."""
+    left = [
+        s.expected_left * (s.busy / s.expected_done) / s.ranks for s in states if s.expected_done
+    ]
+    return max(left, default=None)
 
 
 class TaskFolder:

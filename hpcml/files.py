@@ -7,10 +7,12 @@ system refuses becomes an error that says what to do.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 
 from hpcml.errors import HpcmlError, InputError, PlatformError, ResourceError
@@ -25,6 +27,19 @@ _NOT_ALLOWED = {errno.EROFS: "the file system is read-only", errno.EACCES: "perm
 
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
             errno.EINVAL, errno.ENXIO)  # fmt: skip
+
+
+_MOST_NAMES = 1000  # of a folder that are compared with a name that is not there
+
+
+def no_such_file(path: Path, words: str = "no such file") -> str:
+    """The words for a path that is not there, with the nearest name that is."""
+    try:
+        names = [entry.name for entry in islice(path.parent.iterdir(), _MOST_NAMES)]
+    except (OSError, ValueError):
+        return f"{path}: {words}, and no folder {path.parent} either"
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"{path}: {words}" + (f"; did you mean {path.parent / near[0]}?" if near else "")
 
 
 def storage_error(error: OSError, doing: str) -> HpcmlError:

@@ -21,6 +21,7 @@ from hpcml.analysis.analyze_stage import Table, write_table
 from hpcml.analysis.drift import calibration_slope, drift
 from hpcml.analysis.explained_sample import ExplainedSample, environment_name, explained_sample
 from hpcml.analysis.reasons import LEAST_MOLECULES, reasons_score
+from hpcml.analysis.reasons_table import split_parts
 from hpcml.errors import InputError
 from hpcml.files import make_folder
 from hpcml.molecules import constitutions, symbol
@@ -28,8 +29,7 @@ from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
 from hpcml.training.data import unsound_rows
 from hpcml.training.levels import distinct_levels, joined
-from hpcml.training.model_folder import PARTS, ModelFolder
-from hpcml.training.splits import read_split
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.train_settings import LeaveOut
 
 OWN = "own"
@@ -112,11 +112,11 @@ def transfer(
     path = ModelFolder(model_folder).split
     if not path.exists():
         raise InputError(f"{path}: the network has no split, so nobody knows what it learned from")
-    split = read_split(path)
     whole = explained_sample(own.dataset, own.rows)
-    parts = {part: np.isin(whole.keys, np.array(split.part(part), "U32")) for part in PARTS}
-    samples = {(OWN, part): whole.of(rows) for part, rows in parts.items() if rows.any()}
-    learned, notes = own.dataset.subset(parts["train"] | parts["validation"]), []
+    parts = split_parts(own.dataset, model_folder)
+    samples = {(OWN, part): whole.of(rows) for part, rows in parts.items()}
+    learned_from = np.any([rows for part, rows in parts.items() if part != "test"], axis=0)
+    learned, notes = own.dataset.subset(learned_from), []
     for name, other in others.items():
         if name == OWN:
             raise InputError(f"a data set cannot be called {OWN!r}: give its folder another name")

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hpcml.cli.command_words import Command, check_run, inside
+from hpcml.cli.command_words import Command, check_run, inside, one_of
 from hpcml.cli.output_files import check_output
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
@@ -39,6 +39,12 @@ def commands() -> list[Command]:
             help="look into a network's vectors of a data set's atoms and molecules",
             words=_represent_words,
             run=_represent,
+        ),
+        Command(
+            name="plot",
+            help="a figure of a run for a paper: PDF, SVG or PNG",
+            words=_plot_words,
+            run=_plot,
         ),
     ]
 
@@ -99,6 +105,50 @@ def _represent(options: argparse.Namespace) -> int:
     dataset = Dataset.open(options.dataset, verified=True)
     lines, files = pipeline.look_inside(dataset, options.model, options.to / "vectors", options.to)
     print("\n".join([*lines, *map(str, files)]))
+    return DONE
+
+
+def _plot_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.report.paper_figures import WIDTHS
+    from hpcml.report.plots import KINDS
+
+    told = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    parser.add_argument("kind", type=one_of(KINDS), metavar="KIND", help=told)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".pdf, .svg, .png")
+    parser.add_argument(
+        "--width", type=one_of(WIDTHS), default="single", metavar="COLUMNS",
+        help="single (85 mm, unless given) or double (178 mm)",
+    )  # fmt: skip
+    parser.add_argument("--molecule", default="", metavar="NAME", help="of the kind relevance")
+    parser.add_argument(
+        "--target", default="", metavar="LABEL", help="of a network that learned several"
+    )
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from hpcml import config
+    from hpcml.cluster import RunFolder
+    from hpcml.files import write_whole
+    from hpcml.report.plots import ending, plot
+    from hpcml.sources import dataset_path
+
+    check_run(options.run)
+    form = ending(options.out)
+    check_output(options.out)
+    run_folder = RunFolder(options.run)
+    dataset = dataset_path(config.load(run_folder.campaign_toml), run_folder)
+    figure = plot(
+        options.kind,
+        run_folder,
+        dataset,
+        form=form,
+        width=options.width,
+        molecule=options.molecule,
+        target=options.target,
+    )
+    write_whole(options.out, figure)
+    print(options.out)
     return DONE
 
 

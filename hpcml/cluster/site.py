@@ -34,6 +34,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     gpus_per_node   for training and explaining; Psi4 uses none
     gpus_for_all    every job asks for them: some partitions take no job that does not
     hint            sbatch --hint; empty: none
+    exclusive       jobs take their nodes whole; false: only the cores and memory that they ask for
     requeue         a job whose time is over puts itself into the queue again
     array           where requeueing is not allowed: so many jobs, one after another, each going on
                     where the one before it was stopped; 0: none

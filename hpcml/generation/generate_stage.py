@@ -31,6 +31,7 @@ from hpcml.generation.protocol.task import (
     Task,
     TaskFolder,
     TaskProgress,
+    seconds_left,
     task_folders,
 )
 from hpcml.generation.psi4_process.keeper import sweep
@@ -112,8 +113,9 @@ def generate(
         generation.clear()
         before = generation.plan()
         if before.entries:
-            with progress("generate", before.total) as advance, stop:
-                advance(before.total - len(before.entries))
+            known = before.total - len(before.entries)
+            with progress("generate", before.total, before=known) as advance, stop:
+                advance(known)
                 generation.run(before, advance)
         after = generation.plan() if before.entries else before
         if stop.walltime_is_over and after.entries and len(after.entries) == len(before.entries):
@@ -275,7 +277,7 @@ class _Generation:
             states = [task.read_progress() for task in started]
             done = sum(state.done for state in states)
             failed = sum(state.failed for state in states)
-            advance(ended_before + done + failed, _note(states))
+            advance(ended_before + done + failed, _note(states), seconds_left(states))
             if over:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)

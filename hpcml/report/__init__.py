@@ -3,8 +3,8 @@
 from hpcml.report.collect import collect
 from hpcml.report.facts import (
     Averages,
+    Computed,
     Curve,
-    Errors,
     Explained,
     Explanation,
     Failed,
@@ -12,13 +12,16 @@ from hpcml.report.facts import (
     Predictions,
     Reasons,
     ReportFacts,
+    ScoreLine,
     Table,
-    errors,
 )
+from hpcml.report.headlines import told
 from hpcml.report.page import build, render
+from hpcml.report.prediction_errors import Errors, comparison, errors
 
 __all__ = [
     "Averages",
+    "Computed",
     "Curve",
     "Errors",
     "Explained",
@@ -28,9 +31,12 @@ __all__ = [
     "Predictions",
     "Reasons",
     "ReportFacts",
+    "ScoreLine",
     "Table",
     "build",
     "collect",
+    "comparison",
     "errors",
     "render",
+    "told",
 ]

@@ -11,7 +11,7 @@ from hpcml.analysis.analyze_stage import CANCELLATION
 from hpcml.analysis.controls import CEILINGS
 from hpcml.analysis.reasons_table import ALL_ATOMS, MERGED, NETWORK, headline_composition
 from hpcml.relevance.ledger import MOSTLY_CANCELLATION
-from hpcml.report.facts import Averages, Reasons, Table
+from hpcml.report.facts import Averages, Reasons, ScoreLine, Table
 from hpcml.report.run_files import Columns
 from hpcml.report.words import LEDGER_WORDS, number
 
@@ -109,7 +109,9 @@ def reasons(folder: Path) -> Reasons | None:
 
     rows = tuple(
         (
-            of[row] if scored[row] == NETWORK else f"{_kind(scored[row])} ({of[row]})",
+            of[row]
+            if scored[row] == NETWORK
+            else f"{_kind(scored[row])}: {scored[row]} ({of[row]})",
             parts[row],
             composition[row],
             *_score(*pooled[row]),
@@ -129,6 +131,17 @@ def reasons(folder: Path) -> Reasons | None:
         low=low,
         high=high,
         table=Table("Reasons score", heading, rows, _REASONS_NOTE),
+        lines=tuple(
+            ScoreLine(
+                name="the network" if scored[row] == NETWORK else scored[row],
+                kind=_kind(scored[row]),
+                score=pooled[row][0],
+                low=pooled[row][1],
+                high=pooled[row][2],
+            )
+            for row in sorted(range(len(parts)), key=lambda row: _place(scored[row]))
+            if (parts[row], of[row], composition[row]) == (parts[chosen], ALL_ATOMS, told_by)
+        ),
     )
 
 
@@ -162,8 +175,8 @@ def matched_pairs(folder: Path) -> tuple[Table, ...]:
 
 
 def _kind(scored: str) -> str:
-    """A line that is no network's, in words."""
-    return f"{'ceiling' if scored in CEILINGS else 'control'}: {scored}"
+    """What a line of the table is: the network's, or what its score is to be held against."""
+    return "network" if scored == NETWORK else "ceiling" if scored in CEILINGS else "control"
 
 
 def _place(scored: str) -> int:

@@ -15,6 +15,7 @@ from hpcml.generation import failures
 from hpcml.relevance.ledger import LEDGER, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.report.analysis_tables import averages, conservation, matched_pairs, reasons
+from hpcml.report.computed_properties import properties
 from hpcml.report.facts import (
     Curve,
     Explained,
@@ -24,6 +25,7 @@ from hpcml.report.facts import (
     ReportFacts,
 )
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
+from hpcml.report.prediction_errors import by_atom_counts
 from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
@@ -47,12 +49,13 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     campaign = read_toml(run.campaign_toml)
     model = ModelFolder(run.model)
     metrics = read_json(model.metrics)
-    units = _units(metrics, model)
-    keys, predictions = _predictions(model.predictions, units)
+    units = units_of(model)
+    predictions = predictions_of(model, units, data)
+    computed = properties(data)
     explanation = None
     if any(run.relevance.glob("manifest*")):
         rows = open_relevance(run.relevance, data)
-        explanation = _explanation(rows, data, keys, predictions.get(rows.target))
+        explanation = _explanation(rows, data, predictions.get(rows.target))
     unit = explanation.unit if explanation else ""
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
@@ -62,6 +65,8 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
             Failed(failure.name or failure.key, failure.cause, failure.message)
             for failure in failures.read(run.failures).values()
         ),
+        properties=computed,
+        names={row: _name(data, row) for one in computed for row in one.outliers},
         predictions=tuple(predictions.values()),
         curve=_curve(model.curve, units),
         learning=learning_curve(model, units),
@@ -83,8 +88,9 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
 # ---- the network ----------------------------------------------------------------------------
 
 
-def _units(metrics: dict[str, Any], model: ModelFolder) -> Units:
-    """The targets that the network learned, as training wrote them down."""
+def units_of(model: ModelFolder) -> Units:
+    """The targets that a network learned, as training wrote them down; none where there is none."""
+    metrics = read_json(model.metrics)
     try:
         return {
             msgspec.convert(found["target"], Target): pretty_unit(found["unit"])
@@ -97,22 +103,45 @@ def _units(metrics: dict[str, Any], model: ModelFolder) -> Units:
         ) from None
 
 
-def _predictions(path: Path, units: Units) -> tuple[list[str], dict[Target, Predictions]]:
-    """The rows' keys, and for each target its Predictions, from predictions.csv."""
-    columns = Columns(path)
+def predictions_of(model: ModelFolder, units: Units, data: Dataset) -> dict[Target, Predictions]:
+    """For each target its Predictions, from predictions.csv, in the order of its lines."""
+    columns = Columns(model.predictions)
     if not columns:
-        return [], {}
+        return {}
+    row_of = {key: row for row, key in enumerate(data.keys.tolist())}
+    rows = np.array([row_of.get(key, -1) for key in columns.texts("key")])
+    parts = np.array(columns.texts("part"))
+    counts = _atom_counts(data)[rows]
     found = {}
     names = (per_target(name, labels_of(units)) for name in ("reference", "predicted"))
     for (target, unit), reference, predicted in zip(units.items(), *names, strict=True):
+        values = columns.numbers(reference)
+        by_counts = None
+        if not target.yes_or_no and (rows >= 0).all():
+            by_counts = by_atom_counts(counts, values, parts == "train")
         found[target] = Predictions(
             quantity=quantity(target),
             unit=unit,
-            parts=np.array(columns.texts("part")),
-            reference=columns.numbers(reference),
+            parts=parts,
+            reference=values,
             predicted=columns.numbers(predicted),
+            by_counts=by_counts,
+            rows=rows,
         )
-    return columns.texts("key"), found
+    return found
+
+
+def _atom_counts(data: Dataset) -> NDArray[np.int64]:
+    """(N, E) atoms of each of the data set's E elements."""
+    elements, kind = np.unique(data.column("numbers"), return_inverse=True)
+    molecule = np.repeat(np.arange(len(data)), np.diff(data.atom_offsets))
+    flat = np.bincount(molecule * len(elements) + kind, minlength=len(data) * len(elements))
+    return flat.reshape(len(data), len(elements))
+
+
+def _name(data: Dataset, row: int) -> str:
+    molecule = data.molecules[row]
+    return molecule.name or molecule.formula
 
 
 def _curve(path: Path, units: Units) -> Curve | None:
@@ -132,18 +161,17 @@ def _curve(path: Path, units: Units) -> Curve | None:
 
 
 def _explanation(
-    rows: RelevanceRows, data: Dataset, keys: list[str], predictions: Predictions | None
+    rows: RelevanceRows, data: Dataset, predictions: Predictions | None
 ) -> Explanation:
     """A few molecules to draw, and how well the ledger of all of them closes."""
     explained = np.add.reduceat(rows.atoms, rows.offsets[:-1])
     gap = relative_closure(rows.prediction, explained, rows.ledger)
     known = np.isfinite(gap)
-    place = {key: row for row, key in enumerate(keys)}
-    listed = np.array([place.get(str(key), -1) for key in data.keys])
     parts, references = np.full(len(data), "not in the split"), np.full(len(data), np.nan)
-    if predictions is not None:
-        parts[listed >= 0] = predictions.parts[listed[listed >= 0]]
-        references[listed >= 0] = predictions.reference[listed[listed >= 0]]
+    if predictions is not None and predictions.rows is not None:
+        listed = predictions.rows >= 0
+        parts[predictions.rows[listed]] = predictions.parts[listed]
+        references[predictions.rows[listed]] = predictions.reference[listed]
     error = np.abs(rows.target.told(rows.prediction) - references)
     chosen = choose(parts, error, known, _MOST_DRAWN)
     used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)

@@ -11,8 +11,11 @@ from rdkit.Chem import rdCoordGen, rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from hpcml.molecules import Molecule, perceive
-from hpcml.report.style import BLUE, INK, VERMILLION, embeddable
+from hpcml.report.style import INK, embeddable
 
+POSITIVE, NEGATIVE = "#c95600", "#1f7fc0"
+"""Vermillion raises, blue lowers: apart for colour-blind eyes, and of one lightness (CIELAB's L* of
+both is 51), so that neither side looks the stronger."""
 _BOND_LENGTH = 30.0  # pixels, less where the molecule would not fit
 _RDKIT_BOND_LENGTH = 1.5
 _STRONGEST = 0.85  # opacity of the largest relevance, so that the element's letter stays legible
@@ -41,7 +44,7 @@ def molecule_drawing(
     name : str
         Prefix of ids, unique in the page.
     """
-    mol = _flat(molecule)
+    mol = flat(molecule)
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     options: Any = drawer.drawOptions()  # RDKit's type stubs get its members wrong
     options.clearBackground = False
@@ -72,7 +75,7 @@ def molecule_drawing(
 def relevance_colour(relevance: float, limit: float) -> tuple[str, float]:
     """Colour and opacity of a relevance; beyond the limit the colour is full."""
     strength = min(abs(relevance) / limit, 1.0) if limit > 0 else 0.0
-    return (VERMILLION if relevance > 0 else BLUE), _STRONGEST * strength
+    return (POSITIVE if relevance > 0 else NEGATIVE), _STRONGEST * strength
 
 
 def colour_scale(limit: float, unit: str, name: str = "scale") -> str:
@@ -80,10 +83,10 @@ def colour_scale(limit: float, unit: str, name: str = "scale") -> str:
     stops = "".join(
         f"<stop offset='{place:.0%}' stop-color='{colour}' stop-opacity='{opacity:.3f}'/>"
         for place, colour, opacity in (
-            (0.0, BLUE, _STRONGEST),
-            (0.5, BLUE, 0.0),
-            (0.5, VERMILLION, 0.0),
-            (1.0, VERMILLION, _STRONGEST),
+            (0.0, NEGATIVE, _STRONGEST),
+            (0.5, NEGATIVE, 0.0),
+            (0.5, POSITIVE, 0.0),
+            (1.0, POSITIVE, _STRONGEST),
         )
     )
     labels = "".join(
@@ -104,8 +107,8 @@ def colour_scale(limit: float, unit: str, name: str = "scale") -> str:
     )
 
 
-def _flat(molecule: Molecule) -> Chem.Mol:
-    """The molecule laid out in the plane.
+def flat(molecule: Molecule) -> Chem.Mol:
+    """The molecule laid out in the plane; InputError where its bonds cannot be perceived.
 
     By CoordGen, which keeps hydrogens apart where RDKit's own layout lets them overlap; without
     wedges, which between the disks would hide more than they tell.

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules import Molecule
-from hpcml.training.model_folder import PARTS
 
 
 @dataclass(frozen=True)
 class Predictions:
     """One property of N molecules: computed and predicted, in ``unit``.
 
-    parts       (N,) text, the part of the split; ``PARTS`` are known
+    parts       (N,) text, the part of the split
     reference   (N,) what was computed, NaN where a molecule has no value
     predicted   (N,) what the network says
+    by_counts   (N,) what least squares on atom counts says (``by_atom_counts``), NaN where it can
+                say nothing; None: not known
+    rows        (N,) rows of the data set, -1 where it has no such row; None: not known
     """
 
     quantity: str
@@ -25,6 +27,8 @@ class Predictions:
     parts: NDArray[np.str_]
     reference: NDArray[np.float64]
     predicted: NDArray[np.float64]
+    by_counts: NDArray[np.float64] | None = None
+    rows: NDArray[np.int64] | None = None
 
     @property
     def known(self) -> Predictions:
@@ -35,7 +39,22 @@ class Predictions:
             parts=self.parts[known],
             reference=self.reference[known],
             predicted=self.predicted[known],
+            by_counts=None if self.by_counts is None else self.by_counts[known],
+            rows=None if self.rows is None else self.rows[known],
         )
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One property that was computed, of N molecules, NaN where one has none.
+
+    outliers   rows of the data set that lie farthest from the median, farthest first
+    """
+
+    quantity: str
+    unit: str
+    values: NDArray[np.float64]
+    outliers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,14 +149,29 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ScoreLine:
+    """One score with its 95 % interval; kind is "network", "control" or "ceiling"."""
+
+    name: str
+    kind: str
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Reasons:
-    """The reasons score with its 95 % interval on one part of the split, and the table behind."""
+    """The reasons score with its 95 % interval on one part of the split, and the table behind.
+
+    lines    the same score of controls and ceilings, the network's first
+    """
 
     part: str
     correlation: float
     low: float
     high: float
     table: Table
+    lines: tuple[ScoreLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +236,8 @@ class Inside:
 class ReportFacts:
     """Everything on the page.  What is empty or None is said to be missing, not left out.
 
+    properties   what was computed of every molecule
+    names        row of the data set -> its molecule, of the rows that are named on the page
     comparisons  what the network's error is held against
     provenance   heading -> name -> value: level of theory, versions, settings
     seconds      stage -> wall time
@@ -212,6 +248,8 @@ class ReportFacts:
     level: str = ""
     computed: int = 0
     failures: tuple[Failed, ...] = ()
+    properties: tuple[Computed, ...] = ()
+    names: dict[int, str] = field(default_factory=dict)
     predictions: tuple[Predictions, ...] = ()
     curve: Curve | None = None
     learning: LearningCurve | None = None
@@ -225,45 +263,3 @@ class ReportFacts:
     seconds: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: str = ""
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Errors of one part of the split, beside those of a predictor that says the training mean."""
-
-    part: str
-    molecules: int
-    mae: float
-    rmse: float
-    r2: float
-    mean_predictor_mae: float
-
-
-def errors(predictions: Predictions) -> tuple[Errors, ...]:
-    """Errors of every part of the split that has rows, in the property's unit.
-
-    R2 is 1 - sum of squared errors / sum of squares about the part's own mean; NaN where that
-    vanishes.  The mean predictor says the mean of the training rows (of all, if there are none).
-    """
-    predictions = predictions.known
-    training = predictions.reference[predictions.parts == "train"]
-    mean = float((training if training.size else predictions.reference).mean())
-    found = []
-    for part in PARTS:
-        chosen = predictions.parts == part
-        if not chosen.any():
-            continue
-        reference, predicted = predictions.reference[chosen], predictions.predicted[chosen]
-        squares = float(((reference - reference.mean()) ** 2).sum())
-        residual = predicted - reference
-        found.append(
-            Errors(
-                part=part,
-                molecules=int(chosen.sum()),
-                mae=float(np.abs(residual).mean()),
-                rmse=float(np.sqrt((residual**2).mean())),
-                r2=1.0 - float((residual**2).sum()) / squares if squares > 0 else float("nan"),
-                mean_predictor_mae=float(np.abs(reference - mean).mean()),
-            )
-        )
-    return tuple(found)

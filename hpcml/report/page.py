@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,13 @@ from markupsafe import Markup
 
 from hpcml.files import make_folder, write_whole
 from hpcml.report import figures
+from hpcml.report.computed_properties import property_table
 from hpcml.report.drawings import colour_scale, molecule_drawing
-from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table, errors
+from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table
+from hpcml.report.headlines import five_facts
+from hpcml.report.prediction_errors import errors
 from hpcml.report.representation_figure import direction_figure
-from hpcml.report.words import decimals_of, duration, number, who_hands_back
+from hpcml.report.words import decimals_of, number, who_hands_back
 
 _MOST_FAILURES = 12  # named on the page; all are in failures.jsonl
 
@@ -50,6 +52,7 @@ def render(facts: ReportFacts) -> str:
         stylesheet=Markup(stylesheet),
         lead=_lead(facts),
         five=five_facts(facts),
+        properties=property_table(facts.properties, facts.names) if facts.properties else None,
         predictions=[
             _prediction(predictions, f"parity{place}")
             for place, predictions in enumerate(facts.predictions)
@@ -73,71 +76,6 @@ def render(facts: ReportFacts) -> str:
         failures=facts.failures[:_MOST_FAILURES],
         more_failures=max(0, len(facts.failures) - _MOST_FAILURES),
     )
-
-
-def five_facts(facts: ReportFacts) -> list[dict[str, str]]:
-    """The answer at a glance: label, value and note of five numbers."""
-    tried = facts.computed + len(facts.failures)
-    five = [
-        {
-            "label": "molecules computed",
-            "value": f"{facts.computed:,}",
-            "note": f"{len(facts.failures):,} of {tried:,} failed" if tried else "none yet",
-        }
-    ]
-    test = None
-    if facts.predictions:
-        by_part = {row.part: row for row in errors(facts.predictions[0])}
-        test = by_part.get("test") or next(iter(by_part.values()), None)
-    if test:
-        unit = facts.predictions[0].unit
-        better = test.mean_predictor_mae / test.mae if test.mae > 0 else math.inf
-        five += [
-            {
-                "label": f"mean absolute error, {test.part}",
-                "value": f"{number(test.mae)} {unit}",
-                "note": f"R² {number(test.r2)}, {test.molecules:,} molecules",
-            },
-            {
-                "label": "better than the mean",
-                "value": f"{better:,.1f} times",
-                "note": f"which errs by {number(test.mean_predictor_mae)} {unit}",
-            },
-        ]
-    else:
-        five += [
-            {"label": "mean absolute error", "value": "–", "note": "no network yet"},
-            {"label": "better than the mean", "value": "–", "note": "no network yet"},
-        ]
-    if facts.reasons:
-        low, high = number(facts.reasons.low, 2), number(facts.reasons.high, 2)
-        few = math.isnan(facts.reasons.low)
-        five.append(
-            {
-                "label": f"reasons score, {facts.reasons.part}",
-                "value": number(facts.reasons.correlation, 2),
-                "note": "too few molecules" if few else f"95 % interval {low} to {high}",
-            }
-        )
-    elif facts.explanation:
-        five.append(
-            {
-                "label": "ledger closes to",
-                "value": number(facts.explanation.closure),
-                "note": f"of max(1, |prediction|), {facts.explanation.molecules:,} molecules",
-            }
-        )
-    else:
-        five.append({"label": "ledger closes to", "value": "–", "note": "nothing explained yet"})
-    total = sum(facts.seconds.values())
-    five.append(
-        {
-            "label": "wall time",
-            "value": duration(total) if facts.seconds else "–",
-            "note": f"{len(facts.seconds)} stages" if facts.seconds else "not kept",
-        }
-    )
-    return five
 
 
 def _lead(facts: ReportFacts) -> str:
@@ -173,6 +111,7 @@ def _prediction(predictions: Predictions, name: str) -> dict[str, Any]:
                 "mae": number(row.mae),
                 "rmse": number(row.rmse),
                 "r2": number(row.r2),
+                "counts": number(row.atom_counts_mae),
                 "baseline": number(row.mean_predictor_mae),
             }
             for row in errors(predictions)

@@ -41,6 +41,18 @@ def quantity(target: Target) -> str:
     return f"{words} ({target.process.upper()}, {frequency})"
 
 
+def property_words(label: str) -> str:
+    """A column of an export in words: "beta_hrs:shg,0.0656,0.0656", "alpha_iso:0", "energy"."""
+    name, *points = label.split(":")
+    words = _QUANTITIES.get(name, name.replace("_", " "))
+    points = [point for point in points if point not in ("static", "0")]
+    if not points:
+        return words
+    process, _, frequencies = points[0].partition(",")
+    told = f"{process.upper()}, {frequencies.replace(',', ', ')}" if frequencies else process
+    return f"{words} ({told} Eh)"
+
+
 def pretty_unit(unit: str) -> str:
     """The symbols of a unit as they are printed: "e^2 a0^2 Eh^-1" is e² a₀² Eₕ⁻¹."""
     unit = symbols_of(unit)

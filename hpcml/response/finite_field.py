@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 STEP = 2e-3
 """Field in hartree / (e bohr): an error of F^4 and a dipole good to 1e-8 weigh the same there."""
 
+SCF_CONVERGENCE = 1e-9
+"""Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large."""
+
 
 def derivatives(quantity: Callable[[Array], Array], step: float = STEP) -> tuple[Array, Array]:
     """First and second derivatives of a quantity in a static electric field.

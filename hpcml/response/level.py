@@ -119,6 +119,15 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             response_convergence=min(self.response_convergence, 1e-7),
         )
 
+    def for_gradients(self) -> Level:
+        """The same level with an SCF that differences of gradients can be taken of.
+
+        Functionals stop at 5e-8: of open shells they can stall at 2e-8, the noise of their
+        quadrature.
+        """
+        scf = 1e-8 if self.is_hartree_fock else 5e-8
+        return msgspec.structs.replace(self, scf_convergence=min(self.scf_convergence, scf))
+
     @property
     def is_hartree_fock(self) -> bool:
         return self.method.strip().upper() in {"HF", "SCF", "RHF", "UHF"}

@@ -6,6 +6,7 @@ import numpy as np
 
 from hpcml.errors import InputError
 from hpcml.molecules.molecule import Molecule
+from hpcml.response.basis import BasisSet
 from hpcml.response.level import Level
 
 _CLOSEST_NUCLEI = 0.35  # angstrom
@@ -31,6 +32,24 @@ def check(molecule: Molecule, level: Level) -> None:
         )
     _check_distances(molecule, label)
     _check_reference(molecule, level, label)
+
+
+def check_room(molecule: Molecule, basis: BasisSet) -> None:
+    """Refuse more electrons of one spin than the basis set has orbitals for.
+
+    An SCF that begins with them fails far from here, or computes on with those that fit.
+
+    Raises
+    ------
+    InputError
+    """
+    alpha = (molecule.electrons + molecule.multiplicity - 1) // 2
+    if alpha > basis.functions and not basis.ecp:
+        raise InputError(
+            f"{molecule.name or molecule.formula}: {alpha} electrons of one spin do not fit into "
+            f"{basis.functions} orbitals ({basis.name}); choose a larger basis or a lower "
+            "multiplicity"
+        )
 
 
 def _check_distances(molecule: Molecule, label: str) -> None:

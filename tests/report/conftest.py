@@ -1,3 +1,5 @@
+import csv
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -6,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcml.molecules import Molecule, molecule_from_smiles
+from hpcml.analysis import analyze
+from hpcml.cluster.run_folder import RunFolder
+from hpcml.molecules import Molecule, molecule_from_smiles, read
+from hpcml.relevance import LEDGER
 from hpcml.report import (
     Averages,
     Curve,
@@ -19,7 +24,13 @@ from hpcml.report import (
     ReportFacts,
     Table,
 )
+from hpcml.response.level import Level, Request
+from hpcml.store import Dataset, Row, Schema, ShardWriter, result_key, shards
 
+QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.xyz"
+LEVEL = Level(method="HF", basis="6-31G(d)")
+REQUEST = Request(properties=("alpha", "shares"))
+WORTH = {1: 1.5, 6: 8.0, 7: 6.0, 8: 4.5}  # of an atom's polarizability, made up
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}{2}$ \"q\""
 
 
@@ -115,3 +126,101 @@ def page(facts: ReportFacts, tmp_path: Path) -> Path:
     from hpcml.report import build
 
     return build(facts, tmp_path / "report" / "index.html")
+
+
+# --- a run's folder ---
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run with 30 molecules computed and nothing else."""
+    folder = RunFolder(tmp_path / "first-run").create()
+    schema = Schema.for_request(REQUEST)
+    with ShardWriter(folder.dataset, schema, "rank0", rows_per_shard=12) as writer:
+        for molecule, _ in zip(read(QUICKSTART), range(30), strict=False):
+            alpha = sum(WORTH[number] for number in molecule.numbers.tolist())
+            share = np.array([WORTH[number] for number in molecule.numbers.tolist()])
+            values = {"alpha_iso": np.array([alpha]), "share_alpha_iso": share}
+            provenance = {
+                "method": "HF",
+                "basis": {"name": "6-31G(d)", "spherical": False},
+                "scf_iterations": len(molecule),
+                "warnings": [],
+            }
+            key = result_key(molecule, LEVEL, REQUEST)
+            writer.append(Row(key, molecule, values, provenance))
+    return folder
+
+
+def _write_model(run: RunFolder, data: Dataset) -> None:
+    """Model files as training writes them: rows 0 to 9 test, in another order than the data."""
+    run.model.mkdir()
+    errors = {"alpha_iso": {"unit": data.unit("alpha_iso"), "test": {"mae": 0.5}}}
+    errors["alpha_iso"]["target"] = {"name": "alpha_iso"}
+    metrics = {"model": "weave", "target": "alpha_iso", "errors": errors, "epochs": 2}
+    (run.model / "metrics.json").write_text(json.dumps(metrics))
+    (run.model / "metrics.csv").write_text(
+        "epoch,learning_rate,train_loss,validation_mae,unit\n1,0.001,2.0,3.0,a0^3\n"
+        "2,0.0005,1.0,1.5,a0^3\n"
+    )
+    alpha = data.scalar("alpha_iso")
+    with (run.model / "predictions.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["key", "part", "reference", "predicted"])
+        for row in reversed(range(30)):
+            split = "test" if row < 10 else "train"
+            error = 0.1 * ((row * 7) % 10)
+            table.writerow([data.keys[row], split, alpha[row], alpha[row] + error])
+
+    keys = data.keys.tolist()
+    split = {"test": keys[:10], "validation": [], "train": keys[10:]}
+    (run.model / "split.json").write_text(json.dumps(split))
+
+
+def _write_relevance(run: RunFolder, data: Dataset) -> None:
+    """Relevances whose ledger closes but for 1e-3 in row 4; row 5 could not be explained."""
+    start = 0
+    for info in data.shards:
+        shard = data.shard(info.name)
+        offsets = shard.atom_offsets
+        atoms = np.array([WORTH[number] for number in shard.column("numbers").tolist()]) - 0.5
+        ledger = np.zeros((len(shard), len(LEDGER)))
+        ledger[:, LEDGER.index("bias")] = 0.5 * np.diff(offsets)
+        prediction = shard.scalar("alpha_iso").copy()
+        for row, change in ((4, 1e-3), (5, np.nan)):
+            if start <= row < start + len(shard):
+                prediction[row - start] += change
+        columns = {
+            "key": shard.column("key"),
+            "prediction": prediction,
+            "ledger": ledger,
+            "atom_offsets": offsets,
+            "relevance": atoms,
+        }
+        about = {
+            "identity": "i", "model": "weave", "target": '{"name": "alpha_iso"}', "unit": "a0^3",
+            "rule": "epsilon", "source": info.checksum,
+        }  # fmt: skip
+        shards.write(run.relevance, info.name, columns, about)
+        start += len(shard)
+
+
+@pytest.fixture
+def write_model() -> Callable[[RunFolder, Dataset], None]:
+    return _write_model
+
+
+@pytest.fixture
+def write_relevance() -> Callable[[RunFolder, Dataset], None]:
+    return _write_relevance
+
+
+@pytest.fixture
+def whole_run(run: RunFolder) -> RunFolder:
+    """The same with a network, its relevances and their analysis."""
+    data = Dataset.open(run.dataset)
+    _write_model(run, data)
+    _write_relevance(run, data)
+    run.campaign_toml.write_text(f'name = "first-run"\ndataset = "{run.dataset}"\n')
+    analyze(data, run.relevance, run.model, run.analysis)
+    return run

@@ -1,5 +1,5 @@
-import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,91 +9,12 @@ from hpcml.analysis import analyze
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.errors import InputError
 from hpcml.generation import failures
-from hpcml.molecules import read
-from hpcml.relevance import LEDGER
 from hpcml.report import build, collect
 from hpcml.report.collect import choose
-from hpcml.response.level import Level, Request
-from hpcml.store import Dataset, Row, Schema, ShardWriter, result_key, shards
+from hpcml.store import Dataset
 
-QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.xyz"
-LEVEL = Level(method="HF", basis="6-31G(d)")
-REQUEST = Request(properties=("alpha", "shares"))
-WORTH = {1: 1.5, 6: 8.0, 7: 6.0, 8: 4.5}  # of an atom's polarizability, made up
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    """A run with 30 molecules computed and nothing else."""
-    folder = RunFolder(tmp_path / "first-run").create()
-    schema = Schema.for_request(REQUEST)
-    with ShardWriter(folder.dataset, schema, "rank0", rows_per_shard=12) as writer:
-        for molecule, _ in zip(read(QUICKSTART), range(30), strict=False):
-            alpha = sum(WORTH[number] for number in molecule.numbers.tolist())
-            share = np.array([WORTH[number] for number in molecule.numbers.tolist()])
-            values = {"alpha_iso": np.array([alpha]), "share_alpha_iso": share}
-            provenance = {
-                "method": "HF",
-                "basis": {"name": "6-31G(d)", "spherical": False},
-                "scf_iterations": len(molecule),
-                "warnings": [],
-            }
-            key = result_key(molecule, LEVEL, REQUEST)
-            writer.append(Row(key, molecule, values, provenance))
-    return folder
-
-
-def write_model(run: RunFolder, data: Dataset) -> None:
-    """Model files as training writes them: rows 0 to 9 test, in another order than the data."""
-    run.model.mkdir()
-    errors = {"alpha_iso": {"unit": data.unit("alpha_iso"), "test": {"mae": 0.5}}}
-    errors["alpha_iso"]["target"] = {"name": "alpha_iso"}
-    metrics = {"model": "weave", "target": "alpha_iso", "errors": errors, "epochs": 2}
-    (run.model / "metrics.json").write_text(json.dumps(metrics))
-    (run.model / "metrics.csv").write_text(
-        "epoch,learning_rate,train_loss,validation_mae,unit\n1,0.001,2.0,3.0,a0^3\n"
-        "2,0.0005,1.0,1.5,a0^3\n"
-    )
-    alpha = data.scalar("alpha_iso")
-    with (run.model / "predictions.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["key", "part", "reference", "predicted"])
-        for row in reversed(range(30)):
-            split = "test" if row < 10 else "train"
-            error = 0.1 * ((row * 7) % 10)
-            table.writerow([data.keys[row], split, alpha[row], alpha[row] + error])
-
-    keys = data.keys.tolist()
-    split = {"test": keys[:10], "validation": [], "train": keys[10:]}
-    (run.model / "split.json").write_text(json.dumps(split))
-
-
-def write_relevance(run: RunFolder, data: Dataset) -> None:
-    """Relevances whose ledger closes but for 1e-3 in row 4; row 5 could not be explained."""
-    start = 0
-    for info in data.shards:
-        shard = data.shard(info.name)
-        offsets = shard.atom_offsets
-        atoms = np.array([WORTH[number] for number in shard.column("numbers").tolist()]) - 0.5
-        ledger = np.zeros((len(shard), len(LEDGER)))
-        ledger[:, LEDGER.index("bias")] = 0.5 * np.diff(offsets)
-        prediction = shard.scalar("alpha_iso").copy()
-        for row, change in ((4, 1e-3), (5, np.nan)):
-            if start <= row < start + len(shard):
-                prediction[row - start] += change
-        columns = {
-            "key": shard.column("key"),
-            "prediction": prediction,
-            "ledger": ledger,
-            "atom_offsets": offsets,
-            "relevance": atoms,
-        }
-        about = {
-            "identity": "i", "model": "weave", "target": '{"name": "alpha_iso"}', "unit": "a0^3",
-            "rule": "epsilon", "source": info.checksum,
-        }  # fmt: skip
-        shards.write(run.relevance, info.name, columns, about)
-        start += len(shard)
+Write = Callable[[RunFolder, Dataset], None]
+WORTH = {1: 1.5, 6: 8.0, 7: 6.0, 8: 4.5}  # as in conftest.py
 
 
 def test_a_data_set_alone(run: RunFolder) -> None:
@@ -118,7 +39,7 @@ def test_no_data_set(tmp_path: Path) -> None:
         collect(empty, empty.dataset)
 
 
-def test_everything(run: RunFolder) -> None:
+def test_everything(run: RunFolder, write_model: Write, write_relevance: Write) -> None:
     data = Dataset.open(run.dataset)
     write_model(run, data)
     write_relevance(run, data)
@@ -160,7 +81,7 @@ def test_everything(run: RunFolder) -> None:
     assert build(facts, run.report_page).stat().st_size > 50_000
 
 
-def test_tables_of_the_analysis(run: RunFolder) -> None:
+def test_tables_of_the_analysis(run: RunFolder, write_model: Write, write_relevance: Write) -> None:
     """Relevances are the shares less 0.5 an atom, so that within molecules they agree fully."""
     data = Dataset.open(run.dataset)
     write_model(run, data)
@@ -232,7 +153,9 @@ def test_several_targets_have_columns_of_their_own(run: RunFolder) -> None:
         ("predictions.csv", "key,part,reference,predicted\na,test,x,1\n", "column 'reference'"),
     ],
 )
-def test_a_damaged_file_is_named(run: RunFolder, file: str, text: str, message: str) -> None:
+def test_a_damaged_file_is_named(
+    run: RunFolder, file: str, text: str, message: str, write_model: Write
+) -> None:
     write_model(run, Dataset.open(run.dataset))
     (run.model / file).write_text(text)
     with pytest.raises(InputError, match=message) as caught:

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 
 from hpcml.molecules import Molecule, molecule_from_smiles
-from hpcml.report.drawings import colour_scale, molecule_drawing, relevance_colour
-from hpcml.report.style import BLUE, VERMILLION
+from hpcml.report.drawings import (
+    NEGATIVE,
+    POSITIVE,
+    colour_scale,
+    molecule_drawing,
+    relevance_colour,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -19,7 +24,7 @@ def test_every_atom_has_the_colour_of_its_sign_and_the_strength_of_its_size() ->
     water = molecule_from_smiles("O")
     svg = molecule_drawing(water, np.array([2.0, -1.0, 0.0]), 2.0, unit="u", name="w")
     disks = [circle for circle in circles(svg) if circle.get("fill")]
-    assert [disk.get("fill") for disk in disks[:2]] == [VERMILLION, BLUE]
+    assert [disk.get("fill") for disk in disks[:2]] == [POSITIVE, NEGATIVE]
     strengths = [float(disk.get("fill-opacity", "nan")) for disk in disks]
     assert strengths[1] == pytest.approx(strengths[0] / 2, abs=1e-3)
     assert strengths[2] == 0.0
@@ -60,8 +65,8 @@ def test_positive_and_negative_stay_apart_for_the_colour_blind() -> None:
         linear = [c**2.2 for c in (red, green, blue)]
         return 0.29275 * linear[0] + 0.70725 * linear[1], linear[2]
 
-    yellow_first, blue_first = seen(VERMILLION)
-    yellow_second, blue_second = seen(BLUE)
+    yellow_first, blue_first = seen(POSITIVE)
+    yellow_second, blue_second = seen(NEGATIVE)
     assert (yellow_first - blue_first) * (yellow_second - blue_second) < 0
 
 

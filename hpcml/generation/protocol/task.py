@@ -157,6 +157,14 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     cut_off: list[str] = []
 
 
+def seconds_left(states: Iterable[TaskProgress]) -> float | None:
+    """The slowest task's remaining work, at the ratio of real to expected seconds so far."""
+    left = [
+        s.expected_left * (s.busy / s.expected_done) / s.ranks for s in states if s.expected_done
+    ]
+    return max(left, default=None)
+
+
 class TaskFolder:
     """The files of one task."""
 

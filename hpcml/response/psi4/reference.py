@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.response import libxc, units
+from hpcml.response import finite_field, libxc, units
 from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
@@ -20,7 +20,7 @@ from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
-from hpcml.response.orbital_facts import orbital_facts
+from hpcml.response.orbital_facts import left_out, orbital_facts
 from hpcml.response.psi4 import (
     composition,
     memory,
@@ -38,9 +38,6 @@ from hpcml.response.two_electron import FittedChannel, FittedIntegrals, MatrixBu
 Array = NDArray[np.float64]
 
 _TRIALS_PER_EQUATION = 8
-
-# Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large.
-_CONVERGENCE_IN_FIELDS = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +89,7 @@ class Reference:
                 "perturb_h": True,
                 "perturb_with": "dipole",
                 "perturb_dipole": [-float(component) for component in field],
-                "d_convergence": min(self._level.scf_convergence, _CONVERGENCE_IN_FIELDS),
+                "d_convergence": min(self._level.scf_convergence, finite_field.SCF_CONVERGENCE),
                 "e_convergence": 1e-11,
                 **self_consistent.FROM_ORBITALS,
             }
@@ -289,12 +286,7 @@ def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:
             "short-range exchange, as in HSE: LibXC's derivatives of its semilocal part are not "
             "exact, and beta is off by up to 3e-3 of its largest component (alpha by 1e-5)"
         )
-    if wavefunction.nmo() < wavefunction.nso():
-        warnings.append(
-            f"{wavefunction.nso() - wavefunction.nmo()} of {wavefunction.nso()} basis "
-            "functions are linearly dependent and were left out"
-        )
-    return warnings
+    return warnings + left_out(wavefunction.nso(), wavefunction.nmo())
 
 
 def _channels(wavefunction: Any, *, closed_shell: bool) -> tuple[Orbitals, ...]:

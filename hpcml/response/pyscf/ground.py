@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response.basis import BasisSet
+from hpcml.response import finite_field
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
 from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
-from hpcml.response.orbital_facts import orbital_facts
+from hpcml.response.orbital_facts import left_out, orbital_facts
 from hpcml.response.pyscf import field, free_atoms, functionals, points
 from hpcml.response.pyscf.coulomb_exchange import CoulombExchange
 from hpcml.response.pyscf.system import system
@@ -33,9 +33,6 @@ from hpcml.response.two_electron import MatrixBuilder
 Array = NDArray[np.float64]
 
 _KERNEL_SHARE = 0.3  # of the memory, for basis functions on the grid
-
-# Orbital gradient of an SCF in a field: second differences make its error 1e5 times as large.
-_CONVERGENCE_IN_FIELDS = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,7 @@ class PySCFGroundState:
 
     def density_in_field(self, field_strength: Array) -> Array:
         """See ``engine.GroundState``."""
-        enough = min(self._level.scf_convergence, _CONVERGENCE_IN_FIELDS)
+        enough = min(self._level.scf_convergence, finite_field.SCF_CONVERGENCE)
         level = msgspec.structs.replace(self._level, scf_convergence=enough)
         perturbed, _ = field.mean_field(self._mole, level)
         # the energy changes by -mu . field
@@ -108,9 +105,7 @@ class PySCFGroundState:
 
     def functional(self, closed_shell: bool) -> Functional:
         """See ``engine.GroundState``."""
-        if self._kind == "MGGA":
-            return self._of_libxc(closed_shell).second
-        return functionals.functional(functionals.pyscf_name(self._level), closed_shell)
+        return self._of_libxc(closed_shell).second
 
     def third_derivatives(self, closed_shell: bool) -> ThirdDerivatives:
         """See ``engine.GroundState``."""
@@ -169,7 +164,7 @@ def ground_state(
                 "scf_iterations": int(solved.cycles),
                 "dipole_origin": origin.tolist(),
                 **orbital_facts(channels, mole.intor("int1e_ovlp")),
-                "warnings": _warnings(mole, level, channels, basis),
+                "warnings": [*basis.warnings, *left_out(mole.nao, sum(channels[0].shape))],
             }
             | ({} if level.is_hartree_fock else {"libxc": libxc.libxc_version()}),
             _molecule=molecule,
@@ -207,14 +202,3 @@ def _dipole(molecule: Molecule, solved: Any, dipole_integrals: Array) -> tuple[A
     density = np.asarray(solved.make_rdm1()).reshape(-1, *dipole_integrals.shape[1:]).sum(axis=0)
     about_zero = charges @ positions + np.einsum("xmn,mn->x", dipole_integrals, density)
     return origin, about_zero - molecule.charge * origin
-
-
-def _warnings(mole: Any, level: Level, channels: Sequence[Orbitals], basis: BasisSet) -> list[str]:
-    warnings = list(basis.warnings)
-    orbitals = sum(channels[0].shape)
-    if orbitals < mole.nao:
-        warnings.append(
-            f"{mole.nao - orbitals} of {mole.nao} basis functions are linearly dependent and were "
-            "left out"
-        )
-    return warnings

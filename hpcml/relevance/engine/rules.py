@@ -1,7 +1,7 @@
 """Rules: how the relevance of an affine layer's outputs is shared among its inputs.
 
 A rule is a declaration.  It names weighted sums whose parts receive the relevance in
-proportion to what they add; ``sharing.spread`` does the arithmetic once for all of them.  With
+proportion to what they add; ``spreading.spread`` does the arithmetic once for all of them.  With
 z_j = sum_i a_i w_ij + b_j the epsilon rule, for instance, is one sum, z itself:
 
     R_i = a_i sum_j w_ij s_j      s_j = R_j / (z_j + epsilon sign(z_j))

@@ -35,7 +35,7 @@ def by_sign(
     relevance: Tensor,
     proportional: bool = False,
 ) -> Spread:
-    """Share the relevance of an affine map's outputs by the gamma rule; as ``sharing.spread``.
+    """Share the relevance of an affine map's outputs by the gamma rule; as ``spreading.spread``.
 
     Parameters
     ----------

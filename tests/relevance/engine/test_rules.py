@@ -12,7 +12,7 @@ from hpcml.relevance.engine.rules import (
     WSquare,
     z_plus,
 )
-from hpcml.relevance.engine.sharing import spread
+from hpcml.relevance.engine.spreading import spread
 
 EPSILON = 1e-3
 

@@ -7,7 +7,7 @@ import torch
 
 from hpcml.relevance import Gamma
 from hpcml.relevance.engine.rules import Term
-from hpcml.relevance.engine.sharing import spread
+from hpcml.relevance.engine.spreading import spread
 
 ROWS, WIDTH, OUT = 40, 6, 5
 

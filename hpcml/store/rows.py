@@ -67,6 +67,11 @@ class Row:
                 put("beta_parallel", beta.parallel(properties.dipole), index)
                 put("beta_vector", beta.vector, index)
                 put("beta_hrs", beta.hrs, index)
+        for gamma in properties.second_hyperpolarizability:
+            if "second_hyperpolarizability" in values:
+                index = schema.process_index(gamma.process, gamma.frequencies[1:3])
+                put("second_hyperpolarizability", gamma.tensor, index)
+                put("gamma_parallel", gamma.parallel, index)
         for name in BY_THE_WAY:
             number = _by_the_way(properties.provenance, name)
             if number is not None:

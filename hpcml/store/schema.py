@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 _AXIS_LENGTH = {"xyz": 3}
 _ALPHA = "atomic units (e^2 a0^2 Eh^-1 = a0^3)"
 _BETA = "atomic units (e^3 a0^3 Eh^-2)"
+_GAMMA = "atomic units (e^4 a0^4 Eh^-3)"
 _TAYLOR = "physical sign, Taylor convention"
 
 
@@ -73,6 +74,11 @@ _RESPONSE = (
     Column("beta_vector", _BETA, "1/3 sum_i (beta_iij + beta_iji + beta_jii)",
            axes=("process", "xyz")),
     Column("beta_hrs", _BETA, "sqrt(<beta_ZZZ^2> + <beta_XZZ^2>)", axes=("process",)),
+    Column("second_hyperpolarizability", _GAMMA, "gamma_ijkl(-w_sigma; w_1, w_2, 0), the "
+           f"hyperpolarizability's derivative by a static field along l; {_TAYLOR}",
+           axes=("process", "xyz", "xyz", "xyz", "xyz")),
+    Column("gamma_parallel", _GAMMA, "1/15 sum_ij (gamma_iijj + gamma_ijij + gamma_ijji)",
+           axes=("process",)),
     Column("zpve", "Eh", "harmonic zero-point vibrational energy"),
     Column("vibrational_frequencies", "cm^-1", "harmonic, ascending; imaginary ones negative",
            "list"),
@@ -111,7 +117,8 @@ _OPTIONAL = (
     Column("spin_squared", "", "<S^2> of an open shell's determinant"),
     Column("orbital_hessian", "Eh", "lowest eigenvalue of the orbital Hessian; the SCF is no "
            "minimum where it is negative"),
-    Column("first_excitation", "Eh", "lowest excitation energy met by the response, from above"),
+    Column("first_excitation", "Eh", "lowest excitation energy where it was asked for; else "
+           "the lowest that the response met, from above"),
 )  # fmt: skip
 
 CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, *_OPTIONAL, *_RESPONSE, *_IMPORTED)}
@@ -133,6 +140,7 @@ _OF_PROPERTY = {
     "dipole": ("dipole",),
     "alpha": ("polarizability", "alpha_iso", "alpha_anisotropy"),
     "beta": ("hyperpolarizability", "beta_parallel", "beta_vector", "beta_hrs"),
+    "gamma": ("second_hyperpolarizability", "gamma_parallel"),
     "zpve": ("zpve", "vibrational_frequencies"),
 }
 _SHARES_OF = {
@@ -208,13 +216,13 @@ class Schema(msgspec.Struct, frozen=True):
         wanted = set(request.properties)
         # Every calculation has an energy, and the dipole comes with it.
         columns = ["energy", "dipole"]
-        for name in ("alpha", "beta", "zpve"):
+        for name in ("alpha", "beta", "gamma", "zpve"):
             if name in wanted:
                 columns.extend(_OF_PROPERTY[name])
                 columns.extend(
                     _SHARES_OF[name][word]
                     for word in SHARES
-                    if word in wanted and word in _SHARES_OF[name]
+                    if word in wanted and word in _SHARES_OF.get(name, ())
                 )
         return cls(
             columns=tuple(columns),

@@ -210,24 +210,12 @@ class Ledger:
 
     @property
     def atoms(self) -> Tensor:
-        """By atom.
-
-        Returns
-        -------
-        (A + 1, len(LEDGER)) Tensor of float64
-            Target's unit.
-        """
+        """By atom, (A + 1, len(LEDGER)), in the target's unit."""
         return self._settled.atoms
 
     @property
     def pairs(self) -> Tensor:
-        """By unordered pair.
-
-        Returns
-        -------
-        (P + 1, len(LEDGER)) Tensor of float64
-            Target's unit.
-        """
+        """By unordered pair, (P + 1, len(LEDGER)), in the target's unit."""
         return self._settled.pairs
 
     def total(self) -> Tensor:

@@ -22,9 +22,10 @@ from hpcml import __version__
 from hpcml.analysis import AnalyzeSettings
 from hpcml.cluster import Site
 from hpcml.errors import InputError, SettingsError
-from hpcml.files import read_file, write_whole
+from hpcml.files import no_such_file, read_file, write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
+from hpcml.response.level import NO_SOLVENT, SOLVENT_WORDS
 from hpcml.study.study_settings import Study
 from hpcml.training import TrainSettings
 
@@ -40,21 +41,31 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_
 
 
 class Molecules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the molecules come from: a file, and how many of its records (0: all of them)."""
+    """Where the molecules come from.
+
+    source    a file of molecules (xyz, extxyz, sdf, mol, smi, csv), or the folder of a data set,
+              whose molecules are taken; from the campaign's own folder
+    limit     so many of its records, the first; 0: all of them
+    """
 
     source: str
     limit: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that one TOML file says.
+    """Everything that one TOML file says.  Either [molecules] with [level], or dataset, is given.
 
-    molecules, level, properties    what is generated; or
-    dataset                         a data set that exists already (``hpcml import qm9``)
-    site                            where it runs: a table, or the path of a site file
-    train, explain                  the network, and how it is asked for its reasons
-    analyze                         how its reasons are held against the physics
-    versions                        written by hpcml into the run's folder; not read
+    name         of the run, whose folder is runs/NAME
+    molecules    what is computed: where the molecules come from
+    level        how: method, basis set and thresholds
+    properties   which properties of each molecule
+    dataset      the path of a data set that exists already (``hpcml import qm9``), from the
+                 campaign's own folder
+    site         where it runs: a table, or the path of a site file
+    train        the network that learns; without it none does
+    explain      how the network is asked for its reasons; without it, it is not
+    analyze      how its reasons are held against the physics
+    versions     written by hpcml into the run's folder; not read
     """
 
     name: Name
@@ -91,6 +102,8 @@ def load_study(path: Path) -> Study:
     SettingsError in one line, as for a campaign.
     """
     tables = _read_toml(path)
+    if "networks" not in tables and ("molecules" in tables or "train" in tables):
+        raise SettingsError(f"{path}: is a campaign's file, and no study's: hpcml run {path}")
     folder = path.resolve().parent
     if isinstance(tables.get("site"), str):
         tables["site"] = _read_toml(folder / tables["site"])
@@ -141,6 +154,8 @@ def examine(path: Path) -> tuple[Campaign | None, list[str]]:
 def _tables(path: Path) -> dict[str, Any]:
     """The tables of a campaign's file, with the site's own and with absolute paths."""
     tables = _read_toml(path)
+    if "networks" in tables:
+        raise SettingsError(f"{path}: is a study's file, and no campaign's: hpcml study {path}")
     folder = path.resolve().parent
     site = tables.get("site")
     if isinstance(site, str):
@@ -209,8 +224,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
         tables = tomllib.loads(text.replace("\r\n", "\n"))
     except InputError as error:
-        what = "no such file" if not path.exists() else str(error)
-        raise SettingsError(f"{path}: {what} (expected a campaign or site in TOML)") from None
+        if not path.exists():
+            raise SettingsError(
+                f"{no_such_file(path)} (`hpcml init {path}` writes a campaign)"
+            ) from None
+        raise SettingsError(f"{path}: {error} (expected a campaign or site in TOML)") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -245,6 +263,8 @@ def _explain(message: str, kind: type) -> str:
     keys = [key for key in re.split(r"[.\[\]]+", where.rstrip("`")) if key]
     table = f"[{'.'.join(keys)}]" if keys else "the top level"
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown and unknown[1].lower() in SOLVENT_WORDS:
+        return f"{table}: {unknown[1]}: {NO_SOLVENT}"
     if unknown:
         known = _fields(kind, keys)
         near = difflib.get_close_matches(unknown[1], known, 1)

@@ -7,10 +7,12 @@ system refuses becomes an error that says what to do.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import fcntl
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 
 from hpcml.errors import HpcmlError, InputError, PlatformError, ResourceError
@@ -25,6 +27,19 @@ _NOT_ALLOWED = {errno.EROFS: "the file system is read-only", errno.EACCES: "perm
 
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
             errno.EINVAL, errno.ENXIO)  # fmt: skip
+
+
+_MOST_NAMES = 1000  # of a folder that are compared with a name that is not there
+
+
+def no_such_file(path: Path, words: str = "no such file") -> str:
+    """The words for a path that is not there, with the nearest name that is."""
+    try:
+        names = [entry.name for entry in islice(path.parent.iterdir(), _MOST_NAMES)]
+    except (OSError, ValueError):
+        return f"{path}: {words}, and no folder {path.parent} either"
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"{path}: {words}" + (f"; did you mean {path.parent / near[0]}?" if near else "")
 
 
 def storage_error(error: OSError, doing: str) -> HpcmlError:
@@ -65,8 +80,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_whole(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Let ``path`` hold ``data``, all at once: before, the old file or none; after, the new one.
+
+    durable   on the disk when this returns; else a power cut may leave none or an empty one
 
     Raises ResourceError (space, quota) or PlatformError (permission); the temporary file is
     removed then and whatever was at ``path`` is untouched.
@@ -76,11 +93,13 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise storage_error(error, f"cannot write {path}") from error

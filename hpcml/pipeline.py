@@ -31,12 +31,13 @@ from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
 from hpcml.files import lock_if_possible, write_whole
 from hpcml.generation import failures
+from hpcml.progress import tell
 from hpcml.relevance import ExplainSettings, open_relevance
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.response.engine import with_engine
 from hpcml.response.level import Level
 from hpcml.sources import dataset_path
-from hpcml.stages import Outcome, Stage, run_program
+from hpcml.stages import Outcome, Stage, run_explain
 from hpcml.store import Dataset, Manifest, recover
 from hpcml.store.unlisted import unlisted_shards
 
@@ -45,7 +46,9 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
     """Walk through ``stages``; the exit code.
 
     Molecules that failed do not stop the rest: they are named at the end, and the code is 1.
+    Each stage says in a line how it ended, the last one below the names.
     """
+    told = ""
     run_folder = run_folder_of(campaign, folder)
     with interruptible(), run_folder.lock():
         campaign = _with_engine(campaign, run_folder)
@@ -53,6 +56,8 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
         for stage in stages:
             if not stage.wanted(campaign):
                 continue
+            if told:
+                tell(told)
             began = time.monotonic()
             outcome = stage.run(campaign, run_folder)
             if outcome is Outcome.STOPPED:
@@ -60,7 +65,12 @@ def run(campaign: Campaign, folder: Path | None, stages: Sequence[Stage]) -> int
                 return WORK_LEFT
             if outcome is Outcome.WORKED:
                 _note_time(run_folder, stage, time.monotonic() - began)
-        return _name_failures(run_folder)
+            told = stage.summary(campaign, run_folder)
+            told = f"{stage.name}: {told}" if told else ""
+        code = _name_failures(run_folder)
+        if told:
+            tell(told)
+        return code
 
 
 def run_folder_of(campaign: Campaign, folder: Path | None) -> RunFolder:
@@ -212,7 +222,8 @@ def transfer(folder: Path, datasets: Sequence[Path]) -> tuple[Transfer, dict[str
                 return None
             others[name] = Explained(other, open_relevance(kept, other))
         assert campaign.train is not None
-        found = judge_transfer(own, run_folder.model, others, campaign.train.leave_out)
+        train = campaign.train
+        found = judge_transfer(own, run_folder.model, others, train.leave_out, train.within)
         return found, found.write(run_folder.analysis)
 
 
@@ -241,18 +252,8 @@ def _explained(
         pairs="none",
     )
     own.target.check(dataset.schema)
-    outcome = run_program(
-        "transfer",
-        "hpcml.relevance.explain_program",
-        campaign,
-        run_folder,
-        settings=settings,
-        ranks=settings.ranks,
-        writes=destination,
-        total=len(dataset),
-        so_far=lambda: (sum(entry.rows for entry in Manifest(destination).entries.values()), ""),
-        arguments=("--relevance", str(destination)),
-        dataset=dataset.folder,
+    outcome = run_explain(
+        "transfer", campaign, run_folder, settings, dataset=dataset, destination=destination
     )
     return outcome is not Outcome.STOPPED
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +17,10 @@ from hpcml.errors import InputError
 from hpcml.files import storage_error, text_of_cell
 from hpcml.models import Batch, collate, example
 from hpcml.molecules import Defect, Molecule, read
-from hpcml.progress import Advance, progress
-from hpcml.relevance import LEDGER, ExplainSettings, explain_by
-from hpcml.relevance.explain_settings import AUTO
-from hpcml.relevance.rule_choice import UNCALIBRATED, read_calibration
+from hpcml.progress import Advance, progress, silent, tell
+from hpcml.relevance import LEDGER, ExplainSettings
+from hpcml.relevance.of_ensemble import mean_relevance
+from hpcml.relevance.rule_choice import with_rule
 from hpcml.store import Dataset
 from hpcml.training import Ensemble, applicability, levels, load_ensemble
 from hpcml.training.model_folder import ModelFolder
@@ -66,16 +65,14 @@ def predict_file(
 
     Returns one line for each molecule that has no prediction.
     """
-    if explain is not None and explain.rule == AUTO:
-        kept = read_calibration(ModelFolder(model_folder))
-        rule = UNCALIBRATED if kept is None else kept.rule
-        explain = msgspec.structs.replace(explain, rule=rule)
+    if explain is not None:
+        explain = with_rule(explain, ModelFolder(model_folder))
     ensemble = load_ensemble(model_folder)
     records, total = _records(source)
     predictor = _Predictor(ensemble, source, explain)
     warned, written, tried = 0, 0, 0
     with _opened(destination) as out, ExitStack() as stack:
-        advance: Advance = lambda done, note="": None  # noqa: E731
+        advance: Advance = silent
         if destination is not None:  # on the screen the rows themselves show how far it is
             advance = stack.enter_context(progress("predict", total))
         table = csv.writer(out, lineterminator="\n")
@@ -94,6 +91,10 @@ def predict_file(
             f"warnings of {destination} says how",
             file=sys.stderr,
         )
+    failed = f", {len(predictor.failed)} failed" if predictor.failed else ""
+    beyond = f", {warned} beyond what was learned" if warned else ""
+    where = f"; in {destination}" if destination is not None else ""
+    tell(f"predict: {written} molecules by {model_folder}{failed}{beyond}{where}")
     return predictor.failed
 
 
@@ -162,14 +163,13 @@ class _Predictor:
         mean."""
         if self._explain is None:
             return [[] for _ in molecules]
-        found = [explain_by(model, batch, self._explain) for model in self._ensemble.models]
-        ledger = _mean([each.ledger.cpu().numpy() for each in found])
+        found = mean_relevance(self._ensemble.models, batch, self._explain)
         ends = np.cumsum([len(molecule) for molecule in molecules])[:-1]
-        atoms = np.split(_mean([each.atoms.cpu().numpy() for each in found]), ends)
-        booked = np.split(_mean([each.booked.cpu().numpy() for each in found]), ends)
+        atoms, booked = np.split(found.atoms, ends), np.split(found.booked, ends)
+        lines = zip(molecules, found.ledger, atoms, booked, strict=True)
         return [
             [*(f"{term:.8g}" for term in terms), _by_atom(one, alone), _by_atom(one, with_own)]
-            for one, terms, alone, with_own in zip(molecules, ledger, atoms, booked, strict=True)
+            for one, terms, alone, with_own in lines
         ]
 
 
@@ -177,10 +177,6 @@ def _by_atom(molecule: Molecule, values: NDArray[np.float64]) -> str:
     """ "C:1.25 H:0.31 ...", in the molecule's own order."""
     pairs = zip(molecule.symbols, values, strict=True)
     return " ".join(f"{symbol}:{value:.6g}" for symbol, value in pairs)
-
-
-def _mean(several: list[NDArray[Any]]) -> NDArray[np.float64]:
-    return np.asarray(np.mean(several, axis=0))
 
 
 def _records(source: Path) -> tuple[Iterator[_Record | Defect], int | None]:

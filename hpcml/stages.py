@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from hpcml import stage_summaries as summaries
 from hpcml.check import Finding, check_explain, check_generate, check_train
 from hpcml.cluster import Job, RunFolder, run_mpi
 from hpcml.errors import InputError, ResourceError
 from hpcml.files import write_whole
+from hpcml.progress import progress, tell
 from hpcml.sources import dataset_path, molecules
 
 # The rooms are imported where a stage runs: --help reads the records and needs none of them.
 if TYPE_CHECKING:
     from hpcml.config import Campaign
+    from hpcml.relevance import ExplainSettings
+    from hpcml.store import Dataset
 
 
 class Outcome(Enum):
@@ -44,6 +48,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     run       does what is missing in the run's folder
     describe  lines that say what that would be and cost
     check     what stands in its way, looked for before any stage begins
+    summary   one line when it has ended: how many, how good, where; empty: it says nothing
     settings  the table of the campaign without which there is nothing to do; empty: none needed
     ranks     of its MPI program: all that the site has, as its settings say, or one without MPI
     gpus      its ranks may use GPUs
@@ -57,6 +62,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Campaign, RunFolder], Outcome]
     describe: Callable[[Campaign, RunFolder], list[str]]
     check: Callable[[Campaign, RunFolder], Iterable[Finding]] = lambda _campaign, _run_folder: ()
+    summary: Callable[[Campaign, RunFolder], str] = lambda _campaign, _run_folder: ""
     settings: str = ""
     ranks: Literal["site", "settings", "one"] = "one"
     gpus: bool = False
@@ -173,7 +179,7 @@ def _train(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         _, _, _, error, *_, unit = rows[-1].split(",")  # the first target's
         return len(rows) - 1, f"validation MAE {float(error):.4g} {unit}"
 
-    return run_program(
+    return _run_program(
         "train",
         "hpcml.training.train_program",
         campaign,
@@ -197,29 +203,22 @@ def _describe_explain(campaign: Campaign, _run_folder: RunFolder) -> list[str]:
 def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     from hpcml.relevance.explain_settings import AUTO
     from hpcml.relevance.rule_choice import read_calibration, told
-    from hpcml.store import Dataset, Manifest
+    from hpcml.store import Dataset
     from hpcml.training.model_folder import ModelFolder
 
     assert campaign.explain is not None
-
-    def so_far() -> tuple[int, str]:
-        return sum(entry.rows for entry in Manifest(run_folder.relevance).entries.values()), ""
-
-    outcome = run_program(
+    dataset = Dataset.open(dataset_path(campaign, run_folder), verified=True)
+    outcome = run_explain(
         "explain",
-        "hpcml.relevance.explain_program",
         campaign,
         run_folder,
-        settings=campaign.explain,
-        ranks=campaign.explain.ranks,
-        writes=run_folder.relevance,
-        total=len(Dataset.open(dataset_path(campaign, run_folder), verified=True)),
-        so_far=so_far,
-        arguments=("--relevance", str(run_folder.relevance)),
+        campaign.explain,
+        dataset=dataset,
+        destination=run_folder.relevance,
     )
     chosen = read_calibration(ModelFolder(run_folder.model))
     if campaign.explain.rule == AUTO and chosen is not None:
-        print(f"explain: {told(chosen)}", file=sys.stderr)
+        tell(f"explain: {told(chosen)}")
     return outcome
 
 
@@ -227,7 +226,7 @@ def _explain(campaign: Campaign, run_folder: RunFolder) -> Outcome:
 
 
 def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
-    from hpcml.analysis import analyze, summary
+    from hpcml.analysis import analyze
     from hpcml.store import Dataset
 
     analyze(
@@ -237,8 +236,6 @@ def _analyze(campaign: Campaign, run_folder: RunFolder) -> Outcome:
         run_folder.analysis,
         campaign.analyze,
     )
-    for line in summary(run_folder.analysis):
-        print(f"analyze: {line}", file=sys.stderr)
     return Outcome.WORKED
 
 
@@ -261,6 +258,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_generate,
         check=check_generate,
         run=_generate,
+        summary=summaries.of_generate,
         ranks="site",
         partial=True,
     ),
@@ -271,6 +269,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_train,
         check=check_train,
         run=_train,
+        summary=summaries.of_train,
         ranks="settings",
         gpus=True,
     ),
@@ -281,6 +280,7 @@ STAGES: tuple[Stage, ...] = (
         describe=_describe_explain,
         check=check_explain,
         run=_explain,
+        summary=summaries.of_explain,
         ranks="settings",
         gpus=True,
     ),
@@ -290,6 +290,7 @@ STAGES: tuple[Stage, ...] = (
         settings="explain",
         describe=lambda _campaign, run_folder: [f"tables into {run_folder.analysis}"],
         run=_analyze,
+        summary=summaries.of_analyze,
         hours=2.0,
         anew=True,
     ),
@@ -298,6 +299,7 @@ STAGES: tuple[Stage, ...] = (
         help="write the report page",
         describe=lambda _campaign, run_folder: [str(run_folder.report_page)],
         run=_report,
+        summary=summaries.of_report,
         hours=1.0,
         anew=True,
     ),
@@ -308,7 +310,7 @@ STAGES: tuple[Stage, ...] = (
 # --- MPI programs ----------------------------------------------------------------------------
 
 
-def run_program(
+def _run_program(
     stage: str,
     module: str,
     campaign: Campaign,
@@ -326,14 +328,12 @@ def run_program(
 
     dataset    that it reads, where it is not the campaign's
     """
-    from hpcml.progress import progress
-
     before = _newest(writes)
     settings_file = run_folder.work / f"{stage}.json"
     write_whole(settings_file, msgspec.json.encode(settings))
     words = ["--dataset", str(dataset or dataset_path(campaign, run_folder))]
     words += ["--model", str(run_folder.model), "--settings", str(settings_file), *arguments]
-    with progress(stage, total) as advance:
+    with progress(stage, total, before=so_far()[0]) as advance:
         finished = run_mpi(
             ranks,
             module,
@@ -346,6 +346,36 @@ def run_program(
     if not finished:
         return Outcome.STOPPED
     return Outcome.WORKED if _newest(writes) != before else Outcome.NOTHING_TO_DO
+
+
+def run_explain(
+    name: str,
+    campaign: Campaign,
+    run_folder: RunFolder,
+    settings: ExplainSettings,
+    *,
+    dataset: Dataset,
+    destination: Path,
+) -> Outcome:
+    """Explain a data set by the run's network, row for row into a folder of its own.
+
+    name    in the progress, and of the log
+    """
+    from hpcml.store import Manifest
+
+    return _run_program(
+        name,
+        "hpcml.relevance.explain_program",
+        campaign,
+        run_folder,
+        settings=settings,
+        ranks=settings.ranks,
+        writes=destination,
+        total=len(dataset),
+        so_far=lambda: (sum(entry.rows for entry in Manifest(destination).entries.values()), ""),
+        arguments=("--relevance", str(destination)),
+        dataset=dataset.folder,
+    )
 
 
 def _newest(folder: Path) -> int:

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Makes everything hpcml needs on Debian 12: system packages, .venv, Horovod from its source package.
 # On later Debians, which have no Psi4, PySCF computes, and torch.distributed trains.
+#   install/debian.sh         to develop: tests' tools too, hpcml from this folder
+#   install/debian.sh build   to use: hpcml copied into .venv
+#   install/debian.sh run     the system packages alone that a .venv so built needs
 #
 # Safe to run again at any time, also after a failure half-way: what is finished carries a mark that
 # is written last, and what carries none is made anew.  Nothing to do costs a fraction of a second.
@@ -11,6 +14,9 @@ VENV=.venv
 CACHE=.cache/wheels
 HOROVOD=0.28.1
 PSI4_MODULES=/usr/lib/x86_64-linux-gnu # where Debian's psi4 package puts its Python module
+
+FOR=${1:-develop}
+case $FOR in develop | build | run) ;; *) echo "usage: install/debian.sh [build | run]" >&2 && exit 2 ;; esac
 
 DEBIAN=$(. /etc/os-release && echo "$ID-${VERSION_ID:-sid}")
 # Psi4 is in Debian 12 alone; ENGINE=pyscf takes the other way there too
@@ -28,10 +34,12 @@ conda_way() {
 }
 
 system_packages() {
-    local missing=() name root=()
-    while read -r name; do
+    local missing=() name only root=()
+    while read -r name only; do
         [[ $name == '#'* || -z $name ]] && continue
         [[ $ENGINE == pyscf && $name == psi4 ]] && continue
+        [[ $only == *tests && $FOR != develop ]] && continue
+        [[ $only == *building && $FOR == run ]] && continue
         [[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || missing+=("$name")
     done < install/packages.txt
     [[ ${#missing[@]} -eq 0 ]] && return
@@ -95,7 +103,9 @@ horovod_wheel() { # builds the wheel once; later environments take it from $CACH
 
 environment() {
     local wanted
-    wanted=$(cat install/* setup.cfg pyproject.toml | sha256sum)-$(readlink -f .)-$ENGINE
+    local source=(-e .) extras=export,test,docs
+    [[ $FOR == build ]] && source=(.) extras=export,notebook
+    wanted=$(cat install/* setup.cfg pyproject.toml | sha256sum)-$(readlink -f .)-$ENGINE-$FOR
     [[ -f $VENV/ready && $(< "$VENV/ready") == "$wanted" ]] && return
     rm -rf .cache/wheels/build.*
     [[ -f $VENV/ready || ! -e $VENV ]] || say "removing an unfinished $VENV"
@@ -107,7 +117,7 @@ environment() {
     if [[ $ENGINE == pyscf ]]; then
         pip_install pip setuptools wheel
         pip_install "$(grep '^torch==' install/constraints.txt)" # any other brings gigabytes of CUDA
-        pip_install --no-build-isolation -e '.[export,test,pyscf]'
+        pip_install --no-build-isolation "${source[@]}[$extras,pyscf]"
         printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
         say "done, with PySCF instead of Psi4 and without Horovod"
         return
@@ -115,14 +125,15 @@ environment() {
     echo "$PSI4_MODULES" > "$(echo "$VENV"/lib/python3.*/site-packages)/debian-psi4.pth"
     pip_install pip setuptools wheel
     pip_install -r install/psi4-needs.txt torch
-    pip_install --no-build-isolation -e '.[export,test]'
-    pip_install --no-deps -r install/test-tools.txt
+    pip_install --no-build-isolation "${source[@]}[$extras]"
+    [[ $FOR == build ]] || pip_install --no-deps -r install/test-tools.txt
     pip_install "$(horovod_wheel)"
     printf '%s' "$wanted" > "$VENV/ready.part" && mv "$VENV/ready.part" "$VENV/ready"
     say "done"
 }
 
 system_packages
+[[ $FOR == run ]] && exit
 mkdir -p .cache
 exec 9> .cache/setup.lock
 flock 9 # two makes at once would spoil each other's environment

@@ -21,6 +21,7 @@ from hpcml.analysis.reasons_table import reasons_tables, split_parts
 from hpcml.files import make_folder, write_whole
 from hpcml.molecules import symbol
 from hpcml.molecules.groups import GROUPS
+from hpcml.progress import progress
 from hpcml.relevance.ledger import LEDGER, cancellation, closure, relative_closure
 from hpcml.relevance.relevance_rows import RelevanceRows, open_relevance
 from hpcml.store import Dataset
@@ -59,28 +60,35 @@ def analyze(
     """
     rows = relevance if isinstance(relevance, RelevanceRows) else open_relevance(relevance, dataset)
     share = _shares(dataset, rows)
-    perceived = Perceived(dataset.molecules, rows.offsets)
     settings = settings or AnalyzeSettings()
-    tables = {
-        "conservation": conservation(rows.prediction, rows.atoms, rows.ledger, rows.offsets),
-        "elements": element_averages(dataset.column("numbers"), rows.atoms, share),
-        "groups": group_averages(perceived, rows.atoms, share),
-    }
-    if share is not None:
-        traits = AtomTraits(dataset.column("numbers").astype(np.int64), perceived)
-        tables["reasons"], tables["reasons_differences"] = reasons_tables(
-            dataset, rows, share, traits, model_folder=model_folder, settings=settings
-        )
-    if settings.matched_pairs:
-        parts = split_parts(dataset, model_folder)
-        found, agreement = pairs_tables(rows, share, perceived, parts, settings.matched_pairs)
-        if found:
-            tables["pairs_matched"], tables["pairs_summary"] = found, agreement
-    if rows.pairs != "none":
-        tables["distances"] = by_distance(
-            (pdist(molecule.positions), rows[row].pairs)
-            for row, molecule in enumerate(dataset.molecules)
-        )
+    with progress("perceive", len(dataset)) as advance:
+        perceived = Perceived(dataset.molecules, rows.offsets, advance)
+    with progress("analyze", 4) as advance:
+        advance(0, "averages")
+        tables = {
+            "conservation": conservation(rows.prediction, rows.atoms, rows.ledger, rows.offsets),
+            "elements": element_averages(dataset.column("numbers"), rows.atoms, share),
+            "groups": group_averages(perceived, rows.atoms, share),
+        }
+        if share is not None:
+            advance(1, "reasons score")
+            traits = AtomTraits(dataset.column("numbers").astype(np.int64), perceived)
+            tables["reasons"], tables["reasons_differences"] = reasons_tables(
+                dataset, rows, share, traits, model_folder=model_folder, settings=settings
+            )
+        if settings.matched_pairs:
+            advance(2, "matched pairs")
+            parts = split_parts(dataset, model_folder)
+            found, agreement = pairs_tables(rows, share, perceived, parts, settings.matched_pairs)
+            if found:
+                tables["pairs_matched"], tables["pairs_summary"] = found, agreement
+        if rows.pairs != "none":
+            advance(3, "pairs of atoms")
+            tables["distances"] = by_distance(
+                (pdist(molecule.positions), rows[row].pairs)
+                for row, molecule in enumerate(dataset.molecules)
+            )
+        advance(4)
     make_folder(Path(destination))
     for name in _SOMETIMES - set(tables):  # of an earlier target, perhaps
         (Path(destination) / f"{name}.csv").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ it a few numbers an atom: QM9's 130,831 molecules fit into a quarter of a gigaby
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -89,7 +89,13 @@ class Perceived(Sequence["Chem.Mol | None"]):
     groups         name -> where it is
     """
 
-    def __init__(self, molecules: Sequence[Molecule], offsets: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        molecules: Sequence[Molecule],
+        offsets: NDArray[np.int64],
+        advance: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """advance   called with the number of molecules seen so far"""
         atoms = int(offsets[-1])
         self.offsets = offsets
         self.hybridization = np.zeros(atoms, dtype=np.uint8)
@@ -100,6 +106,7 @@ class Perceived(Sequence["Chem.Mol | None"]):
         ends = array("q")  # of bonds
         found = {name: _Found() for name in GROUPS}
         for number, start in enumerate(offsets[:-1].tolist()):
+            advance(number + 1)
             try:
                 mol = perceive(molecules[number])
             except InputError:

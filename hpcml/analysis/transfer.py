@@ -21,16 +21,16 @@ from hpcml.analysis.analyze_stage import Table, write_table
 from hpcml.analysis.drift import calibration_slope, drift
 from hpcml.analysis.explained_sample import ExplainedSample, environment_name, explained_sample
 from hpcml.analysis.reasons import LEAST_MOLECULES, reasons_score
+from hpcml.analysis.reasons_table import split_parts
 from hpcml.errors import InputError
 from hpcml.files import make_folder
 from hpcml.molecules import constitutions, symbol
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
-from hpcml.training.data import unsound_rows
 from hpcml.training.levels import distinct_levels, joined
-from hpcml.training.model_folder import PARTS, ModelFolder
-from hpcml.training.splits import read_split
-from hpcml.training.train_settings import LeaveOut
+from hpcml.training.model_folder import ModelFolder
+from hpcml.training.soundness import unsound_rows
+from hpcml.training.train_settings import Bounds, LeaveOut
 
 OWN = "own"
 """The name, in tables, of the data set that the network learned from."""
@@ -90,12 +90,13 @@ def transfer(
     model_folder: Path,
     others: Mapping[str, Explained],
     leave_out: LeaveOut = "unstable",
+    within: Mapping[str, Bounds] | None = None,
 ) -> Transfer:
     """Judge a network on its own parts and on other data sets.
 
     own       what the network learned from, explained
     others    name -> another data set, explained by the same network and rule
-    leave_out which rows of the others are not judged on, as in ``TrainSettings``
+    leave_out, within   which rows of the others are not judged on, as in ``TrainSettings``
 
     Of the others, copies of training and validation molecules (the same atoms and bonds) are left
     out.  Raises InputError where the network's split is missing, a name is "own", or relevances
@@ -112,11 +113,11 @@ def transfer(
     path = ModelFolder(model_folder).split
     if not path.exists():
         raise InputError(f"{path}: the network has no split, so nobody knows what it learned from")
-    split = read_split(path)
     whole = explained_sample(own.dataset, own.rows)
-    parts = {part: np.isin(whole.keys, np.array(split.part(part), "U32")) for part in PARTS}
-    samples = {(OWN, part): whole.of(rows) for part, rows in parts.items() if rows.any()}
-    learned, notes = own.dataset.subset(parts["train"] | parts["validation"]), []
+    parts = split_parts(own.dataset, model_folder)
+    samples = {(OWN, part): whole.of(rows) for part, rows in parts.items()}
+    learned_from = np.any([rows for part, rows in parts.items() if part != "test"], axis=0)
+    learned, notes = own.dataset.subset(learned_from), []
     for name, other in others.items():
         if name == OWN:
             raise InputError(f"a data set cannot be called {OWN!r}: give its folder another name")
@@ -130,10 +131,10 @@ def transfer(
                 f"{name}: {int((~fresh).sum())} of {len(fresh)} molecules are copies of molecules "
                 "that were learned from: left out"
             )
-        reason, unsound = unsound_rows(other.dataset, leave_out)
-        if unsound.any():
+        for reason, unsound in unsound_rows(other.dataset, leave_out, within or {}).items():
             notes.append(f"{name}: {int(unsound.sum())} molecules left out: {reason}")
-        samples[name, ""] = explained_sample(other.dataset, other.rows).of(fresh & ~unsound)
+            fresh &= ~unsound
+        samples[name, ""] = explained_sample(other.dataset, other.rows).of(fresh)
     reference = samples[OWN, "train"]
     table: Table = []
     drifts: Table = []

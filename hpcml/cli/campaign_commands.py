@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from hpcml import stages
 from hpcml.cli.command_words import Command, check_run
 from hpcml.errors import InputError, SettingsError
 from hpcml.exits import DONE, FAILED, WRONG
+from hpcml.progress import tell
 
 if TYPE_CHECKING:
     from hpcml.config import Campaign
@@ -33,7 +35,7 @@ def commands() -> list[Command]:
         Command(
             name="check",
             help="all that is wrong with a campaign, before anything is computed",
-            words=_campaign_words,
+            words=_check_words,
             run=_check,
         ),
         Command(
@@ -67,6 +69,11 @@ def _campaign_words(parser: argparse.ArgumentParser) -> None:
 # --- check -----------------------------------------------------------------------------------
 
 
+def _check_words(parser: argparse.ArgumentParser) -> None:
+    _campaign_words(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
 def _check(options: argparse.Namespace) -> int:
     from hpcml import config, pipeline
 
@@ -79,7 +86,12 @@ def _check(options: argparse.Namespace) -> int:
             code = WRONG
         elif found and code == DONE:
             code = FAILED
-    print("\n".join(faults) or f"{options.campaign}: nothing is wrong")
+    if options.json:
+        print(json.dumps({"campaign": str(options.campaign), "code": code, "findings": faults}))
+    else:
+        print("\n".join(faults) or f"{options.campaign}: nothing is wrong")
+    if code != WRONG:
+        tell(f"check: {len(faults)} findings; next: hpcml run {options.campaign}")
     return code
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hpcml.errors import HpcmlError, InputError
+from hpcml.files import no_such_file
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,36 +33,37 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}? " if near else ""
 
 
-def some_of(choices: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+class some_of:  # noqa: N801 - used as a function is
     """A converter of "a,b" that takes these words only, in any case."""
-    known = tuple(choices)
 
-    def convert(text: str) -> tuple[str, ...]:
+    def __init__(self, choices: Iterable[str]) -> None:
+        self.choices = tuple(choices)
+
+    def __call__(self, text: str) -> tuple[str, ...]:
         words = tuple(word.lower() for word in _words(text))
         for word in words:
-            if word not in known:
-                hint = did_you_mean(word, known)
+            if word not in self.choices:
+                hint = did_you_mean(word, self.choices)
                 raise argparse.ArgumentTypeError(
-                    f"{word!r} is unknown: {hint}there are {', '.join(known)}"
+                    f"{word!r} is unknown: {hint}there are {', '.join(self.choices)}"
                 )
         if not words:
-            raise argparse.ArgumentTypeError(f"name at least one of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"name at least one of {', '.join(self.choices)}")
         return words
 
-    return convert
 
-
-def one_of(choices: Iterable[str]) -> Callable[[str], str]:
+class one_of:  # noqa: N801
     """A converter of one of these words, in any case."""
-    several = some_of(choices)
 
-    def convert(text: str) -> str:
-        word, *more = several(text)
+    def __init__(self, choices: Iterable[str]) -> None:
+        self._several = some_of(choices)
+        self.choices = self._several.choices
+
+    def __call__(self, text: str) -> str:
+        word, *more = self._several(text)
         if more:
             raise argparse.ArgumentTypeError(f"{text!r}: give one word")
         return word
-
-    return convert
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -115,7 +117,9 @@ def _dataset_of(run: Path) -> Path:
 def check_run(folder: Path) -> None:
     """InputError where a folder is no run's."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of a run")
+        raise InputError(
+            f"{no_such_file(folder, 'no such folder of a run')} (a run's is runs/NAME)"
+        )
     if not (folder / "campaign.toml").is_file():
         runs = sorted(each.parent.name for each in folder.glob("*/campaign.toml"))
         raise InputError(

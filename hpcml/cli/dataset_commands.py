@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 
 from hpcml.cli.command_words import Command, inside, some_of
@@ -10,6 +12,7 @@ from hpcml.cli.output_files import check_output
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED
 from hpcml.files import make_folder
+from hpcml.progress import tell
 
 
 def commands() -> list[Command]:
@@ -30,7 +33,7 @@ def commands() -> list[Command]:
         Command(
             name="verify",
             help="read every byte of a data set and say what is bad",
-            words=_one_data_set,
+            words=_verify_words,
             run=_verify,
         ),
         Command(
@@ -58,6 +61,11 @@ def _one_data_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", type=inside("dataset"), metavar="DATASET", help="its folder, or a run's"
     )
+
+
+def _verify_words(parser: argparse.ArgumentParser) -> None:
+    _one_data_set(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _import_words(parser: argparse.ArgumentParser) -> None:
@@ -95,19 +103,23 @@ def _import(options: argparse.Namespace) -> int:
         labels = [
             list(map(store.OwnLabel.said, words)) for words in (options.target, options.atom_target)
         ]
-        print(
-            store.import_table(
-                options.source,
-                destination,
-                targets=labels[0],
-                atom_targets=labels[1],
-                smiles_column=options.smiles_column,
-            )
+        imported = store.import_table(
+            options.source,
+            destination,
+            targets=labels[0],
+            atom_targets=labels[1],
+            smiles_column=options.smiles_column,
         )
-        return DONE
+        return _imported(imported, destination)
     if options.target or options.atom_target or options.smiles_column:
         raise SettingsError("import qm9: its columns are known; targets are those of a table")
-    print(store.import_qm9(options.source, destination))
+    return _imported(store.import_qm9(options.source, destination), destination)
+
+
+def _imported(imported: object, destination: Path) -> int:
+    """Print what an import did, and where it lies; the exit code."""
+    print(imported)
+    tell(f"import: in {destination}; what is in it: hpcml show {destination}")
     return DONE
 
 
@@ -145,7 +157,13 @@ def _verify(options: argparse.Namespace) -> int:
     from hpcml import store
 
     report = store.verify(options.dataset)
-    print(report)
+    if options.json:
+        told = dataclasses.asdict(report) | {"problems": list(map(str, report.problems))}
+        print(json.dumps({"ok": report.ok, "dataset": str(options.dataset), **told}, indent=1))
+    else:
+        print(report)
+    if not report.ok:
+        tell(f"verify: what can be mended is mended by: hpcml repair {options.dataset}")
     return DONE if report.ok else FAILED
 
 
@@ -153,7 +171,9 @@ def _repair(options: argparse.Namespace) -> int:
     from hpcml import store
 
     print(store.repair(options.dataset))
-    return _verify(options)
+    report = store.verify(options.dataset)
+    print(report)
+    return DONE if report.ok else FAILED
 
 
 def _compact(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
@@ -23,6 +23,7 @@ from hpcml.cluster.stop_signals import STOP_SIGNALS, drop_dead_streams, interrup
 from hpcml.errors import HpcmlError, InputWarning, PlatformWarning
 from hpcml.exits import FAILED, WORK_LEFT, WRONG, exit_code
 from hpcml.files import storage_error
+from hpcml.progress import be_quiet
 
 _MOST_WARNINGS = 10  # lines; a library of radicals has millions
 
@@ -135,6 +136,7 @@ def _run(arguments: list[str]) -> int:
     assert command is not None and words is not None
     if unknown:
         words.error(f"unknown word {unknown[0]!r}")
+    be_quiet(options.quiet)
     return command.run(options)
 
 
@@ -152,20 +154,26 @@ def _check_options(arguments: list[str], words: argparse.ArgumentParser) -> None
 def _commands() -> list[Command]:
     from hpcml.cli import (
         campaign_commands,
+        completion_command,
         dataset_commands,
         doctor_command,
+        init_command,
         molecule_commands,
         network_commands,
+        show_command,
         study_command,
     )
 
     return [
+        *init_command.commands(),
         *campaign_commands.commands(),
         *molecule_commands.commands(),
+        *show_command.commands(),
         *dataset_commands.commands(),
         *network_commands.commands(),
         *study_command.commands(),
         *doctor_command.commands(),
+        *completion_command.commands(),
     ]
 
 
@@ -176,28 +184,52 @@ def _parser(
 
     Only that one gets its words: to know them, rooms are imported.
     """
+    commands = {command.name: command for command in _commands()}
+    parser, subs = _bare_parser(commands.values())
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    if name and name not in commands:
+        parser.error(f"no command {name!r}: {did_you_mean(name, commands)}".rstrip(": "))
+    if not name:
+        return parser, None, None
+    _add_words(commands[name], subs[name])
+    return parser, commands[name], subs[name]
+
+
+def _bare_parser(
+    commands: Iterable[Command],
+) -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser that knows the commands by name, and theirs, still without words."""
     parser = _Parser(
         prog="hpcml",
         description="Response properties of many molecules, and networks asked for their reasons.",
     )
     parser.add_argument("--version", action="version", version=f"hpcml {hpcml.__version__}")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    commands = {command.name: command for command in _commands()}
     subs = {
         command.name: group.add_parser(
             command.name,
             help=command.help,
             description=command.help[0].upper() + command.help[1:] + ".",
         )
-        for command in commands.values()
+        for command in commands
     }
-    name = next((word for word in arguments if not word.startswith("-")), "")
-    if name and name not in commands:
-        parser.error(f"no command {name!r}: {did_you_mean(name, commands)}".rstrip(": "))
-    if not name:
-        return parser, None, None
-    commands[name].words(subs[name])
-    return parser, commands[name], subs[name]
+    return parser, subs
+
+
+def _add_words(command: Command, parser: argparse.ArgumentParser) -> None:
+    """A command's own words, and those that every command takes."""
+    command.words(parser)
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no summary; errors only"
+    )
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with the words of every command: for completion and documentation."""
+    parser, subs = _bare_parser(commands := _commands())
+    for command in commands:
+        _add_words(command, subs[command.name])
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,22 +1,25 @@
-"""The command for single molecules: their response properties on the screen."""
+"""The command for molecules by hand: their response properties on the screen."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from hpcml.cli.command_words import Command, at_least, numbers, one_of, some_of
-from hpcml.cli.output_files import check_output, write_output
+from hpcml.cli.computed_output import Output
 from hpcml.cluster.site import LEAST_MEMORY_MB
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
+from hpcml.progress import Advance, clock, progress, silent, tell
 
 if TYPE_CHECKING:
     from hpcml.molecules import Molecule
-    from hpcml.response import Level, Request, ResponseProperties
+    from hpcml.response import Level, Request
 
 
 def commands() -> list[Command]:
@@ -72,6 +75,15 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         type=one_of(get_args(EngineName)),
         help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
+    parser.add_argument(
+        "--instability",
+        type=one_of(("warn", "refuse", "follow")),
+        default="warn",
+        help="what to do about an SCF that is no minimum (warn unless given)",
+    )
+    parser.add_argument(
+        "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"
+    )
     parser.add_argument("--exact", action="store_true", help="no density fitting")
     parser.add_argument(
         "--tight", action="store_true", help="stricter thresholds of SCF and response"
@@ -79,7 +91,30 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimize", action="store_true", help="the geometry first")
     parser.add_argument("--threads", type=at_least(1), default=len(os.sched_getaffinity(0)))
     parser.add_argument("--memory", type=at_least(LEAST_MEMORY_MB), default=2000, metavar="MB")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    _output_words(parser)
+
+
+def _output_words(parser: argparse.ArgumentParser) -> None:
+    from hpcml.response.unit_systems import SYSTEMS
+
+    parser.add_argument(
+        "--units",
+        type=one_of(SYSTEMS),
+        default="au",
+        help=f"of dipole, alpha and beta: {', '.join(SYSTEMS)} (au unless given)",
+    )
+    parser.add_argument(
+        "--tensors",
+        action="store_true",
+        help="of several molecules: all of each, instead of a row with what no rotation changes",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write everything there as well; FILE.jsonl: a document a line, as they come; "
+        "-: such lines to the screen instead of tables",
+    )
 
 
 def _compute(options: argparse.Namespace) -> int:
@@ -91,24 +126,32 @@ def _compute(options: argparse.Namespace) -> int:
 
 
 def _computed(options: argparse.Namespace) -> int:
-    import json
-
     from hpcml.cluster import Site
     from hpcml.generation import Foreground
     from hpcml.generation.protocol.task import Orders
+    from hpcml.interface.computing import computed
+    from hpcml.response.unit_systems import SYSTEMS
 
     level, request = _level(options), _request(options)
     molecules, code = _molecules(options)
-    if options.json is not None:
-        check_output(options.json)
-    site = Site(threads=options.threads, memory_mb=options.memory)
-    orders = Orders(level=level, request=request, site=site)
     several = len(molecules) > 1 or code == FAILED
-    documents: list[dict[str, Any]] = []
-    with Foreground(orders) as engine:
-        for molecule in molecules:
+    output = Output(
+        options.json,
+        SYSTEMS[options.units],
+        several=several,
+        tensors=options.tensors,
+        names=max(len(molecule.name) for molecule in molecules),
+    )
+    site = Site(threads=options.threads, memory_mb=options.memory)
+    began, done = time.monotonic(), 0
+    with (
+        Foreground(Orders(level=level, request=request, site=site)) as engine,
+        _shown(len(molecules) if several else 0) as advance,
+    ):
+        for number, molecule in enumerate(molecules, start=1):
             try:
-                properties = engine.compute(molecule)
+                output.take(computed(engine, molecule))
+                done += 1
             except SettingsError:
                 raise
             except HpcmlError as error:
@@ -116,41 +159,19 @@ def _computed(options: argparse.Namespace) -> int:
                     raise
                 print(f"failed ({error.cause}): {error}", file=sys.stderr)
                 code = FAILED
-                continue
-            if several:
-                print(f"{'' if not documents else chr(10)}== {molecule.name}")
-            print(properties.table(molecule.symbols), flush=True)
-            documents.append(document(molecule, properties))
-    if options.json is not None and documents:
-        content = documents if several else documents[0]
-        write_output(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
+            advance(number)
+    output.close()
+    where = f"; in {output.where}" if output.where else ""
+    tell(
+        f"compute: {done} of {len(molecules)} molecules at {level.label} "
+        f"in {clock(time.monotonic() - began)}{where}"
+    )
     return code
 
 
-def document(molecule: Molecule, properties: ResponseProperties) -> dict[str, Any]:
-    """What ``compute --json`` writes of a molecule: what it is, its properties, their units."""
-    return {
-        "name": molecule.name,
-        "smiles": molecule.smiles,
-        "charge": molecule.charge,
-        "multiplicity": molecule.multiplicity,
-        "symbols": molecule.symbols,
-        "isotopes": molecule.isotopes.tolist(),
-        # Where the geometry was optimized, the properties are those of the minimum.
-        "geometry": properties.provenance.get("optimized_positions", molecule.positions.tolist()),
-        **properties.to_json(),
-        "units": {
-            "geometry": "angstrom",
-            "energy": "Eh",
-            "dipole": "e a0",
-            "frequency": "Eh",
-            "polarizability": "e^2 a0^2 Eh^-1",
-            "hyperpolarizability": "e^3 a0^3 Eh^-2, Taylor convention",
-            "zpve": "Eh",
-            "frequencies": "cm^-1",
-            "shares": "of the property",
-        },
-    }
+def _shown(total: int) -> AbstractContextManager[Advance]:
+    """The progress of several molecules, where the rows themselves do not show it."""
+    return nullcontext(silent) if not total or sys.stdout.isatty() else progress("compute", total)
 
 
 def _level(options: argparse.Namespace) -> Level:
@@ -158,12 +179,19 @@ def _level(options: argparse.Namespace) -> Level:
 
     from hpcml.response import Level
     from hpcml.response.engine import with_engine
+    from hpcml.response.level import NO_SOLVENT
 
+    if options.solvent is not None:
+        raise SettingsError(f"--solvent: {NO_SOLVENT}")
     basis = options.basis
     if basis.endswith(".gbs"):  # the engine works in a folder of its own
         basis = str(Path(basis).resolve())
     level = Level(
-        method=options.method, basis=basis, exact=options.exact, engine=options.engine or UNSET
+        method=options.method,
+        basis=basis,
+        exact=options.exact,
+        instability=options.instability,
+        engine=options.engine or UNSET,
     )
     return with_engine(level.tight() if options.tight else level)
 

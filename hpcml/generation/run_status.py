@@ -17,7 +17,8 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.submission import submitted_jobs
 from hpcml.generation import failures
 from hpcml.generation.plan.planning import PlanRecord
-from hpcml.generation.protocol.task import Running, TaskProgress, task_folders
+from hpcml.generation.protocol.task import Running, TaskProgress, seconds_left, task_folders
+from hpcml.progress import clock
 from hpcml.store import Manifest
 from hpcml.store.shards import WARNED
 
@@ -85,7 +86,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.rate is not None:
             lines.append(f"rate        {self.rate:.0f} molecules an hour")
         if self.seconds_left is not None:
-            lines.append(f"time left   {_clock(self.seconds_left)}")
+            lines.append(f"time left   {clock(self.seconds_left)}")
         if self.core_efficiency is not None:
             lines.append(
                 f"efficiency  {100 * self.core_efficiency:.1f} % of the cores' time in Psi4"
@@ -95,7 +96,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         now = time.time()
         for one in self.running[:10]:
             lines.append(
-                f"running     {one.name} on {one.host}, rank {one.rank}, {_clock(now - one.since)}"
+                f"running     {one.name} on {one.host}, rank {one.rank}, {clock(now - one.since)}"
             )
         if len(self.running) > 10:
             lines.append(f"            and {len(self.running) - 10} more")
@@ -145,7 +146,7 @@ def status(run_folder: RunFolder) -> Status:
         missing=missing,
         running=running,
         rate=_rate(live),
-        seconds_left=_seconds_left(live),
+        seconds_left=seconds_left(live),
         core_efficiency=_efficiency(live or last),
         node_utilization=_utilization(live),
         jobs=jobs,
@@ -166,21 +167,13 @@ def _rate(states: list[TaskProgress]) -> float | None:
     return sum(rates) if rates else None
 
 
-def _seconds_left(states: list[TaskProgress]) -> float | None:
-    """The slowest task's remaining work, at the ratio of real to expected seconds so far."""
-    left = [
-        s.expected_left * (s.busy / s.expected_done) / s.ranks for s in states if s.expected_done
-    ]
-    return max(left) if left else None
-
-
 def _efficiency(states: list[TaskProgress]) -> float | None:
     inside = allotted = 0.0
     for s in states:
         if not s.first_start:
             continue
         end = s.updated if s.state == "running" else s.last_end
-        inside += s.busy + sum(max(0.0, end - one.since) for one in s.running)
+        inside += s.busy + s.under_way
         allotted += s.ranks * (end - s.first_start)
     return min(1.0, inside / allotted) if allotted > 0.0 else None
 
@@ -191,12 +184,6 @@ def _utilization(states: list[TaskProgress]) -> dict[str, float]:
     for s in states:
         for host, count in s.hosts.items():
             ranks[host] = ranks.get(host, 0) + count
-        for one in s.running:
-            busy[one.host] = busy.get(one.host, 0) + 1
+        for host, count in s.computing.items():
+            busy[host] = busy.get(host, 0) + count
     return {host: busy.get(host, 0) / count for host, count in sorted(ranks.items())}
-
-
-def _clock(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"

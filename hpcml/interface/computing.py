@@ -20,6 +20,8 @@ from hpcml.molecules import Molecule
 from hpcml.progress import progress
 from hpcml.response import Level, Request, ResponseProperties
 from hpcml.response.level import Process, Property
+from hpcml.response.property_table import property_table
+from hpcml.response.unit_systems import AU, UnitSystem
 
 if TYPE_CHECKING:
     import pandas
@@ -36,26 +38,35 @@ class Computed:
     molecule: Molecule
     properties: ResponseProperties
 
-    def scalars(self) -> dict[str, tuple[float, str]]:
-        """Name -> (value, unit): energy, |dipole|, alpha_iso and beta_parallel at every
-        frequency, zpve; NaN for a beta_parallel without a dipole."""
+    def scalars(self, units: UnitSystem = AU) -> dict[str, tuple[float, str]]:
+        """Name -> (value, unit) of what no rotation changes: energy, |dipole|, alpha_iso,
+        beta_parallel, beta_hrs and its depolarization ratio at every frequency, zpve.
+
+        NaN for a beta_parallel without a dipole.  Energies are in hartree in all ``units``.
+        """
         found = self.properties
-        values = {
-            "energy": (found.energy, "Eh"),
-            "dipole": (float(np.linalg.norm(found.dipole)), "e a0"),
-        }
+        norm = float(np.linalg.norm(found.dipole))
+        values = {"energy": (found.energy, "Eh"), "dipole": (norm, "e a0")}
         for alpha in found.polarizability:
             end = f"({alpha.frequency:g})" if alpha.frequency else ""
             values[f"alpha_iso{end}"] = (alpha.isotropic, "a0^3")
         for beta in found.hyperpolarizability:
-            first = f"({beta.process},{beta.frequencies[1]:g})" if any(beta.frequencies) else ""
-            values[f"beta_parallel{first}"] = (beta.parallel(found.dipole), "a.u.")
+            end = f"({beta.process},{beta.frequencies[1]:g})" if any(beta.frequencies) else ""
+            values[f"beta_parallel{end}"] = (beta.parallel(found.dipole), "a.u.")
+            values[f"beta_hrs{end}"] = (beta.hrs, "a.u.")
+            values[f"depolarization{end}"] = (beta.depolarization_ratio, "")
         if found.zpve is not None:
             values["zpve"] = (found.zpve, "Eh")
-        return values
+        if units is AU:
+            return values
+        of = {name: units.of(name) for name in values}
+        return {
+            name: (value * of[name][0], of[name][1] or unit)
+            for name, (value, unit) in values.items()
+        }
 
     def __repr__(self) -> str:
-        return self.properties.table(self.molecule.symbols)
+        return property_table(self.properties, self.molecule.symbols)
 
     def _repr_html_(self) -> str:
         return Computations([self])._repr_html_()
@@ -194,7 +205,7 @@ def compute(
     )
     with Foreground(orders) as engine:
         if isinstance(molecules, Molecule | str):
-            return _computed(engine, as_molecule(molecules))
+            return computed(engine, as_molecule(molecules))
         return _each(engine, as_molecules(molecules))
 
 
@@ -204,7 +215,7 @@ def _each(engine: Foreground, molecules: Sequence[Molecule]) -> Computations:
     with progress("compute", len(molecules)) as advance:
         for number, molecule in enumerate(molecules, start=1):
             try:
-                done.append(_computed(engine, molecule))
+                done.append(computed(engine, molecule))
             except SettingsError:
                 raise
             except HpcmlError as error:
@@ -213,7 +224,8 @@ def _each(engine: Foreground, molecules: Sequence[Molecule]) -> Computations:
     return Computations(done, failures)
 
 
-def _computed(engine: Foreground, molecule: Molecule) -> Computed:
+def computed(engine: Foreground, molecule: Molecule) -> Computed:
+    """A molecule by an engine, with the geometry that its properties are of."""
     properties = engine.compute(molecule)
     moved = properties.provenance.get("optimized_positions")
     if moved is not None:

@@ -8,23 +8,24 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcml.analysis.reasons import Score
 from hpcml.analysis.reasons import reasons_score as score_of
+from hpcml.analysis.reasons_table import split_parts
 from hpcml.errors import InputError
 from hpcml.interface.given_molecules import Many, One, as_molecules
 from hpcml.interface.predictions import Explained, Predicted
-from hpcml.models import Batch, collate, example
-from hpcml.relevance import ExplainSettings, Relevance, cancellation, explain_by
+from hpcml.models import collate, example
+from hpcml.molecules import Molecule
+from hpcml.relevance import ExplainSettings, cancellation
 from hpcml.relevance.explain_settings import AUTO, target_index
-from hpcml.relevance.rule_choice import UNCALIBRATED, read_calibration
+from hpcml.relevance.of_ensemble import MeanRelevance, mean_relevance
+from hpcml.relevance.rule_choice import with_rule
 from hpcml.store import Dataset
 from hpcml.training.applicability import applicability
 from hpcml.training.ensemble import Ensemble, load_ensemble
 from hpcml.training.metrics import read_metrics
 from hpcml.training.model_folder import ModelFolder
-from hpcml.training.splits import read_split
 from hpcml.training.targets import all_told
 from hpcml.training.train_settings import TrainSettings
 from hpcml.training.train_stage import train as train_into
@@ -69,22 +70,23 @@ class TrainedNetwork:
     def explain(self, molecules: One | Many, rule: str = AUTO, target: str = "") -> Explained:
         """What each atom was worth to the predictions for these molecules.
 
-        rule      "auto": the one that ``hpcml calibrate`` chose for this network, else the
-                  network's own terms where it has them, else that of an uncalibrated network
+        rule      "auto": the one that ``hpcml calibrate`` chose for this network, and gamma where
+                  nobody has looked
         target    label of the target, for a network of several; "" is the first
 
         Of an ensemble the members' mean.  Raises InputError where the rule cannot explain it.
         """
         several, info = as_molecules(molecules), self.ensemble.info
         column = target_index(info.targets, target)
-        settings = ExplainSettings(rule=self._rule() if rule == AUTO else rule)
+        settings = with_rule(ExplainSettings(rule=rule), ModelFolder(self.folder))
         parts = [
             self._explained(several[start : start + _AT_ONCE], settings, column)
             for start in range(0, len(several), _AT_ONCE)
         ]
         offsets = np.cumsum([0, *(len(one) for one in several)])
         prediction, atoms, booked, ledger = (
-            np.concatenate(each) for each in zip(*parts, strict=True)
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("prediction", "atoms", "booked", "ledger")
         )
         return Explained(
             molecules=several,
@@ -97,25 +99,13 @@ class TrainedNetwork:
             cancellation=cancellation(atoms, ledger, offsets),
         )
 
-    def _rule(self) -> str:
-        chosen = read_calibration(ModelFolder(self.folder))
-        return UNCALIBRATED if chosen is None else chosen.rule
-
     def _explained(
-        self, molecules: list[Any], settings: ExplainSettings, column: int
-    ) -> tuple[NDArray[np.float64], ...]:
-        first = self.ensemble.models[0]
-        batch: Batch = collate(
-            [example(one, first.inputs) for one in molecules], next(first.parameters()).dtype
-        )
-        found: list[Relevance] = [
-            explain_by(model, batch, settings, target=column) for model in self.ensemble.models
-        ]
-        columns = ("prediction", "atoms", "booked", "ledger")
-        return tuple(
-            np.mean([getattr(one, name).double().cpu().numpy() for one in found], axis=0)
-            for name in columns
-        )
+        self, molecules: list[Molecule], settings: ExplainSettings, column: int
+    ) -> MeanRelevance:
+        models = self.ensemble.models
+        examples = [example(one, models[0].inputs) for one in molecules]
+        batch = collate(examples, next(models[0].parameters()).dtype)
+        return mean_relevance(models, batch, settings, target=column)
 
     def __repr__(self) -> str:
         info = self.ensemble.info
@@ -174,6 +164,9 @@ def reasons_score(
 ) -> Score:
     """How far relevances agree with the shares that physics assigns, within molecules.
 
+    Composition (elements) is removed; see ``hpcml.analysis.reasons``.  Raises InputError where the
+    data set has no shares of the target, or the part is empty.
+
     Parameters
     ----------
     network
@@ -184,9 +177,6 @@ def reasons_score(
         See ``TrainedNetwork.explain``.
     part
         Of the network's split that is scored; "all" for every row.
-
-    Composition (elements) removed; see ``hpcml.analysis.reasons``.  Raises InputError where the
-    data set has no shares of the target, or the part is empty.
     """
     opened = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     target = network.ensemble.info.targets[0]
@@ -195,9 +185,8 @@ def reasons_score(
             f"{opened.folder}: no column {target.share_name}: compute it with "
             'properties = [..., "shares"]'
         )
-    if part != "all":
-        chosen = np.array(read_split(ModelFolder(network.folder).split).part(part), "U32")
-        opened = opened.subset(np.isin(opened.keys, chosen))
+    whole = np.full(len(opened), part == "all")
+    opened = opened.subset(split_parts(opened, network.folder).get(part, whole))
     if not len(opened):
         raise InputError(f"{opened.folder}: no row of the network's part {part!r}")
     explained = network.explain(list(opened.molecules), rule)

@@ -34,6 +34,7 @@ class ANISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     members      networks of an ensemble; the prediction is their mean
     max_norm     longest vector of weights into a hidden unit, kept to in training; 0 is no limit,
                  ANI-1 took 3
+    aev          cut-offs and grids of the atomic environment vectors
     """
 
     elements: Elements = (1, 6, 7, 8)

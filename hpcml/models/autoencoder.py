@@ -24,6 +24,7 @@ class AutoencoderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     hidden        layers on the way to the middle; the way out mirrors them
     latent        size of the middle
+    activation    of the hidden layers
     corruption    "mask": features are set to their mean (Vincent 2008); "gaussian": normal
                   noise is added
     noise         share of masked features, or standard deviation of the noise in units of

@@ -40,7 +40,9 @@ class DTNNSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     coefficients    B, the size of an atom's vector c
     factors         F, the size in which atom and distance are multiplied
     output          the hidden layer of the atoms' terms
-    gaussians       G, evenly spaced from 0 to ``farthest`` (angstrom), of width ``width``
+    gaussians       G, evenly spaced from 0 to ``farthest``, in which a distance is expanded
+    farthest        centre of the last of them, angstrom
+    width           of each of them, angstrom
     largest_number  the heaviest element that can be embedded
     """
 

@@ -39,8 +39,12 @@ from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES
 class WeaveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes of the network; the defaults are the published ones (two layers, W2).
 
+    layers      in each, atoms and pairs are woven into one another
+    hidden      features of an atom and of a pair between layers
+    representation   an atom's features after the last layer
     readout     "histogram": fuzzy histogram of the atoms' features and fully connected layers
                 (Kearnes); "sum": one term an atom, summed (Faber, extensive targets)
+    fully_connected   sizes of the layers from the histogram to the output
     dropout     after each fully connected layer
     """
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hpcml.errors import InputError
+from hpcml.files import no_such_file
 from hpcml.molecules.molecule import Molecule
 from hpcml.molecules.records import Defect, Record
 from hpcml.molecules.sdf import read_sdf
@@ -59,6 +60,8 @@ def read_records(path: Path | str, *, smiles_column: str = "") -> Iterator[Recor
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file")
     try:
+        if not path.exists():
+            raise InputError(no_such_file(path))
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is empty, expected molecules")
         with path.open("rb"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.models import Batch, Network, collate, example
-from hpcml.progress import Advance, progress
+from hpcml.progress import Advance, progress, silent
 from hpcml.relevance.calibration import calibrated
 from hpcml.relevance.comparators import explain_by
 from hpcml.relevance.engine.composites import composite
@@ -77,9 +77,9 @@ def explain_dataset(
     missing = msgspec.json.decode(world.broadcast(msgspec.json.encode(missing)), type=list[str])
     done = len(dataset) - sum(s.rows for s in dataset.shards if s.name in missing)
     with ExitStack() as stack:
-        advance: Advance = lambda done, note="": None  # noqa: E731
+        advance: Advance = silent
         if world.rank == 0:
-            advance = stack.enter_context(progress("explain", len(dataset)))
+            advance = stack.enter_context(progress("explain", len(dataset), before=done))
             advance(done)
         for name in missing:
             columns, stopped = _explain_shard(

@@ -20,7 +20,7 @@ import numpy as np
 
 from hpcml.errors import InputError
 from hpcml.files import write_whole
-from hpcml.relevance.explain_settings import COMPARATORS, ExplainSettings
+from hpcml.relevance.explain_settings import AUTO, COMPARATORS, ExplainSettings
 from hpcml.training.model_folder import ModelFolder
 
 CANDIDATES = (
@@ -159,6 +159,15 @@ def read_calibration(folder: ModelFolder) -> Calibration | None:
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{folder.calibration}: is no calibration ({error})") from None
     return msgspec.structs.replace(choice, lines=lines)
+
+
+def with_rule(settings: ExplainSettings, folder: ModelFolder) -> ExplainSettings:
+    """The settings with the rule that "auto" stands for, where nobody is going to measure: the one
+    that was found for this network, and ``UNCALIBRATED`` where nobody has looked."""
+    if settings.rule != AUTO:
+        return settings
+    kept = read_calibration(folder)
+    return msgspec.structs.replace(settings, rule=UNCALIBRATED if kept is None else kept.rule)
 
 
 def told(calibration: Calibration) -> str:

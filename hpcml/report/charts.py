@@ -105,6 +105,7 @@ def distribution(computed: Computed, place_of: dict[int, int], names: dict[int, 
         traces.append(
             {"type": "scatter", "mode": "markers", "name": "far from the rest", "showlegend": False,
              "x": _digits(computed.values[far]), "y": [0] * len(far), "hoverinfo": "none",
+             "cliponaxis": False,
              "marker": {"color": VERMILLION, "symbol": "diamond", "size": 10},
              "customdata": [[place_of.get(row, -1), names[row]] for row in far]}
         )  # fmt: skip

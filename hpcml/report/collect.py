@@ -25,7 +25,7 @@ from hpcml.report.facts import (
 )
 from hpcml.report.gallery import gallery, residuals
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
-from hpcml.report.prediction_errors import by_atom_counts
+from hpcml.report.prediction_errors import by_atom_counts, element_worth
 from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
@@ -57,6 +57,7 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         explanation = _explanation(rows)
     unit = explanation.unit if explanation else ""
     first = next(iter(predictions.values()), None)
+    told_of = predictions.get(rows.target) if rows else first
     far = {row for one in computed for row in one.outliers}
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
@@ -74,7 +75,8 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
         comparisons=comparisons(model, units),
         explanation=explanation,
         residuals=residuals(first, data) if first else (),
-        gallery=gallery(data, predictions.get(rows.target) if rows else first, rows, far),
+        gallery=gallery(data, told_of, rows, far),
+        worth=told_of.worth if rows and told_of and rows.target.is_extensive else {},
         utilization=utilization(run.work),
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
@@ -115,14 +117,18 @@ def predictions_of(model: ModelFolder, units: Units, data: Dataset) -> dict[Targ
     row_of = {key: row for row, key in enumerate(data.keys.tolist())}
     rows = np.array([row_of.get(key, -1) for key in columns.texts("key")])
     parts = np.array(columns.texts("part"))
-    counts = _atom_counts(data)[rows]
+    elements, counts = atom_counts(data)
+    counts = counts[rows]
     found = {}
     names = (per_target(name, labels_of(units)) for name in ("reference", "predicted"))
     for (target, unit), reference, predicted in zip(units.items(), *names, strict=True):
         values = columns.numbers(reference)
-        by_counts = None
+        by_counts, worth = None, {}
         if not target.yes_or_no and (rows >= 0).all():
-            by_counts = by_atom_counts(counts, values, parts == "train")
+            training = parts == "train"
+            by_counts = by_atom_counts(counts, values, training)
+            fit = zip(elements, element_worth(counts, values, training).tolist(), strict=True)
+            worth = {number: value for number, value in fit if np.isfinite(value)}
         found[target] = Predictions(
             quantity=quantity(target),
             unit=unit,
@@ -131,16 +137,22 @@ def predictions_of(model: ModelFolder, units: Units, data: Dataset) -> dict[Targ
             predicted=columns.numbers(predicted),
             by_counts=by_counts,
             rows=rows,
+            worth=worth,
         )
     return found
 
 
-def _atom_counts(data: Dataset) -> NDArray[np.int64]:
-    """(N, E) atoms of each of the data set's E elements."""
+def atom_counts(data: Dataset) -> tuple[list[int], NDArray[np.int64]]:
+    """The atomic numbers of a data set's elements, and how many of each its molecules have.
+
+    Returns
+    -------
+    list of E numbers, (N, E) integer array
+    """
     elements, kind = np.unique(data.column("numbers"), return_inverse=True)
     molecule = np.repeat(np.arange(len(data)), np.diff(data.atom_offsets))
     flat = np.bincount(molecule * len(elements) + kind, minlength=len(data) * len(elements))
-    return flat.reshape(len(data), len(elements))
+    return elements.tolist(), flat.reshape(len(data), len(elements))
 
 
 def _name(data: Dataset, row: int) -> str:

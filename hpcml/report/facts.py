@@ -20,6 +20,7 @@ class Predictions:
     by_counts   (N,) what least squares on atom counts says (``by_atom_counts``), NaN where it can
                 say nothing; None: not known
     rows        (N,) rows of the data set, -1 where it has no such row; None: not known
+    worth       atomic number -> what an atom is worth by that least-squares fit
     """
 
     quantity: str
@@ -29,6 +30,7 @@ class Predictions:
     predicted: NDArray[np.float64]
     by_counts: NDArray[np.float64] | None = None
     rows: NDArray[np.int64] | None = None
+    worth: dict[int, float] = field(default_factory=dict)
 
     @property
     def known(self) -> Predictions:
@@ -290,6 +292,7 @@ class ReportFacts:
     comparisons  what the network's error is held against
     residuals    of the first property, by size and by element
     gallery      molecules that are drawn; a sample where there are many
+    worth        atomic number -> what least squares gives an atom, of what is explained
     provenance   heading -> name -> value: level of theory, versions, settings
     seconds      stage -> wall time
     settings     the campaign's TOML as resolved
@@ -308,6 +311,7 @@ class ReportFacts:
     explanation: Explanation | None = None
     residuals: tuple[Residuals, ...] = ()
     gallery: tuple[Shown, ...] = ()
+    worth: dict[int, float] = field(default_factory=dict)
     utilization: Utilization | None = None
     averages: tuple[Averages, ...] = ()
     reasons: Reasons | None = None

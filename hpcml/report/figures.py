@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hpcml.report.facts import Averages, Curve, LearningCurve, Predictions, Removal
@@ -19,6 +19,7 @@ from hpcml.report.style import (
     PART_MARKERS,
     VERMILLION,
     figure,
+    plain_numbers,
     styled,
     to_svg,
 )
@@ -208,7 +209,7 @@ def lines(
             )
         if logarithmic:
             axes.set(xscale="log", yscale="log")
-            _plain_numbers(axes)
+            plain_numbers(axes)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.grid(True)
         axes.legend()
@@ -233,22 +234,5 @@ def _logarithmic(
     axes.plot(epochs, values, color=colour, marker="o" if len(epochs) < 3 else "")
     if np.nanmin(values) > 0:
         axes.set_yscale("log")
-        _plain_numbers(axes)
+        plain_numbers(axes)
     axes.grid(True)
-
-
-def _plain_numbers(axes: Axes) -> None:
-    """Ticks as 0.01 and 300 rather than powers; minor ones labelled only where few decades are."""
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() != "log":
-            continue
-        low, high = sorted(axis.get_view_interval())
-        few = high / max(low, 1e-300) < 30
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(
-            FuncFormatter(lambda value, _, few=few: _minor_label(value) if few else "")
-        )
-
-
-def _minor_label(value: float) -> str:
-    return f"{value:g}" if f"{value:.0e}"[0] in "25" else ""

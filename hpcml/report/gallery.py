@@ -21,7 +21,6 @@ from hpcml.training.model_folder import PARTS
 MOST_SHOWN = 600  # molecules: each takes a few kilobytes of the page
 NOT_SPLIT = "not in the split"
 _MOST_BOXES = 24
-_LEAST_IN_A_BOX = 3  # molecules
 
 
 def gallery(
@@ -133,7 +132,7 @@ def residuals(predictions: Predictions, data: Dataset) -> tuple[Residuals, ...]:
 
 
 def _largest(kinds: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    kept = {name: of for name, of in kinds.items() if len(of) >= _LEAST_IN_A_BOX}
+    kept = {name: of for name, of in kinds.items() if len(of)}
     return dict(list(kept.items())[-_MOST_BOXES:])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
+from hpcml.molecules import symbol
 from hpcml.report.drawings import NEGATIVE, POSITIVE, compact, skeleton
 from hpcml.report.facts import Computed, ReportFacts, Shown
 from hpcml.report.words import decimals_of, number
@@ -58,8 +59,10 @@ def molecules(facts: ReportFacts) -> dict[str, Any]:
         "relevance": _largest([one.relevance for one in facts.gallery]),
         "own": _largest([_own(one) for one in facts.gallery]),
         "share": _largest([one.share for one in facts.gallery]),
+        "above": _largest([_above(_own(one), one, facts.worth) for one in facts.gallery]),
+        "shareAbove": _largest([_above(one.share, one, facts.worth) for one in facts.gallery]),
     }
-    shown = [_molecule(one, facts.properties) for one in facts.gallery]
+    shown = [_molecule(one, facts.properties, facts.worth) for one in facts.gallery]
     return {
         "molecules": shown,
         "properties": [_label(one) for one in facts.properties],
@@ -70,11 +73,15 @@ def molecules(facts: ReportFacts) -> dict[str, Any]:
         "colours": {"positive": POSITIVE, "negative": NEGATIVE},
         "size": [WIDTH, HEIGHT],
         "explained": any(len(one.relevance) for one in facts.gallery),
+        "worth": {symbol(number): value for number, value in facts.worth.items()},
+        "own": any(np.abs(one.own_terms).max(initial=0.0) > 0 for one in facts.gallery),
         "shares": any(len(one.share) for one in facts.gallery),
     }
 
 
-def _molecule(one: Shown, properties: tuple[Computed, ...]) -> dict[str, Any]:
+def _molecule(
+    one: Shown, properties: tuple[Computed, ...], worth: dict[int, float]
+) -> dict[str, Any]:
     molecule = one.molecule
     try:
         drawn = skeleton(molecule, WIDTH, HEIGHT, outlines=False)
@@ -102,6 +109,8 @@ def _molecule(one: Shown, properties: tuple[Computed, ...]) -> dict[str, Any]:
         "relevance": _digits(one.relevance),
         "own": _digits(_own(one)),
         "share": _digits(one.share),
+        "above": _digits(_above(_own(one), one, worth)),
+        "shareAbove": _digits(_above(one.share, one, worth)),
         "dipole": _digits(one.dipole),
         "beta": _digits(one.beta),
         "values": _digits(np.array([p.values[one.row] if one.row >= 0 else np.nan
@@ -118,12 +127,23 @@ def _own(one: Shown) -> NDArray[np.float64]:
     return one.relevance + one.own_terms if len(one.own_terms) else one.relevance
 
 
+def _above(values: NDArray[np.float64], one: Shown, worth: dict[int, float]) -> NDArray[np.float64]:
+    """What is above the worth of each atom's element; empty where there are no values."""
+    if not len(values) or not worth:
+        return np.empty(0)
+    above: NDArray[np.float64] = values - np.array(
+        [worth.get(number, np.nan) for number in one.molecule.numbers.tolist()]
+    )
+    return above
+
+
 def _label(computed: Computed) -> dict[str, str]:
     return {"quantity": computed.quantity, "unit": computed.unit}
 
 
 def _largest(values: list[NDArray[np.float64]]) -> float:
-    return max((float(np.abs(each).max(initial=0.0)) for each in values), default=0.0) or 1.0
+    sizes = (float(np.nan_to_num(np.abs(each)).max(initial=0.0)) for each in values)
+    return float(f"{max(sizes, default=0.0) or 1.0:.4g}")
 
 
 def _digits(values: NDArray[np.float64]) -> list[float | None]:

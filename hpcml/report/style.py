@@ -9,8 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 INK = "#010203"  # stands for the page's own text colour, light or dark
 FAINT = "#7f8896"
@@ -85,3 +87,20 @@ def embeddable(text: str, name: str, description: str) -> str:
     text = text.replace(INK, "currentColor")
     spoken = html.escape(description)
     return text.replace("<svg", f'<svg role="img" aria-label="{spoken}"', 1)
+
+
+def plain_numbers(axes: Axes) -> None:
+    """Ticks as 0.01 and 300 rather than powers; minor ones labelled only where few decades are."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() != "log":
+            continue
+        low, high = sorted(axis.get_view_interval())
+        few = high / max(low, 1e-300) < 30
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(
+            FuncFormatter(lambda value, _, few=few: _minor_label(value) if few else "")
+        )
+
+
+def _minor_label(value: float) -> str:
+    return f"{value:g}" if f"{value:.0e}"[0] in "25" else ""

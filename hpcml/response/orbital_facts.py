@@ -1,4 +1,4 @@
-"""What the orbitals of an SCF say by themselves: for the provenance."""
+"""What the orbitals of an SCF say by themselves: for the provenance and its warnings."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def orbital_facts(channels: Sequence[Orbitals], overlap: Array) -> dict[str, flo
         shared = alpha.T @ overlap @ beta
         facts["spin_squared"] = float(spin * (spin + 1) + beta.shape[1] - np.sum(shared**2))
     return facts
+
+
+def left_out(functions: int, orbitals: int) -> list[str]:
+    """A warning where linear dependence leaves fewer orbitals than basis functions."""
+    if orbitals >= functions:
+        return []
+    return [
+        f"{functions - orbitals} of {functions} basis functions are linearly dependent and were "
+        "left out"
+    ]

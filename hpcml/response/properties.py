@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.response import invariants, units
+from hpcml.response import invariants
 
 Array = NDArray[np.float64]
 
@@ -72,6 +72,22 @@ class Hyperpolarizability:
 
 
 @dataclass(frozen=True, eq=False)
+class SecondHyperpolarizability:
+    """gamma_ijkl(-w_sigma; w_1, w_2, 0) in atomic units, Taylor convention; (3, 3, 3, 3) tensor.
+
+    ``process`` is that of the beta whose derivative by a static field it is.
+    """
+
+    process: str
+    frequencies: tuple[float, float, float, float]
+    tensor: Array
+
+    @property
+    def parallel(self) -> float:
+        return invariants.gamma_parallel(self.tensor)
+
+
+@dataclass(frozen=True, eq=False)
 class ResponseProperties:
     """Everything that was asked for about one molecule, and how it was obtained.
 
@@ -87,6 +103,7 @@ class ResponseProperties:
     dipole: Array
     polarizability: list[Polarizability] = field(default_factory=list)
     hyperpolarizability: list[Hyperpolarizability] = field(default_factory=list)
+    second_hyperpolarizability: list[SecondHyperpolarizability] = field(default_factory=list)
     zpve: float | None = None
     vibrational_frequencies: Array | None = None
     shares: dict[str, Array] = field(default_factory=dict)
@@ -95,8 +112,9 @@ class ResponseProperties:
     def to_json(self) -> dict[str, Any]:
         """The document of ``hpcml compute --json``: plain lists and numbers, no NaN.
 
-        A beta_parallel without a dipole, a ZPVE and frequencies that nobody asked for are null;
-        the key ``shares`` appears only where shares were asked for.
+        A beta_parallel without a dipole, the depolarization ratio of a beta that vanishes, a ZPVE
+        and frequencies that nobody asked for are null;
+        the keys ``shares`` and ``second_hyperpolarizability`` appear only where asked for.
         """
         document: dict[str, Any] = {
             "energy": float(self.energy),
@@ -117,6 +135,8 @@ class ResponseProperties:
                     "tensor": beta.tensor.tolist(),
                     "parallel": _null_for_nan(beta.parallel(self.dipole)),
                     "vector": beta.vector.tolist(),
+                    "hrs": beta.hrs,
+                    "depolarization_ratio": _null_for_nan(beta.depolarization_ratio),
                 }
                 for beta in self.hyperpolarizability
             ],
@@ -128,6 +148,16 @@ class ResponseProperties:
             ),
             "provenance": self.provenance,
         }
+        if self.second_hyperpolarizability:
+            document["second_hyperpolarizability"] = [
+                {
+                    "process": gamma.process,
+                    "frequencies": [float(w) for w in gamma.frequencies],
+                    "tensor": gamma.tensor.tolist(),
+                    "parallel": gamma.parallel,
+                }
+                for gamma in self.second_hyperpolarizability
+            ]
         if self.shares:
             document["shares"] = {name: share.tolist() for name, share in self.shares.items()}
         return document
@@ -155,6 +185,14 @@ class ResponseProperties:
                     )
                     for entry in document["hyperpolarizability"]
                 ],
+                second_hyperpolarizability=[
+                    SecondHyperpolarizability(
+                        str(entry["process"]),
+                        (*_triple(entry["frequencies"][:3]), float(entry["frequencies"][3])),
+                        _array(entry["tensor"], (3, 3, 3, 3)),
+                    )
+                    for entry in document.get("second_hyperpolarizability", ())
+                ],
                 zpve=None if document["zpve"] is None else float(document["zpve"]),
                 vibrational_frequencies=None if frequencies is None else _array(frequencies),
                 shares={
@@ -166,94 +204,6 @@ class ResponseProperties:
             raise InputError(f"response properties: key {error} is missing") from error
         except (TypeError, ValueError) as error:
             raise InputError(f"response properties: {error}") from error
-
-    def table(self, symbols: list[str]) -> str:
-        """The properties as text for the screen; ``symbols`` name the atoms of the shares."""
-        lines = [
-            f"energy        {self.energy:20.10f} Eh",
-            f"dipole        {_row(self.dipole)}   |mu| = {np.linalg.norm(self.dipole):.6f} e a0"
-            f" = {np.linalg.norm(self.dipole) * units.DEBYE:.4f} D",
-        ]
-        for alpha in self.polarizability:
-            lines += _polarizability_lines(alpha)
-        for beta in self.hyperpolarizability:
-            lines += _hyperpolarizability_lines(beta, self.dipole)
-        if self.zpve is not None and self.vibrational_frequencies is not None:
-            lines += _vibration_lines(self.zpve, self.vibrational_frequencies)
-        if self.shares:
-            lines += _share_lines(self.shares, symbols)
-        lines += [f"warning: {warning}" for warning in self.provenance.get("warnings", [])]
-        return "\n".join(lines)
-
-
-_AXES = "xyz"
-
-
-def _row(values: Array) -> str:
-    return " ".join(f"{value:14.6f}" for value in values)
-
-
-def _optical(frequency: float) -> str:
-    if frequency == 0.0:
-        return "static"
-    return f"w = {frequency:.6f} Eh ({units.wavelength_from_frequency(frequency):.1f} nm)"
-
-
-def _polarizability_lines(alpha: Polarizability) -> list[str]:
-    iso = alpha.isotropic
-    return [
-        "",
-        f"polarizability, {_optical(alpha.frequency)}, a0^3",
-        *(f"  {_AXES[i]}  {_row(alpha.tensor[i])}" for i in range(3)),
-        f"  isotropic {iso:.6f} a0^3 = {iso * units.POLARIZABILITY_CUBIC_ANGSTROM:.6f} angstrom^3"
-        f"   anisotropy {alpha.anisotropy:.6f}",
-    ]
-
-
-def _hyperpolarizability_lines(beta: Hyperpolarizability, dipole: Array) -> list[str]:
-    sigma, first, second = beta.frequencies
-    parallel = beta.parallel(dipole)
-    along = (
-        "undefined: the molecule has no dipole"
-        if math.isnan(parallel)
-        else f"{parallel:.6f} a.u. = {parallel * units.HYPERPOLARIZABILITY_ESU * 1e30:.6f}e-30 esu"
-    )
-    return [
-        "",
-        f"first hyperpolarizability, {beta.process}, "
-        f"beta({sigma:.6f}; {first:.6f}, {second:.6f}), a.u., Taylor convention",
-        "  " + " " * 4 + " ".join(f"{axis:>14}" for axis in _AXES),
-        *(f"  {_AXES[i]}{_AXES[j]}  {_row(beta.tensor[i, j])}" for i in range(3) for j in range(3)),
-        f"  parallel  {along}",
-        f"  vector    {_row(beta.vector)}",
-        f"  HRS       {beta.hrs:.6f} a.u.   depolarization ratio {beta.depolarization_ratio:.4f}",
-    ]
-
-
-def _vibration_lines(zpve: float, frequencies: Array) -> list[str]:
-    rows = [frequencies[start : start + 6] for start in range(0, len(frequencies), 6)]
-    return [
-        "",
-        f"zero-point energy {zpve:.8f} Eh = {zpve * units.KILOCALORIE_PER_MOLE:.4f} kcal/mol",
-        "harmonic frequencies, cm^-1 (negative: imaginary)",
-        *("  " + " ".join(f"{value:10.2f}" for value in row) for row in rows),
-    ]
-
-
-def _share_lines(shares: dict[str, Array], symbols: list[str]) -> list[str]:
-    def line(label: str, values: list[float]) -> str:
-        return f"  {label:8s}" + " ".join(f"{value:16.8f}" for value in values)
-
-    return [
-        "",
-        "shares by atom, a.u.",
-        "  " + " " * 8 + " ".join(f"{name:>16}" for name in shares),
-        *(
-            line(f"{index + 1:4d} {symbol}", [share[index] for share in shares.values()])
-            for index, symbol in enumerate(symbols)
-        ),
-        line("sum", [share.sum() for share in shares.values()]),
-    ]
 
 
 def _null_for_nan(value: float) -> float | None:

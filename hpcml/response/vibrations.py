@@ -45,6 +45,16 @@ class PotentialSurface(Protocol):
         ----------
         positions : (n, 3) array
             In bohr.
+
+        Returns
+        -------
+        SurfacePoint
+            The dipole of an ion is about the origin of the frame.
+
+        Raises
+        ------
+        ConvergenceError
+            If the SCF does not converge there.
         """
 
     def analytic_hessian(self, positions: Array) -> tuple[Array, Array] | None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import HpcmlError, InputError
-from hpcml.files import make_folder, write_whole
+from hpcml.files import make_folder, no_such_file, write_whole
 from hpcml.store import journal
 from hpcml.store.distinct import WRITTEN_TOGETHER
 from hpcml.store.layout import (
@@ -65,7 +65,12 @@ def read_manifest(folder: Path) -> tuple[Manifest, list[UnlistedShard]]:
     manifest = Manifest(folder)
     unlisted = unlisted_shards(folder, manifest)
     if not manifest.listed and not any(found.lost for found in unlisted):
-        raise InputError(f"{folder}: no data set here (no manifest.jsonl)")
+        if not folder.exists():
+            raise InputError(no_such_file(folder, "no data set here, there is no such folder"))
+        raise InputError(
+            f"{folder}: no data set here (no manifest.jsonl); `hpcml generate` or `hpcml import` "
+            "makes one"
+        )
     return manifest, unlisted
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
-from hpcml.report.style import BLUE, FAINT, GREEN, VERMILLION, figure, styled
+from hpcml.report.style import BLUE, FAINT, GREEN, VERMILLION, figure, plain_numbers, styled
 from hpcml.study.cells import NETWORK
 from hpcml.study.claim import residuals
 from hpcml.study.study_tables import Line, Lines, grouped
@@ -116,10 +116,9 @@ def _scores(seeds: Lines) -> Figure | None:
                     label=str(network),
                 )
             axis.set_xscale("log")
-            plain = FuncFormatter(lambda value, _: f"{value:g}")
             axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.xaxis.set_major_formatter(plain)
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.xaxis.set_minor_locator(NullLocator())
+            plain_numbers(axis)
             axis.set_xlabel(f"test MAE / {mine[0]['unit']} (spread over seeds)")
             axis.set_ylabel(f"score ({headline(seeds)})")
         axes[0].legend(fontsize=8)

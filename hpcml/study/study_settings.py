@@ -34,7 +34,11 @@ StudyName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
 
 
 class StudyTarget(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A property to learn, and the data sets that have it where they are not the study's."""
+    """A property to learn, and the data sets that have it where they are not the study's.
+
+    dataset      learned from and tested on; empty: the study's
+    transfer     name -> further data sets it is tested on; unset: the study's
+    """
 
     dataset: str = ""
     transfer: dict[Name, str] | None = None
@@ -78,6 +82,7 @@ class StudySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a study's file says: all networks on all targets, and so on.
 
+    name           of the study's run, whose folder is runs/NAME
     dataset        learned from and tested on; a target may have its own
     transfer       name -> further data sets that every network is tested on
     targets        properties, each with its shares in the data set where it is to be scored
@@ -88,6 +93,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                    takes about as many steps
     seeds          trainings of each cell: of first weights, of the order of molecules, and of
                    which training rows a smaller size has
+    split_seed     of the drawing of each split
     share_weights  of the loss by atom (train.share_weight): 0 and 1 ask the causal question
     share_sizes    training rows at which weights other than 0 are asked; empty: all sizes
     attributions   rules and comparators; "auto": the rule that calibration chooses for the
@@ -97,6 +103,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     explained      most molecules of a set that are explained; errors are told of all
     train          settings of training of all cells, as in a campaign
     parts          jobs that ``hpcml submit`` sends the cells out as
+    site           where it runs: a table, or the path of a site file
+    versions       written by hpcml into the run's folder; not read
     """
 
     name: StudyName

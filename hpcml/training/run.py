@@ -96,7 +96,9 @@ class Run:
             shares=fit.shares is not None,
         )
         checkpoint = self.folder.checkpoint
-        with progress("train", self.settings.epochs * fit.steps_of_epoch) as advance:
+        steps, total = fit.steps_of_epoch, self.settings.epochs * fit.steps_of_epoch
+        before = fit.progress.epoch * steps + fit.progress.step
+        with progress("train", total, before=before) as advance:
 
             def save(state: Progress) -> None:
                 save_progress(checkpoint, state, self.identity)

@@ -15,6 +15,22 @@ LeaveOut = Literal["unstable", "warned", "nothing"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the values of a column may be.
+
+    least, most    the first and the last that are allowed; one of them may be left out
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.least is None and self.most is None:
+            raise SettingsError("train.within: a column needs least, most, or both")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise SettingsError(f"train.within: least {self.least:g} is above most {self.most:g}")
+
+
 class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run: what is learned, by which network, how, and on how many ranks.
 
@@ -22,27 +38,40 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     target           one target or several (multi-task); a plain name is a static target
     leave_out        rows not to learn from: "unstable" (the SCF is known to be no minimum),
                      "warned" (any warning), "nothing"
+    within           column -> Bounds of rows to learn from, such as gap.least = 0.1,
+                     spin_contamination.most = 0.1, first_excitation.least = 0.15; rows that have
+                     no value are kept (training.soundness)
     scaling          "elements": least-squares references for each element, then the spread of
                      what is left; "standardize": mean and spread; "auto": elements for
                      extensive targets, standardize for the others
     epochs           how often the network is validated, after ``passes`` passes over the training
                      set each
+    passes           over the training set, from one validation to the next
     batch_size       molecules of a step, of all ranks together
     loss             of the scaled error: "mse", "mae", or "huber" (threshold one)
     share_weight     of a loss for each atom beside the molecule's: between what the network's atom
                      adds to the prediction and the atom's share of the target (column
                      share_NAME of the data set), scaled by the shares' spread; 0 is none
+    optimizer        "adam", or "adamw", whose decay of the weights is apart from the gradient
+    learning_rate    of the optimizer, before warm-up and schedule
+    weight_decay     of the optimizer; 0 is none
     schedule         of the learning rate: "constant", "cosine" to zero at the last epoch,
                      "exponential" (decay_factor every decay_epochs), "plateau" (decay_factor
                      after decay_epochs without a better validation error)
+    decay_factor     by which an exponential schedule or a plateau multiplies the learning rate
+    decay_epochs     epochs between two such steps, or without a better validation error before one
     warmup_epochs    linear rise from zero
     clip_norm        longest gradient; 0 is no limit
     average_decay    of the exponential moving average of the weights that is validated and
                      kept; 0 is none
     patience         epochs without a better validation error before stopping; 0 is never
+    seed             of the first weights, the order of molecules, and the drawing of the split
     split            "random", "scaffold", "size", "file" (split_file: a split.json), or a kind
                      of which ``hold_out`` names what all test molecules have and no other:
                      "scaffold_class", "group", "elements", "environment" (training.held_out)
+    split_file       path of the split.json of a split "file"
+    hold_out         what all test molecules have, where something is held out by name: "bicyclic",
+                     "carboxylic acid", "NO+"; empty for the other kinds of split
     train, validation, test    shares of the rows up to 1, numbers of rows above; test takes
                      what is left when it is 0; where something is held out by name, all that
                      has it is tested on, and train and validation are of the rest
@@ -60,15 +89,18 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_norm       statistics over the molecules of all ranks ("synchronized", the same curve
                      at any number of ranks) or of each rank alone ("local", fewer messages)
     compression      of gradients under way: "none", "fp16"
-    fusion_megabytes size up to which gradients are sent together
+    fusion_megabytes   size up to which gradients are sent together
+    device           of each rank: "cpu" or "cuda"
     precision        of the network's arithmetic
-    checkpoint_steps steps between checkpoints
+    checkpoint_steps   steps between checkpoints
+    tensorboard      write the curves for TensorBoard too, into the model's folder
     """
 
     model: str = "weave"
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
     target: str | Target | tuple[str | Target, ...] = "alpha_iso"
     leave_out: LeaveOut = "unstable"
+    within: dict[str, Bounds] = {}
     scaling: Literal["auto", "elements", "standardize"] = "auto"
 
     epochs: Positive = 100

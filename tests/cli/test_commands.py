@@ -86,6 +86,8 @@ def test_compute_writes_the_promised_document(water: Path, tmp_path: Path) -> No
         (["--threads", "0"], "threads"),
         (["--memory", "0"], "memory"),
         (["--wavelength=-1"], "wavelength"),
+        (["--solvent", "water"], "no continuum solvation"),
+        (["--property", "gamma"], "ask for beta too"),
         (["--json", "nowhere/out.json"], "nowhere"),
     ],
 )
@@ -195,10 +197,11 @@ def test_compute_of_atoms_by_smiles_and_of_several_in_a_file(tmp_path: Path) -> 
     """He, H and Ne in a minimal basis: where nothing can be excited, alpha and beta are zero."""
     words = ["--method", "HF", "--basis", "STO-3G", "--json", "out.json"]
     (tmp_path / "atoms.smi").write_text("[He] he\n[H] h\n[Ne] ne\nCC>>C none\n")
-    ended = hpcml("compute", "atoms.smi", *words, cwd=tmp_path)
+    ended = hpcml("compute", "atoms.smi", *words, "--quiet", cwd=tmp_path)
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
     assert "line 4 (none)" in ended.stderr
+    assert [row.split()[0] for row in ended.stdout.splitlines()[2:]] == ["he", "h", "ne"]
     answers = json.loads((tmp_path / "out.json").read_text())
     assert [answer["name"] for answer in answers] == ["he", "h", "ne"]
     for answer in answers:

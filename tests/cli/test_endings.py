@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from hpcml.doctor import Finding
 from hpcml.errors import HpcmlError
 
 WATER = "3\nwater\nO 0 0 0.117790\nH 0 0.755453 -0.471161\nH 0 -0.755453 -0.471161\n"
+ROOT = Path(__file__).parents[2]
 HPCML = [sys.executable, "-m", "hpcml"]
 
 
@@ -86,6 +89,11 @@ def test_a_bug_shows_where_it_is_and_asks_to_be_reported(
         (["status", "."], "no run's folder, which has a campaign.toml"),
         (["verify", "run"], "run/dataset: no data set here"),
         (["predict", "run", "water.xyz"], "run/model"),
+        (["compute", "watr.xyz", "--method", "HF", "--basis", "STO-3G"], "mean water.xyz?"),
+        (["status", "rum"], "rum: no such folder of a run; did you mean run?"),
+        (["run", "c.toml"], "`hpcml init c.toml` writes a campaign"),
+        (["study", "grid-c.toml"], "is a campaign's file, and no study's: hpcml run"),
+        (["check", "grid-s.toml"], "is a study's file, and no campaign's: hpcml study"),
     ],
 )
 def test_wrong_words_are_told_with_what_was_expected(
@@ -93,9 +101,39 @@ def test_wrong_words_are_told_with_what_was_expected(
 ) -> None:
     (water.parent / "run").mkdir()
     (water.parent / "run" / "campaign.toml").write_text("")
+    (water.parent / "grid-c.toml").write_text("[train]\n")
+    (water.parent / "grid-s.toml").write_text("[networks]\n")
     assert main(words) == 2
-    said = capsys.readouterr().err
+    told = capsys.readouterr()
+    said = told.err or told.out  # what `check` finds it prints
     assert expected in said and said.count("\n") == 1
+
+
+def test_what_is_found_is_told_to_programs_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpcml.doctor.examine", lambda: [Finding("MPI", False, "gone", "apt-get")])
+    assert main(["doctor", "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out) == [
+        {"what": "MPI", "works": False, "seen": "gone", "mend": "apt-get"}
+    ]
+    assert told.err == "doctor: 0 of 1 work\n"
+    (tmp_path / "c.toml").write_text('name = "c"\ndataset = "none"\n[train]\nmodel = "no"\n')
+    assert main(["check", str(tmp_path / "c.toml"), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["code"] == 2 and "no such folder" in " ".join(told["findings"])
+    small = shutil.copytree(ROOT / "jobs/study/small", tmp_path / "small")
+    assert main(["verify", str(small), "--json", "--quiet"]) == 0
+    good = json.loads(capsys.readouterr().out)
+    assert good["ok"] and good["problems"] == [] and good["rows"] == 1063
+    shard = next((small / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert main(["verify", str(small), "--json"]) == 1
+    told = capsys.readouterr()
+    bad = json.loads(told.out)
+    assert not bad["ok"] and len(bad["bad"]) == 1 and shard.stem in bad["problems"][0]
+    assert f"hpcml repair {small}" in told.err
 
 
 def test_a_run_stands_for_the_data_set_that_its_campaign_names(

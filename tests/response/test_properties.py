@@ -10,6 +10,7 @@ import pytest
 
 from hpcml.errors import InputError
 from hpcml.response.properties import Hyperpolarizability, Polarizability, ResponseProperties
+from hpcml.response.property_table import property_table
 
 
 @pytest.fixture
@@ -44,7 +45,10 @@ def test_json_has_the_documented_keys(water: ResponseProperties) -> None:
         "anisotropy": pytest.approx(math.sqrt(3.0)),
     }
     beta = document["hyperpolarizability"][0]
-    assert list(beta) == ["process", "frequencies", "tensor", "parallel", "vector"]
+    assert list(beta) == [
+        *("process", "frequencies", "tensor", "parallel", "vector"),
+        *("hrs", "depolarization_ratio"),
+    ]
     assert beta["process"] == "shg"
     assert beta["frequencies"] == [-0.0856, 0.0428, 0.0428]
     assert beta["parallel"] == pytest.approx(3.0 / 5.0 * beta["vector"][2])
@@ -89,7 +93,7 @@ def test_a_damaged_document_is_named(
 
 
 def test_table_shows_what_was_computed(water: ResponseProperties) -> None:
-    text = water.table(["O", "H", "H"])
+    text = property_table(water, ["O", "H", "H"])
     for piece in (
         "-76.0000000000 Eh", "isotropic 8.000000 a0^3", "1064.6 nm",
         "beta(-0.085600; 0.042800, 0.042800)",
@@ -97,6 +101,5 @@ def test_table_shows_what_was_computed(water: ResponseProperties) -> None:
     ):  # fmt: skip
         assert piece in text
     assert max(map(len, text.splitlines())) <= 100
-    assert "the molecule has no dipole" in ResponseProperties(
-        0.0, np.zeros(3), hyperpolarizability=water.hyperpolarizability
-    ).table([])
+    apolar = ResponseProperties(0.0, np.zeros(3), hyperpolarizability=water.hyperpolarizability)
+    assert "the molecule has no dipole" in property_table(apolar, [])

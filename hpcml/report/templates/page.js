@@ -75,10 +75,13 @@
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
     return made;
   };
+  const told = {
+    relevance: "relevance", own: "relevance with own terms", above: "relevance above the element’s",
+    share: "share of the physics", shareAbove: "share above the element’s",
+  };
   const STRONGEST = 0.85; // of a disk, so that the letter on it stays legible
   const drawing = (molecule, kind, limit) => {
     const [width, height] = gallery.size;
-    const told = { relevance: "relevance", own: "relevance with own terms", share: "share of the physics" };
     const values = kind ? molecule[kind] : [];
     const words = values.length ? `, atoms coloured by ${told[kind]}` : "";
     const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": molecule.formula + words });
@@ -133,8 +136,9 @@
     room = PAGE;
     show();
   };
+  const shareOf = (kind) => (kind === "above" ? "shareAbove" : "share");
   const limitsOf = (one, kind) => {
-    const panels = gallery.shares ? [kind, "share"] : [kind];
+    const panels = gallery.shares ? [kind, shareOf(kind)] : [kind];
     if ($("scale").value === "one") return Math.max(...panels.map((each) => limits[each]));
     return Math.max(...panels.flatMap((each) => one[each].map((value) => Math.abs(value ?? 0))), 1e-12);
   };
@@ -153,8 +157,8 @@
     const drawings = make("div", { className: "drawings" });
     if (gallery.explained) {
       const limit = limitsOf(one, kind);
-      drawings.append(make("div", {}, drawing(one, kind, limit), kind === "own" ? "relevance, own terms" : "relevance"));
-      if (gallery.shares) drawings.append(make("div", {}, drawing(one, "share", limit), "share"));
+      drawings.append(make("div", {}, drawing(one, kind, limit), told[kind]));
+      if (gallery.shares) drawings.append(make("div", {}, drawing(one, shareOf(kind), limit), told[shareOf(kind)]));
     } else drawings.append(make("div", {}, drawing(one, "", 1)));
     made.append(drawings, make("h3", { textContent: one.name }),
       make("p", { className: "kind", textContent: [one.formula, one.part].filter(Boolean).join(" · ") }), ledger(one));
@@ -252,7 +256,11 @@
     options("part", gallery.parts.filter(Boolean).map((part) => [part, part]));
     options("sort", sortings.map(([name], place) => [place, name]));
     options("one", molecules.map((one, place) => [place, one.name]));
-    if (gallery.explained) options("paint", [["relevance", "relevance alone"], ["own", "relevance with own terms"]]);
+    const kinds = [["relevance", "relevance alone"]];
+    if (gallery.own) kinds.push(["own", "relevance with the atom’s own terms"]);
+    if (Object.keys(gallery.worth).length) kinds.push(["above", "relevance above the element’s worth"]);
+    options("colour", kinds);
+    if (gallery.explained) options("paint", kinds);
     if (gallery.shares) options("paint", [["share", "share of the physics"]]);
     if (gallery.explained) $("paint").value = "relevance";
     for (const each of document.querySelectorAll(".explained")) each.hidden = !gallery.explained;

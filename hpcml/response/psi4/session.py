@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpcml.errors import InputError, PlatformError, ResourceError
+from hpcml.errors import PlatformError, ResourceError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import units
+from hpcml.response import refusals, units
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.psi4 import memory, psi4_errors, self_consistent, versions
@@ -90,7 +90,7 @@ def session(molecule: Molecule, level: Level, resources: Resources) -> Iterator[
         _clean(psi4.core, resources)
         numbers = [int(z) for z in molecule.numbers]
         basis = basis_sets.resolve(level.basis, numbers, library_folder())
-        _check_room(molecule, basis)
+        refusals.check_room(molecule, basis)
         psi4_errors.check_method(psi4, level)
         try:
             opened = Session(psi4, _molecule(psi4.core, molecule), basis)
@@ -98,17 +98,6 @@ def session(molecule: Molecule, level: Level, resources: Resources) -> Iterator[
             yield opened
         finally:
             psi4.core.clean_options()
-
-
-def _check_room(molecule: Molecule, basis: basis_sets.BasisSet) -> None:
-    """Psi4 computes on with the electrons that fit, and writes beyond its arrays at times."""
-    alpha = (molecule.electrons + molecule.multiplicity - 1) // 2
-    if alpha > basis.functions and not basis.ecp:
-        raise InputError(
-            f"{molecule.name or molecule.formula}: {alpha} electrons of one spin do not fit into "
-            f"{basis.functions} orbitals ({basis.name}); choose a larger basis or a lower "
-            "multiplicity"
-        )
 
 
 def _clean(core: Any, resources: Resources) -> None:

@@ -19,10 +19,6 @@ from hpcml.response.vibrations import SurfacePoint
 
 Array = NDArray[np.float64]
 
-# SCF convergence, below the level's own: differences of gradients need it.  Functionals of open
-# shells can stall at 2e-8, the noise of their quadrature.
-_TIGHT_HARTREE_FOCK, _TIGHT_FUNCTIONAL = 1e-8, 5e-8
-
 
 class Psi4Surface:
     """A ``vibrations.PotentialSurface``; make it with ``open_surface``."""
@@ -34,23 +30,7 @@ class Psi4Surface:
         self._exact = level.exact
 
     def point(self, positions: Array) -> SurfacePoint:
-        """Energy, gradient and dipole at a geometry.
-
-        Parameters
-        ----------
-        positions : (n, 3) array
-            In bohr.
-
-        Returns
-        -------
-        SurfacePoint
-            The dipole of an ion is about the origin of the frame.
-
-        Raises
-        ------
-        ConvergenceError
-            If the SCF does not converge there.
-        """
+        """See ``vibrations.PotentialSurface``."""
         gradient, wavefunction = self._gradient(positions)
         molecule = self._molecule
         nuclear = sum(molecule.Z(i) * positions[i] for i in range(len(positions)))
@@ -99,10 +79,8 @@ class Psi4Surface:
 @contextmanager
 def open_surface(molecule: Molecule, level: Level, resources: Resources) -> Iterator[Psi4Surface]:
     """See ``engine.Engine``; any of its points may raise ConvergenceError."""
-    enough = _TIGHT_HARTREE_FOCK if level.is_hartree_fock else _TIGHT_FUNCTIONAL
     tight = msgspec.structs.replace(
-        level,
-        scf_convergence=min(level.scf_convergence, enough),
+        level.for_gradients(),
         # Psi4's fitted gradient of exact exchange dies of a spin without electrons
         exact=level.exact or molecule.electrons == molecule.multiplicity - 1,
     )

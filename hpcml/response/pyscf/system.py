@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from pyscf import gto, lib
 
-from hpcml.errors import InputError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import basis as basis_sets
-from hpcml.response import units
+from hpcml.response import refusals, units
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
 from hpcml.response.pyscf import basis_text
@@ -49,7 +48,7 @@ def system(molecule: Molecule, level: Level, resources: Resources) -> Iterator[S
     ):
         check_method(level)
         basis = basis_sets.resolve(level.basis, [int(z) for z in molecule.numbers], None)
-        _check_room(molecule, basis)
+        refusals.check_room(molecule, basis)
         yield System(_mole(molecule, basis, resources.memory_mb), basis)
 
 
@@ -68,14 +67,3 @@ def _mole(molecule: Molecule, basis: basis_sets.BasisSet, memory_mb: int) -> Any
         verbose=0,
         parse_arg=False,
     )
-
-
-def _check_room(molecule: Molecule, basis: basis_sets.BasisSet) -> None:
-    """An SCF with fewer orbitals than electrons of one spin fails far from here."""
-    alpha = (molecule.electrons + molecule.multiplicity - 1) // 2
-    if alpha > basis.functions and not basis.ecp:
-        raise InputError(
-            f"{molecule.name or molecule.formula}: {alpha} electrons of one spin do not fit into "
-            f"{basis.functions} orbitals ({basis.name}); choose a larger basis or a lower "
-            "multiplicity"
-        )

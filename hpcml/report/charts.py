@@ -40,8 +40,8 @@ _BINS = 40
 
 
 def plain(text: str) -> str:
-    """Text that plotly shows as it is."""
-    return html.escape(text, quote=False)
+    """Text that plotly shows as it is: neither its HTML nor, between dollar signs, formulas."""
+    return html.escape(text, quote=False).replace("$", "&#36;")
 
 
 def parity(predictions: Predictions, place_of: dict[int, int], names: dict[int, str]) -> Chart:

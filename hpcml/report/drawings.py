@@ -117,35 +117,6 @@ def relevance_colour(relevance: float, limit: float) -> tuple[str, float]:
     return (POSITIVE if relevance > 0 else NEGATIVE), _STRONGEST * strength
 
 
-def colour_scale(limit: float, unit: str, name: str = "scale") -> str:
-    """The legend of ``molecule_drawing``: from -limit to +limit through nothing."""
-    stops = "".join(
-        f"<stop offset='{place:.0%}' stop-color='{colour}' stop-opacity='{opacity:.3f}'/>"
-        for place, colour, opacity in (
-            (0.0, NEGATIVE, _STRONGEST),
-            (0.5, NEGATIVE, 0.0),
-            (0.5, POSITIVE, 0.0),
-            (1.0, POSITIVE, _STRONGEST),
-        )
-    )
-    labels = "".join(
-        f"<text x='{x}' y='34' text-anchor='{anchor}'>{_escaped(text)}</text>"
-        for x, anchor, text in (
-            (1, "start", f"\N{MINUS SIGN}{limit:.3g}"),
-            (161, "middle", f"0 {unit}"),
-            (321, "end", f"+{limit:.3g}"),
-        )
-    )
-    return (
-        f"<svg role='img' aria-label='Colours of relevance' width='322' height='40' "
-        f"viewBox='0 0 322 40' xmlns='http://www.w3.org/2000/svg'><defs>"
-        f"<linearGradient id='{name}-gradient'>{stops}</linearGradient></defs>"
-        f"<rect x='1' y='4' width='320' height='14' rx='3' fill='url(#{name}-gradient)' "
-        f"stroke='currentColor' stroke-opacity='0.35'/>"
-        f"<g fill='currentColor' font-size='12'>{labels}</g></svg>"
-    )
-
-
 def flat(molecule: Molecule) -> Chem.Mol:
     """The molecule laid out in the plane; InputError where its bonds cannot be perceived.
 

@@ -43,6 +43,13 @@
       dragmode: coarse ? false : "zoom",
       hovermode: "closest",
     }, { responsive: true, displayModeBar: false });
+    const frame = () => { // by which a chart shrinks in print, where no script runs
+      for (const svg of place.querySelectorAll(".main-svg")) {
+        svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+      }
+    };
+    frame();
+    place.on("plotly_afterplot", frame);
     place.on("plotly_hover", (event) => showHover(event.points[0], event.event));
     place.on("plotly_unhover", () => { $("hover").hidden = true; });
     place.on("plotly_click", (event) => {
@@ -219,6 +226,11 @@
     viewer.zoomTo();
     viewer.render();
   };
+  const turn = () => { // a degree a frame, so that a slow machine turns slowly and still answers
+    if (!turning || !viewer) return;
+    viewer.rotate(1, "y");
+    requestAnimationFrame(turn);
+  };
   const factsOf = (one) => {
     const rows = [["formula", one.formula], ["SMILES", one.smiles || "–"], ["part", one.part || "–"]];
     if (one.groups.length) rows.push(["groups", one.groups.join(", ")]);
@@ -273,7 +285,7 @@
     $("turn").addEventListener("click", () => {
       turning = !turning;
       $("turn").textContent = turning ? "Stop" : "Turn";
-      if (viewer) viewer.spin(turning ? "y" : false);
+      turn();
     });
     $("front").addEventListener("click", () => { if (viewer) { viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]); paint(); } });
     legend();

@@ -25,6 +25,7 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.files import no_such_file, read_file, write_whole
 from hpcml.relevance import ExplainSettings
 from hpcml.response import Level, Request
+from hpcml.response.level import NO_SOLVENT, SOLVENT_WORDS
 from hpcml.study.study_settings import Study
 from hpcml.training import TrainSettings
 
@@ -262,6 +263,8 @@ def _explain(message: str, kind: type) -> str:
     keys = [key for key in re.split(r"[.\[\]]+", where.rstrip("`")) if key]
     table = f"[{'.'.join(keys)}]" if keys else "the top level"
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown and unknown[1].lower() in SOLVENT_WORDS:
+        return f"{table}: {unknown[1]}: {NO_SOLVENT}"
     if unknown:
         known = _fields(kind, keys)
         near = difflib.get_close_matches(unknown[1], known, 1)

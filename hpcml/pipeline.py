@@ -222,7 +222,8 @@ def transfer(folder: Path, datasets: Sequence[Path]) -> tuple[Transfer, dict[str
                 return None
             others[name] = Explained(other, open_relevance(kept, other))
         assert campaign.train is not None
-        found = judge_transfer(own, run_folder.model, others, campaign.train.leave_out)
+        train = campaign.train
+        found = judge_transfer(own, run_folder.model, others, train.leave_out, train.within)
         return found, found.write(run_folder.analysis)
 
 

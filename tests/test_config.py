@@ -69,6 +69,7 @@ def test_a_site_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (("epochs", "epoch"), r"unknown key 'epoch' in \[train\]: did you mean 'epochs'\?"),
+        (('method = "HF"', 'method = "HF"\nsolvent = "water"'), "no continuum solvation"),
         (("[molecules]", "[molecule]"), r"unknown key 'molecule' in the top level"),
         (("epochs = 3", 'epochs = "3"'), r"train\.epochs: expected `int`, got `str`"),
         (("epochs = 3", "epochs = 0"), r"train\.epochs: expected `int` >= 1"),

@@ -61,7 +61,7 @@ def test_a_setting_in_words() -> None:
     level = {setting.name: setting for setting in described(Level)}
     assert level["grid"].default == "[75, 302]"
     assert level["method"].required and level["method"].default is None
-    assert level["instability"].kind == '"refuse" or "warn"'
+    assert level["instability"].kind == '"follow" or "refuse" or "warn"'
     assert summary(Level).startswith("A level of theory") and "exact" not in summary(Level)
 
 

@@ -23,6 +23,7 @@ from hpcml.response import Level, Request
 from hpcml.setting_docs import Setting, described, summary
 from hpcml.study.study_settings import Study, StudyNetwork, StudySplit, StudyTarget
 from hpcml.training import Target, TrainSettings
+from hpcml.training.train_settings import Bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -45,6 +46,7 @@ CAMPAIGN: dict[str, type[msgspec.Struct]] = {
     "[site], or a site file": Site,
     "[train]": TrainSettings,
     "[train] target, as a table": Target,
+    "[train.within], a column's bounds": Bounds,
     "[explain]": ExplainSettings,
     "[analyze]": AnalyzeSettings,
 }

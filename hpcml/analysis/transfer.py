@@ -27,10 +27,10 @@ from hpcml.files import make_folder
 from hpcml.molecules import constitutions, symbol
 from hpcml.relevance.relevance_rows import RelevanceRows
 from hpcml.store import Dataset
-from hpcml.training.data import unsound_rows
 from hpcml.training.levels import distinct_levels, joined
 from hpcml.training.model_folder import ModelFolder
-from hpcml.training.train_settings import LeaveOut
+from hpcml.training.soundness import unsound_rows
+from hpcml.training.train_settings import Bounds, LeaveOut
 
 OWN = "own"
 """The name, in tables, of the data set that the network learned from."""
@@ -90,12 +90,13 @@ def transfer(
     model_folder: Path,
     others: Mapping[str, Explained],
     leave_out: LeaveOut = "unstable",
+    within: Mapping[str, Bounds] | None = None,
 ) -> Transfer:
     """Judge a network on its own parts and on other data sets.
 
     own       what the network learned from, explained
     others    name -> another data set, explained by the same network and rule
-    leave_out which rows of the others are not judged on, as in ``TrainSettings``
+    leave_out, within   which rows of the others are not judged on, as in ``TrainSettings``
 
     Of the others, copies of training and validation molecules (the same atoms and bonds) are left
     out.  Raises InputError where the network's split is missing, a name is "own", or relevances
@@ -130,10 +131,10 @@ def transfer(
                 f"{name}: {int((~fresh).sum())} of {len(fresh)} molecules are copies of molecules "
                 "that were learned from: left out"
             )
-        reason, unsound = unsound_rows(other.dataset, leave_out)
-        if unsound.any():
+        for reason, unsound in unsound_rows(other.dataset, leave_out, within or {}).items():
             notes.append(f"{name}: {int(unsound.sum())} molecules left out: {reason}")
-        samples[name, ""] = explained_sample(other.dataset, other.rows).of(fresh & ~unsound)
+            fresh &= ~unsound
+        samples[name, ""] = explained_sample(other.dataset, other.rows).of(fresh)
     reference = samples[OWN, "train"]
     table: Table = []
     drifts: Table = []

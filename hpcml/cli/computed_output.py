@@ -138,6 +138,9 @@ def document(computed: Computed, system: UnitSystem) -> dict[str, Any]:
             "frequency": "Eh",
             "polarizability": system.polarizability[1],
             "hyperpolarizability": f"{system.hyperpolarizability[1]}, Taylor convention",
+            "second_hyperpolarizability": (
+                f"{system.second_hyperpolarizability[1]}, Taylor convention"
+            ),
             "zpve": "Eh",
             "frequencies": "cm^-1",
             "shares": "of the property",

@@ -78,6 +78,15 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         type=one_of(get_args(EngineName)),
         help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
+    parser.add_argument(
+        "--instability",
+        type=one_of(("warn", "refuse", "follow")),
+        default="warn",
+        help="what to do about an SCF that is no minimum (warn unless given)",
+    )
+    parser.add_argument(
+        "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"
+    )
     parser.add_argument("--exact", action="store_true", help="no density fitting")
     parser.add_argument(
         "--tight", action="store_true", help="stricter thresholds of SCF and response"
@@ -173,12 +182,19 @@ def _level(options: argparse.Namespace) -> Level:
 
     from hpcml.response import Level
     from hpcml.response.engine import with_engine
+    from hpcml.response.level import NO_SOLVENT
 
+    if options.solvent is not None:
+        raise SettingsError(f"--solvent: {NO_SOLVENT}")
     basis = options.basis
     if basis.endswith(".gbs"):  # the engine works in a folder of its own
         basis = str(Path(basis).resolve())
     level = Level(
-        method=options.method, basis=basis, exact=options.exact, engine=options.engine or UNSET
+        method=options.method,
+        basis=basis,
+        exact=options.exact,
+        instability=options.instability,
+        engine=options.engine or UNSET,
     )
     return with_engine(level.tight() if options.tight else level)
 

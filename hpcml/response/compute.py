@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import geometry, loewdin, refusals, second_order, shares, units, vibrations
 from hpcml.response.engine import Engine, GroundState, Resources, engine, with_engine
+from hpcml.response.equations import followed
 from hpcml.response.induced_densities import InducedDensities, MatrixDensities
 from hpcml.response.kernels import PAIRS
 from hpcml.response.level import SHARES, Level, Property, Request
-from hpcml.response.properties import ResponseProperties
+from hpcml.response.properties import ResponseProperties, SecondHyperpolarizability
+from hpcml.response.second_hyperpolarizability import second_hyperpolarizabilities
 from hpcml.response.shares import AtomicMoments
 from hpcml.response.team import Communicator, on_root
 from hpcml.response.tensors import Tensors, tensors
@@ -81,6 +83,7 @@ def compute_with(
 ) -> ResponseProperties:
     """``compute`` with its resources in one struct, by the very engine that the level names."""
     refusals.check(molecule, level)
+    refusals.check_request(level, request)
     program, record = engine(level.engine), _Record()
     communicator = resources.communicator
     if request.optimize:
@@ -90,18 +93,23 @@ def compute_with(
             )
         record.entries["optimized_positions"] = molecule.positions.tolist()
     by_atom: dict[str, Array] = {}
+    gammas: list[SecondHyperpolarizability] = []
     with (
         record.timed("electronic"),
-        program.ground_state(molecule, level, resources) as reference,
+        program.ground_state(molecule, level, resources) as first,
     ):
+        follows = level.instability == "follow"
+        reference: GroundState = followed(first, communicator) if follows else first
         record.take(reference.provenance)
         with record.timed("response"):
             found = tensors(reference, level, request, communicator)
         record.take(found.provenance)
-        partitions = {word: end for word, end in SHARES.items() if word in request.properties}
-        for word, end in partitions.items():
-            record.entries[f"partition{end}"] = _PARTITION_TOLD[word]
-        if partitions:
+        if "gamma" in request.properties:
+            with record.timed("gamma"):
+                gammas = second_hyperpolarizabilities(reference, level, request, communicator)
+        if partitions := {word: end for word, end in SHARES.items() if word in request.properties}:
+            told = {f"partition{end}": _PARTITION_TOLD[word] for word, end in partitions.items()}
+            record.entries.update(told)
             with record.timed("shares"):
                 by_atom = _electronic_shares(molecule, reference, found, partitions)
     zpve = frequencies = None
@@ -118,6 +126,7 @@ def compute_with(
         dipole=reference.dipole,
         polarizability=found.polarizability,
         hyperpolarizability=found.hyperpolarizability,
+        second_hyperpolarizability=gammas,
         zpve=zpve,
         vibrational_frequencies=frequencies,
         shares=by_atom,

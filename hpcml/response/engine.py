@@ -109,22 +109,36 @@ class GroundState(Protocol):
     def why_not_analytic(self) -> str:
         """Why the response of this functional needs finite fields; empty where it does not."""
 
-    def density_in_field(self, field: Array) -> Array:
-        """Density of all electrons in a static electric field.
+    def again(
+        self,
+        *,
+        field: Array | None = None,
+        start: Sequence[Array] | None = None,
+        convergence: float = np.inf,
+    ) -> GroundState:
+        """The same molecule's SCF in a static electric field, or from other orbitals.
+
+        With a communicator every rank makes this call.
 
         Parameters
         ----------
-        field : (3,) array
+        field : (3,) array, optional
             In hartree / (e bohr); the energy changes by -mu . field.
+        start : two (n, o) arrays, optional
+            Occupied orbitals of either spin, from which an unrestricted SCF begins; else it is of
+            this state's kind and begins at its orbitals.
+        convergence : float
+            Of the orbital gradient, where the level's is no smaller.
 
         Returns
         -------
-        (n, n) array
+        GroundState
+            Alive as long as this one.
 
         Raises
         ------
         ConvergenceError
-            If the SCF in the field does not converge.
+            If the SCF does not converge.
         """
 
     def two_electron(self, right_sides: int) -> TwoElectron:

@@ -155,6 +155,25 @@ def depolarization_ratio(beta: ArrayLike) -> float:
     return parallel / perpendicular if perpendicular > 0.0 else math.nan
 
 
+def gamma_parallel(gamma: ArrayLike) -> float:
+    """gamma_|| = 1/15 sum_ij (gamma_iijj + gamma_ijij + gamma_ijji), the mean over orientations.
+
+    Source: Shelton and Rice, Chem. Rev. 94, 3 (1994).
+
+    Parameters
+    ----------
+    gamma : (3, 3, 3, 3) array
+        In atomic units.
+
+    Returns
+    -------
+    float
+        In atomic units.
+    """
+    tensor = np.asarray(gamma, float)
+    return float(sum(np.einsum(pairs, tensor) for pairs in ("iijj", "ijij", "ijji"))) / 15.0
+
+
 def _along(vector: NDArray[np.float64], dipole: ArrayLike) -> float:
     """Component of the vector along the dipole; NaN where the dipole has no direction."""
     mu = np.asarray(dipole, float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from numbers import Real
@@ -13,7 +14,9 @@ from msgspec import UNSET, UnsetType
 
 from hpcml.errors import InputError, SettingsError
 
-Property = Literal["dipole", "alpha", "beta", "zpve", "shares", "shares_loewdin"]
+Property = Literal[
+    "dipole", "alpha", "beta", "gamma", "excitation", "zpve", "shares", "shares_loewdin"
+]
 Process = Literal["static", "shg", "eope", "or"]
 EngineName = Literal["psi4", "pyscf"]
 Grid = tuple[int, int]
@@ -21,6 +24,26 @@ Grid = tuple[int, int]
 SHARES: dict[Property, str] = {"shares": "", "shares_loewdin": "_loewdin"}
 """The words that ask for what each atom contributes to alpha and beta: for each partition how the
 names of its shares end."""
+
+FINE_KERNEL_GRID: Grid = (75, 302)
+COARSE_KERNEL_GRID: Grid = (50, 194)
+
+_COMPACT = re.compile(
+    r"sto-\dg|[346]-(21|31|311)g(\([2-3]?[df]*(,[2-3]?[pd]*)?\)|\*{1,2})?"
+    r"|cc-pc?v[dtq5]z|def2-(svp|sv\(p\)|tzvpp?|qzvpp?)"
+)
+"""Names of basis sets without diffuse functions."""
+
+_SMOOTH = {"svwn", "pbe", "pbe0", "blyp", "bp86", "b3lyp", "b3lyp5", "cam-b3lyp", "wb97x"}
+"""Functionals that feel a coarse grid of their kernel little: no meta-GGAs."""
+
+SOLVENT_WORDS = ("solvent", "solvation", "pcm", "cpcm", "iefpcm", "cosmo", "smd")
+NO_SOLVENT = (
+    "there is no continuum solvation (PCM) here, and no response in one: all properties are those "
+    "of the molecule in vacuum; put solvent molecules into the geometry, or leave it out"
+)
+"""What is said where one is asked for: the response of the continuum to both fields, at their
+frequencies, would be part of every kernel."""
 
 LEBEDEV = (
     *(6, 14, 26, 38, 50, 74, 86, 110, 146, 170, 194, 230, 266, 302, 350, 434, 590, 770, 974),
@@ -48,13 +71,16 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     basis                  a basis set's name or the path of a .gbs file
     exact                  exact two-electron integrals instead of density fitting
     grid                   (radial, spherical) points of an atom in the SCF's quadrature
-    kernel_grid            the same for the exchange-correlation kernel of the response; (50, 194)
-                           takes half the time, for errors in beta of 1e-4 (glycine, B3LYP,
-                           6-31+G(d)) to 2e-3 (aug-cc-pVDZ) of its largest component
+    kernel_grid            the same for the exchange-correlation kernel of the response; "auto" is
+                           (50, 194) for the usual functionals in basis sets without diffuse
+                           functions, where it takes half the time of (75, 302) for errors in beta
+                           of 2e-5 of its largest component (formaldehyde, B3LYP, 6-31G(d)), and
+                           (75, 302) for all else; a level that is made holds numbers
     scf_convergence        root mean square of the orbital gradient [F, D] at which the SCF ends
     response_convergence   norm of a response equation's residual over that of its right side
-    instability            "refuse" an SCF that is no minimum; unset (the same as "warn"): its
-                           result carries a warning
+    instability            of an SCF that is no minimum: "refuse" it; "follow" it down to one, which
+                           of a closed shell is unrestricted; unset (the same as "warn"): its result
+                           carries a warning
     engine                 the program that does the SCF: "psi4" or "pyscf"; unset: Psi4 (see
                            ``engine.with_engine``)
     """
@@ -63,24 +89,29 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     basis: str
     exact: bool = False
     grid: Grid = (75, 302)
-    kernel_grid: Grid = (75, 302)
+    kernel_grid: Grid | Literal["auto"] = "auto"
     scf_convergence: float = 1e-7
     response_convergence: float = 5e-5
     # Unset rather than "warn", and so absent where a level is written: results of levels without
     # this field keep their keys.
-    instability: Literal["warn", "refuse"] | UnsetType = UNSET
+    instability: Literal["warn", "refuse", "follow"] | UnsetType = UNSET
     engine: EngineName | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.instability == "warn":
             msgspec.structs.force_setattr(self, "instability", UNSET)
-        elif self.instability not in (UNSET, "refuse"):
-            raise SettingsError('level: instability must be "warn" or "refuse"')
+        elif self.instability not in (UNSET, "refuse", "follow"):
+            raise SettingsError('level: instability must be "warn", "refuse" or "follow"')
         if self.engine is not UNSET:
             _check_words("engine", [self.engine], get_args(EngineName), "level")
         for name in ("method", "basis"):
             if not getattr(self, name).strip():
                 raise SettingsError(f"level: {name} is empty")
+        if self.kernel_grid == "auto":
+            compact = _COMPACT.fullmatch(self.basis.strip().lower())
+            smooth = self.method.strip().lower() in _SMOOTH
+            chosen = COARSE_KERNEL_GRID if compact and smooth else FINE_KERNEL_GRID
+            msgspec.structs.force_setattr(self, "kernel_grid", chosen)
         for name in ("grid", "kernel_grid"):
             radial, spherical = getattr(self, name)
             if radial < 10:
@@ -94,6 +125,12 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for name in ("scf_convergence", "response_convergence"):
             if not 0.0 < getattr(self, name) <= 1e-2:
                 raise SettingsError(f"level: {name} must lie between 0 and 0.01")
+
+    @property
+    def points_of_kernel(self) -> Grid:
+        """``kernel_grid``, which is "auto" no longer."""
+        assert self.kernel_grid != "auto"
+        return self.kernel_grid
 
     @property
     def meaning(self) -> Level:
@@ -136,8 +173,9 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which properties of a molecule are wanted.
 
-    properties    any of dipole, alpha, beta, zpve, shares (what each atom contributes to alpha,
-                  beta and zpve; Hirshfeld), shares_loewdin (to alpha and beta; Loewdin)
+    properties    any of dipole, alpha, beta, gamma (beta's derivative by a static field),
+                  excitation (the lowest energy), zpve, shares (what each atom contributes to
+                  alpha, beta and zpve; Hirshfeld), shares_loewdin (to alpha and beta; Loewdin)
     processes     of beta: static (0; 0, 0), shg (-2w; w, w), eope (-w; w, 0), or (0; w, -w)
     frequencies   in hartree, not negative; alpha is given at 0 and at each, beta for each
                   process at each (static once)
@@ -164,6 +202,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise SettingsError(f"request: {wrong[0]!r} is no frequency in hartree")
         _check_words("property", self.properties, get_args(Property))
         _check_words("process", self.processes, get_args(Process))
+        if "gamma" in self.properties and "beta" not in self.properties:
+            raise SettingsError(
+                "request: gamma is the derivative of beta: ask for beta too, whose processes it has"
+            )
         for pair in self.pairs:
             if not all(abs(frequency) < float("inf") for frequency in pair):
                 raise InputError(f"request: pair {pair} holds what is no finite number of hartree")

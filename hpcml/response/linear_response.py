@@ -298,7 +298,7 @@ class Subspace:
         iteration = 0
         while True:
             iteration += 1
-            grown = self._extend(
+            grown = self.extend(
                 *precondition(plus_residual[active], minus_residual[active], omega[active]),
                 dynamic=bool(np.any(omega > 0.0)),
             )
@@ -307,6 +307,11 @@ class Subspace:
             active = found.residuals > convergence
             if not grown or not active.any() or iteration == max_iterations:
                 return replace(found, iterations=iteration)
+
+    @property
+    def spaces(self) -> tuple[_Space, _Space]:
+        """Trials for P and for M, with their images."""
+        return self._plus, self._minus
 
     @property
     def stable(self) -> bool:
@@ -324,15 +329,29 @@ class Subspace:
         (m,) array
             In hartree; (0,) without minus space.
         """
+        found = self.excited_states()
+        return np.empty(0) if found is None else found[0]
+
+    def excited_states(self) -> tuple[Array, Array, Array] | None:
+        """The same with their P and M as combinations of the trials, normalized to P M = 1.
+
+        Returns
+        -------
+        (m,), (m, plus space) and (m, minus space) arrays, or None without minus space
+        """
         reduced_plus, reduced_minus = self._reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
-            return np.empty(0)
+            return None
         overlap = self._plus.basis @ self._minus.basis.T
         metric = _symmetric(overlap @ np.linalg.solve(reduced_minus, overlap.T))
         values, vectors = np.linalg.eigh(metric)
         root = vectors[:, values > 0.0] / np.sqrt(values[values > 0.0])
-        squares = np.linalg.eigvalsh(root.T @ reduced_plus @ root)
-        return np.asarray(np.sqrt(squares[squares > 0.0]))
+        squares, turned = np.linalg.eigh(root.T @ reduced_plus @ root)
+        real = squares > 0.0
+        omega, p = np.sqrt(squares[real]), (root @ turned[:, real]).T
+        m = omega[:, None] * np.linalg.solve(reduced_minus, overlap.T @ p.T).T
+        scale = 1.0 / np.sqrt(np.sum((p @ overlap) * m, axis=1))[:, None]
+        return omega, scale * p, scale * m
 
     def _reduced(self) -> tuple[Array, Array]:
         """A + B in the plus space and A - B in the minus space."""
@@ -342,8 +361,16 @@ class Subspace:
             _symmetric(self._minus.basis @ self._minus.images.T),
         )
 
-    def _extend(self, plus: Array, minus: Array, *, dynamic: bool) -> bool:
-        """Take new trials into the spaces; False if none of them is new."""
+    def extend(self, plus: Array, minus: Array, *, dynamic: bool = True) -> bool:
+        """Take new trials into the spaces; False if none of them is new.
+
+        Parameters
+        ----------
+        plus, minus : (k, N) arrays
+            For P and for M.
+        dynamic : bool
+            Whether the minus space is wanted.
+        """
         trials, _ = self._plus.outside(plus)
         if len(trials):
             images, minus_images, carried = self._plus_product(trials)

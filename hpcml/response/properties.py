@@ -72,6 +72,22 @@ class Hyperpolarizability:
 
 
 @dataclass(frozen=True, eq=False)
+class SecondHyperpolarizability:
+    """gamma_ijkl(-w_sigma; w_1, w_2, 0) in atomic units, Taylor convention; (3, 3, 3, 3) tensor.
+
+    ``process`` is that of the beta whose derivative by a static field it is.
+    """
+
+    process: str
+    frequencies: tuple[float, float, float, float]
+    tensor: Array
+
+    @property
+    def parallel(self) -> float:
+        return invariants.gamma_parallel(self.tensor)
+
+
+@dataclass(frozen=True, eq=False)
 class ResponseProperties:
     """Everything that was asked for about one molecule, and how it was obtained.
 
@@ -87,6 +103,7 @@ class ResponseProperties:
     dipole: Array
     polarizability: list[Polarizability] = field(default_factory=list)
     hyperpolarizability: list[Hyperpolarizability] = field(default_factory=list)
+    second_hyperpolarizability: list[SecondHyperpolarizability] = field(default_factory=list)
     zpve: float | None = None
     vibrational_frequencies: Array | None = None
     shares: dict[str, Array] = field(default_factory=dict)
@@ -97,7 +114,7 @@ class ResponseProperties:
 
         A beta_parallel without a dipole, the depolarization ratio of a beta that vanishes, a ZPVE
         and frequencies that nobody asked for are null;
-        the key ``shares`` appears only where shares were asked for.
+        the keys ``shares`` and ``second_hyperpolarizability`` appear only where asked for.
         """
         document: dict[str, Any] = {
             "energy": float(self.energy),
@@ -131,6 +148,16 @@ class ResponseProperties:
             ),
             "provenance": self.provenance,
         }
+        if self.second_hyperpolarizability:
+            document["second_hyperpolarizability"] = [
+                {
+                    "process": gamma.process,
+                    "frequencies": [float(w) for w in gamma.frequencies],
+                    "tensor": gamma.tensor.tolist(),
+                    "parallel": gamma.parallel,
+                }
+                for gamma in self.second_hyperpolarizability
+            ]
         if self.shares:
             document["shares"] = {name: share.tolist() for name, share in self.shares.items()}
         return document
@@ -157,6 +184,14 @@ class ResponseProperties:
                         _array(entry["tensor"], (3, 3, 3)),
                     )
                     for entry in document["hyperpolarizability"]
+                ],
+                second_hyperpolarizability=[
+                    SecondHyperpolarizability(
+                        str(entry["process"]),
+                        (*_triple(entry["frequencies"][:3]), float(entry["frequencies"][3])),
+                        _array(entry["tensor"], (3, 3, 3, 3)),
+                    )
+                    for entry in document.get("second_hyperpolarizability", ())
                 ],
                 zpve=None if document["zpve"] is None else float(document["zpve"]),
                 vibrational_frequencies=None if frequencies is None else _array(frequencies),

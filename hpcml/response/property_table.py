@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.response import units
-from hpcml.response.properties import Hyperpolarizability, Polarizability, ResponseProperties
+from hpcml.response.properties import (
+    Hyperpolarizability,
+    Polarizability,
+    ResponseProperties,
+    SecondHyperpolarizability,
+)
 from hpcml.response.unit_systems import AU, UnitSystem
 
 Array = NDArray[np.float64]
@@ -32,8 +38,11 @@ def property_table(
         lines += _polarizability_lines(alpha, system)
     for beta in properties.hyperpolarizability:
         lines += _hyperpolarizability_lines(beta, properties.dipole, system)
+    for gamma in properties.second_hyperpolarizability:
+        lines += _second_hyperpolarizability_lines(gamma, system)
     if properties.zpve is not None and properties.vibrational_frequencies is not None:
         lines += _vibration_lines(properties.zpve, properties.vibrational_frequencies)
+    lines += _state_lines(properties.provenance)
     if properties.shares:
         lines += _share_lines(properties.shares, symbols, system)
     lines += [f"warning: {warning}" for warning in properties.provenance.get("warnings", [])]
@@ -93,6 +102,36 @@ def _hyperpolarizability_lines(
         f"  HRS       {_number(beta.hrs * factor, system)} {unit}"
         f"   depolarization ratio {beta.depolarization_ratio:.4f}",
     ]
+
+
+def _second_hyperpolarizability_lines(
+    gamma: SecondHyperpolarizability, system: UnitSystem
+) -> list[str]:
+    factor, unit = system.second_hyperpolarizability
+    unit = "a.u." if system is AU else unit
+    sigma, *others = gamma.frequencies
+    pairs = np.einsum("iijj->ij", gamma.tensor) * factor
+    return [
+        "",
+        f"second hyperpolarizability, {gamma.process} in a static field, "
+        f"gamma({sigma:.6f}; {', '.join(f'{w:.6f}' for w in others)}), {unit}, Taylor convention",
+        "  " + " " * 4 + " ".join(f"{2 * axis:>14}" for axis in _AXES),
+        *(f"  {2 * _AXES[i]}  {_row(pairs[i], system)}" for i in range(3)),
+        f"  parallel  {_number(gamma.parallel * factor, system)} {unit}",
+    ]
+
+
+def _state_lines(provenance: Mapping[str, Any]) -> list[str]:
+    """What is known of the state by the way."""
+    words = {"homo": "HOMO", "lumo": "LUMO", "first_excitation": "first excitation"}
+    told = [
+        f"{word} {provenance[name]:.6f} Eh"
+        for name, word in words.items()
+        if provenance.get(name) is not None
+    ]
+    if provenance.get("spin_squared") is not None:
+        told.append(f"<S^2> {provenance['spin_squared']:.4f}")
+    return ["", "state  " + "   ".join(told)] if told else []
 
 
 def _vibration_lines(zpve: float, frequencies: Array) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.basis import BasisSet
-from hpcml.response.level import Level
+from hpcml.response.level import Level, Request
 
 _CLOSEST_NUCLEI = 0.35  # angstrom
 
@@ -32,6 +32,23 @@ def check(molecule: Molecule, level: Level) -> None:
         )
     _check_distances(molecule, label)
     _check_reference(molecule, level, label)
+
+
+def check_request(level: Level, request: Request) -> None:
+    """Refuse what is asked for together and cannot be had together.
+
+    Raises
+    ------
+    SettingsError
+        For the vibrations, or a minimum of the geometry, of a state that is found by following an
+        instability: surfaces are those of restricted singlets.
+    """
+    surface = "zpve" in request.properties or request.optimize
+    if level.instability == "follow" and surface:
+        raise SettingsError(
+            'level: instability = "follow" goes neither with zpve nor with optimize; compute them '
+            "apart, at a level without it"
+        )
 
 
 def check_room(molecule: Molecule, basis: BasisSet) -> None:

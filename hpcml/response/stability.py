@@ -15,8 +15,8 @@ several orbitals of the same energy, and the response is that of this choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ ZERO = 5e-3
 _START, _GROWTH, _MOST_STEPS = 3, 2, 15  # trials, then so many a step
 _NOISE = 0.05  # of a start vector, over all excitations: no symmetry is left out
 _ENOUGH = 0.1  # residual over the eigenvalue: its sign is known
+_ANGLE = 0.5  # largest of the rotations of a step downhill, radian
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ class Stability:
     """The lowest eigenvalue of the orbital Hessian, hartree, and the kind of determinant.
 
     restricted   the Hessian is that of the triplet
+    mode         (N,): the eigenvector as far as it is known, of occupied-virtual rotations
     """
 
     eigenvalue: float
     restricted: bool
+    mode: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def unstable(self) -> bool:
@@ -68,6 +71,41 @@ class Stability:
                 "the tensors are those of one choice"
             ]
         return []
+
+
+def downhill(stability: Stability, channels: Sequence[Orbitals], sign: float) -> list[Array]:
+    """Occupied orbitals of both spins, a step from a saddle point along its lowest mode.
+
+    Parameters
+    ----------
+    stability : Stability
+        With its mode.
+    channels : sequence of Orbitals
+        Of the saddle point; of a closed shell one, whose spins turn against each other.
+    sign : float
+        1 or -1: which way.
+
+    Returns
+    -------
+    list of two (n, o) arrays
+    """
+    if stability.restricted:
+        (channel,) = channels
+        rotation = stability.mode.reshape(channel.shape)
+        turns = [(channel, sign * rotation), (channel, -sign * rotation)]
+    else:
+        sizes = np.cumsum([channel.gaps.size for channel in channels])[:-1]
+        parts = np.split(sign * stability.mode, sizes)
+        turns = [(c, part.reshape(c.shape)) for c, part in zip(channels, parts, strict=True)]
+    largest = max(np.linalg.norm(rotation, 2) for _, rotation in turns if rotation.size)
+    return [_turned(channel, rotation * (np.tan(_ANGLE) / largest)) for channel, rotation in turns]
+
+
+def _turned(channel: Orbitals, rotation: Array) -> Array:
+    """The occupied orbitals with this much of the virtual ones, orthonormal."""
+    coefficients = np.vstack([np.eye(channel.shape[0]), rotation.T])
+    orthonormal, _ = np.linalg.qr(coefficients)
+    return np.asarray(np.hstack([channel.occupied, channel.virtual]) @ orthonormal)
 
 
 def restricted_product(
@@ -100,7 +138,7 @@ def restricted_product(
     return product
 
 
-def lowest_eigenvalue(gaps: Array, product: Callable[[Array], Array]) -> float:
+def lowest_mode(gaps: Array, product: Callable[[Array], Array]) -> tuple[float, Array]:
     """Lowest eigenvalue of a symmetric matrix near diag(gaps), to what its sign needs.
 
     Parameters
@@ -114,15 +152,17 @@ def lowest_eigenvalue(gaps: Array, product: Callable[[Array], Array]) -> float:
     -------
     float
         From above; infinite where there is nothing to excite.
+    (N,) array
+        The eigenvector, as far as it is known.
     """
     size = len(gaps)
     if not size:
-        return float("inf")
+        return float("inf"), np.empty(0)
     random = np.random.default_rng(0)
     rows = _NOISE * random.standard_normal((min(_START, size), size)) / np.sqrt(size)
     rows[range(len(rows)), np.argsort(gaps)[: len(rows)]] += 1.0
     basis, images = np.empty((0, size)), np.empty((0, size))
-    values = np.empty(0)
+    values, vectors = np.empty(0), np.empty((0, 0))
     for _ in range(_MOST_STEPS):
         new = _outside(basis, rows)
         if not len(new):
@@ -138,7 +178,7 @@ def lowest_eigenvalue(gaps: Array, product: Callable[[Array], Array]) -> float:
             break
         distance = gaps - values[: len(lowest), None]
         rows = residuals / np.where(np.abs(distance) < 0.05, 0.05, distance)
-    return float(values[0])
+    return float(values[0]), vectors[:, 0] @ basis
 
 
 def _outside(basis: Array, rows: Array) -> Array:

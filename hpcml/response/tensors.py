@@ -13,21 +13,19 @@ from hpcml.errors import InputError, SettingsError
 from hpcml.response import finite_field, quadratic
 from hpcml.response import linear_response as linear
 from hpcml.response.engine import GroundState
+from hpcml.response.equations import ROUGH_GRID, kernel_of, stability_of
+from hpcml.response.excitations import lowest_excitation
 from hpcml.response.fock import FockResponse
-from hpcml.response.kernels import Kernel
-from hpcml.response.level import SHARES, Grid, Level, Request
+from hpcml.response.level import SHARES, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
 from hpcml.response.quadratic import FirstOrder
-from hpcml.response.stability import Stability, lowest_eigenvalue, restricted_product
+from hpcml.response.stability import Stability
 from hpcml.response.team import Communicator, Product, lead, on_root, together
 
 Array = NDArray[np.float64]
 
 _NEAR_POLE = 4e-3  # hartree
 _EXCITATIONS = 10  # the lowest estimates; higher ones mean little
-
-ROUGH_GRID: Grid = (20, 50)
-"""Grid of the kernel that preconditions the one on the level's own grid."""
 
 Process = tuple[str, tuple[float, float, float]]
 """A name and (-w_sigma, w_1, w_2)."""
@@ -44,6 +42,7 @@ class _Wanted:
     alphas: tuple[float, ...]
     processes: tuple[Process, ...]
     static: bool
+    excitation: bool
 
     @classmethod
     def of(cls, request: Request) -> _Wanted:
@@ -54,6 +53,7 @@ class _Wanted:
             alphas,
             processes,
             not SHARES.keys().isdisjoint(request.properties) and bool(alphas or processes),
+            "excitation" in request.properties,
         )
 
     @property
@@ -108,7 +108,7 @@ def tensors(
         For what the functional has no response for.
     """
     wanted = _Wanted.of(request)
-    if not wanted.frequencies:
+    if not wanted.frequencies and not wanted.excitation:
         return Tensors()
     if reference.why_not_analytic:
         return on_root(communicator, lambda: _by_finite_field(reference, level, wanted))
@@ -116,8 +116,8 @@ def tensors(
     def equations() -> tuple[FockResponse, FockResponse]:
         two_electron = reference.two_electron(3 * len(wanted.frequencies))
         fine, rough = (
-            FockResponse(reference.channels, two_electron, _kernel(reference, grid))
-            for grid in (level.kernel_grid, ROUGH_GRID)
+            FockResponse(reference.channels, two_electron, kernel_of(reference, grid))
+            for grid in (level.points_of_kernel, ROUGH_GRID)
         )
         return fine, rough
 
@@ -129,11 +129,24 @@ def tensors(
         shared = SharedProducts(products)
         return _solve(fock, operators, np.array(wanted.frequencies), level, shared)
 
-    stable = on_root(communicator, lambda: _stability(reference, fock, rough))
+    def first(products: Mapping[str, Product]) -> float | None:
+        shared = SharedProducts(products)
+        return lowest_excitation(fock.gaps, shared.rough_plus, shared.minus, shared.plus)
+
+    stable = on_root(communicator, lambda: stability_of(reference, rough.two_electron))
     if stable.unstable and level.instability == "refuse":
-        raise InputError(f"{level.label}: {stable.warnings[0]}; give another multiplicity")
-    solution = lead(SharedProducts.of(fock, rough), communicator, solve)
-    return together(communicator, lambda: _assemble(fock, operators, solution, stable, wanted))
+        raise InputError(
+            f"{level.label}: {stable.warnings[0]}; give another multiplicity, or "
+            'instability = "follow"'
+        )
+    shared = SharedProducts.of(fock, rough)
+    lowest = lead(shared, communicator, first) if wanted.excitation else None
+    if not wanted.frequencies:
+        return Tensors(provenance=_state(stable, lowest) | {"warnings": stable.warnings})
+    solution = lead(shared, communicator, solve)
+    return together(
+        communicator, lambda: _assemble(fock, operators, solution, (stable, lowest), wanted)
+    )
 
 
 class SharedProducts:
@@ -197,36 +210,6 @@ class SharedProducts:
         return images, minus_images, carried
 
 
-def _kernel(reference: GroundState, grid: Grid) -> Kernel | None:
-    """The exchange-correlation response on a grid; None for Hartree-Fock."""
-    blocks = reference.blocks(grid)
-    if blocks is None:
-        return None
-    closed_shell = len(reference.channels) == 1
-    return Kernel(
-        blocks,
-        reference.functional(closed_shell),
-        [channel.occupied for channel in reference.channels],
-        reference.third_derivatives(closed_shell),
-    )
-
-
-def _stability(reference: GroundState, fock: FockResponse, rough: FockResponse) -> Stability:
-    """Whether the ground state is a minimum; the kernel on the rough grid will do."""
-    if len(fock.channels) > 1:
-        return Stability(
-            lowest_eigenvalue(fock.gaps, lambda trials: rough.plus_product(trials)[0]),
-            restricted=False,
-        )
-    (channel,) = fock.channels
-    kernel = None
-    blocks = reference.blocks(ROUGH_GRID)
-    if blocks is not None:
-        kernel = Kernel(blocks, reference.functional(False), [channel.occupied] * 2)
-    product = restricted_product(channel, rough.two_electron, kernel)
-    return Stability(lowest_eigenvalue(fock.gaps, product), restricted=True)
-
-
 def _solve(
     fock: FockResponse,
     operators: Array,
@@ -252,7 +235,7 @@ def _assemble(
     fock: FockResponse,
     operators: Array,
     solution: linear.Solution,
-    stable: Stability,
+    state: tuple[Stability, float | None],
     wanted: _Wanted,
 ) -> Tensors:
     """The tensors from the solutions of the response equations.
@@ -291,14 +274,23 @@ def _assemble(
             "response_iterations": solution.iterations,
             "response_products": list(solution.products),
             "response_residual": float(solution.residuals.max()),
-            "orbital_hessian": None if np.isinf(stable.eigenvalue) else stable.eigenvalue,
-            "first_excitation": float(solution.excitations[0])
-            if len(solution.excitations)
-            else None,
+            **_state(state[0], min([*solution.excitations, *_known(state[1])], default=None)),
             **({"third_derivatives": fock.kernel.third.source} if fock.kernel else {}),
-            "warnings": _warnings(solution, stable, wanted.frequencies),
+            "warnings": _warnings(solution, state, wanted.frequencies),
         },
     )
+
+
+def _state(stable: Stability, lowest: float | None) -> dict[str, float | None]:
+    """What the response tells of the ground state: the end of the columns beside the schema's."""
+    return {
+        "orbital_hessian": None if np.isinf(stable.eigenvalue) else stable.eigenvalue,
+        "first_excitation": None if lowest is None else float(lowest),
+    }
+
+
+def _known(lowest: float | None) -> list[float]:
+    return [] if lowest is None else [lowest]
 
 
 def _hyperpolarizabilities(
@@ -348,8 +340,13 @@ def _hyperpolarizabilities(
 
 
 def _warnings(
-    solution: linear.Solution, stable: Stability, frequencies: Sequence[float]
+    solution: linear.Solution,
+    state: tuple[Stability, float | None],
+    frequencies: Sequence[float],
 ) -> list[str]:
+    stable, lowest = state
+    estimates = [w for w in solution.excitations if lowest is None or w > lowest + _NEAR_POLE]
+    excitations = [*_known(lowest), *estimates]
     warnings = list(stable.warnings)
     if not solution.stable and not stable.unstable:
         warnings.append(
@@ -360,18 +357,21 @@ def _warnings(
         f"frequency {frequency:.6f} hartree lies near a pole of the response, an excitation energy "
         f"about {excitation:.4f} hartree: values there depend strongly on the level"
         for frequency in frequencies
-        for excitation in solution.excitations[:_EXCITATIONS]
+        for excitation in excitations[:_EXCITATIONS]
         if abs(excitation - frequency) < _NEAR_POLE
     ]
-    if len(solution.excitations) and frequencies[-1] > solution.excitations[0]:
+    if excitations and frequencies[-1] > excitations[0]:
         warnings.append(
             f"frequency {frequencies[-1]:.6f} hartree lies above the first excitation energy, "
-            f"about {solution.excitations[0]:.4f} hartree"
+            f"about {excitations[0]:.4f} hartree"
         )
     return warnings
 
 
 def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> Tensors:
+    left_out = ["no excitation energy, because " + reference.why_not_analytic] * wanted.excitation
+    if not wanted.frequencies:
+        return Tensors(provenance={"warnings": left_out})
     static = [(process, triple) for process, triple in wanted.processes if not any(triple)]
     dynamic = any(wanted.frequencies)
     if dynamic and not static and 0.0 not in wanted.alphas:
@@ -384,7 +384,9 @@ def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> T
             f"{level.label}: {reference.why_not_analytic}, and the SCF of one with an open shell "
             "stalls above the precision that finite fields need; choose a GGA or a hybrid of one"
         )
-    first, second = finite_field.derivatives(reference.density_in_field)
+    first, second = finite_field.derivatives(
+        lambda field: finite_field.density_in_field(reference, field)
+    )
     alpha = np.einsum("imn,mnj->ij", reference.dipole_integrals, first)
     beta = np.einsum("imn,mnjk->ijk", reference.dipole_integrals, second)
     return Tensors(
@@ -396,7 +398,8 @@ def _by_finite_field(reference: GroundState, level: Level, wanted: _Wanted) -> T
         provenance={
             "response": f"finite field, because {reference.why_not_analytic}",
             "finite_field_step": finite_field.STEP,
-            "warnings": [
+            "warnings": left_out
+            + [
                 f"static properties alone, because {reference.why_not_analytic}: what was asked "
                 "for at frequencies is not given"
             ]

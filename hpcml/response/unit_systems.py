@@ -17,28 +17,29 @@ from hpcml.response import units
 
 
 class UnitSystem(msgspec.Struct, frozen=True, kw_only=True):
-    """Units of the three kinds of response.
+    """Units of the kinds of response.
 
     name           its word on the command line
-    dipole, polarizability, hyperpolarizability    value of one atomic unit, and the unit
+    dipole, polarizability, hyperpolarizability, second_hyperpolarizability    value of one atomic
+                   unit, and the unit
     """
 
     name: str
     dipole: tuple[float, str]
     polarizability: tuple[float, str]
     hyperpolarizability: tuple[float, str]
+    second_hyperpolarizability: tuple[float, str]
 
     def of(self, quantity: str) -> tuple[float, str]:
         """Value of the atomic unit, and the unit, of whatever is named after a property:
         ``share_alpha_iso``, ``beta_hrs``; 1 and "" for what the systems do not differ in."""
-        for word in ("dipole", "alpha", "beta"):
-            if word in quantity:
-                return {
-                    "dipole": self.dipole,
-                    "alpha": self.polarizability,
-                    "beta": self.hyperpolarizability,
-                }[word]
-        return 1.0, ""
+        words = {
+            "dipole": self.dipole,
+            "alpha": self.polarizability,
+            "beta": self.hyperpolarizability,
+            "gamma": self.second_hyperpolarizability,
+        }
+        return next((unit for word, unit in words.items() if word in quantity), (1.0, ""))
 
 
 AU = UnitSystem(
@@ -46,18 +47,21 @@ AU = UnitSystem(
     dipole=(1.0, "e a0"),
     polarizability=(1.0, "e^2 a0^2 Eh^-1"),
     hyperpolarizability=(1.0, "e^3 a0^3 Eh^-2"),
+    second_hyperpolarizability=(1.0, "e^4 a0^4 Eh^-3"),
 )
 ESU = UnitSystem(
     name="esu",
     dipole=(units.DIPOLE_ESU, "statC cm"),
     polarizability=(units.POLARIZABILITY_ESU, "cm^3"),
     hyperpolarizability=(units.HYPERPOLARIZABILITY_ESU, "statC^3 cm^3 erg^-2"),
+    second_hyperpolarizability=(units.SECOND_HYPERPOLARIZABILITY_ESU, "statC^4 cm^4 erg^-3"),
 )
 SI = UnitSystem(
     name="si",
     dipole=(units.DIPOLE_SI, "C m"),
     polarizability=(units.POLARIZABILITY_SI, "C^2 m^2 J^-1"),
     hyperpolarizability=(units.HYPERPOLARIZABILITY_SI, "C^3 m^3 J^-2"),
+    second_hyperpolarizability=(units.SECOND_HYPERPOLARIZABILITY_SI, "C^4 m^4 J^-3"),
 )
 
 SYSTEMS = {system.name: system for system in (AU, ESU, SI)}
@@ -85,6 +89,11 @@ def in_units(document: Mapping[str, Any], system: UnitSystem) -> dict[str, Any]:
             for one in document["hyperpolarizability"]
         ],
     }
+    if "second_hyperpolarizability" in document:
+        converted["second_hyperpolarizability"] = [
+            _scaled(one, ("tensor", "parallel"), system.second_hyperpolarizability[0])
+            for one in document["second_hyperpolarizability"]
+        ]
     if "shares" in document:
         converted["shares"] = {
             name: _times(values, system.of(name)[0]) for name, values in document["shares"].items()

@@ -56,6 +56,10 @@ POLARIZABILITY_CUBIC_ANGSTROM = POLARIZABILITY_ESU * 1e24
 
 HYPERPOLARIZABILITY_SI = DIPOLE_SI**3 / _HARTREE**2
 HYPERPOLARIZABILITY_ESU = DIPOLE_ESU**3 / (_HARTREE * 1e7) ** 2
+
+# second hyperpolarizability: e^4 a0^4 Eh^-3 to C^4 m^4 J^-3 and statC^4 cm^4 erg^-3
+SECOND_HYPERPOLARIZABILITY_SI = DIPOLE_SI**4 / _HARTREE**3
+SECOND_HYPERPOLARIZABILITY_ESU = DIPOLE_ESU**4 / (_HARTREE * 1e7) ** 3
 """First hyperpolarizability, same convention before and after: C^3 m^3 / J^2, and
 cm^4 / statC (equal to statC^3 cm^3 / erg^2, printed by most authors as "esu")."""
 

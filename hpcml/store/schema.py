@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 _AXIS_LENGTH = {"xyz": 3}
 _ALPHA = "atomic units (e^2 a0^2 Eh^-1 = a0^3)"
 _BETA = "atomic units (e^3 a0^3 Eh^-2)"
+_GAMMA = "atomic units (e^4 a0^4 Eh^-3)"
 _TAYLOR = "physical sign, Taylor convention"
 
 
@@ -73,6 +74,11 @@ _RESPONSE = (
     Column("beta_vector", _BETA, "1/3 sum_i (beta_iij + beta_iji + beta_jii)",
            axes=("process", "xyz")),
     Column("beta_hrs", _BETA, "sqrt(<beta_ZZZ^2> + <beta_XZZ^2>)", axes=("process",)),
+    Column("second_hyperpolarizability", _GAMMA, "gamma_ijkl(-w_sigma; w_1, w_2, 0), the "
+           f"hyperpolarizability's derivative by a static field along l; {_TAYLOR}",
+           axes=("process", "xyz", "xyz", "xyz", "xyz")),
+    Column("gamma_parallel", _GAMMA, "1/15 sum_ij (gamma_iijj + gamma_ijij + gamma_ijji)",
+           axes=("process",)),
     Column("zpve", "Eh", "harmonic zero-point vibrational energy"),
     Column("vibrational_frequencies", "cm^-1", "harmonic, ascending; imaginary ones negative",
            "list"),
@@ -111,7 +117,8 @@ _OPTIONAL = (
     Column("spin_squared", "", "<S^2> of an open shell's determinant"),
     Column("orbital_hessian", "Eh", "lowest eigenvalue of the orbital Hessian; the SCF is no "
            "minimum where it is negative"),
-    Column("first_excitation", "Eh", "lowest excitation energy met by the response, from above"),
+    Column("first_excitation", "Eh", "lowest excitation energy where it was asked for; else "
+           "the lowest that the response met, from above"),
 )  # fmt: skip
 
 CATALOGUE: dict[str, Column] = {c.name: c for c in (*_IDENTITY, *_OPTIONAL, *_RESPONSE, *_IMPORTED)}
@@ -133,6 +140,7 @@ _OF_PROPERTY = {
     "dipole": ("dipole",),
     "alpha": ("polarizability", "alpha_iso", "alpha_anisotropy"),
     "beta": ("hyperpolarizability", "beta_parallel", "beta_vector", "beta_hrs"),
+    "gamma": ("second_hyperpolarizability", "gamma_parallel"),
     "zpve": ("zpve", "vibrational_frequencies"),
 }
 _SHARES_OF = {
@@ -168,6 +176,9 @@ def own_column(
     if not unit.isprintable() or len(unit) > 60:
         raise InputError(f"{name}: {unit[:60]!r} is no unit, expected up to 60 characters")
     return Column(name, unit, description, per)
+
+
+_SAME_FREQUENCY = 1e-8  # Eh
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -208,13 +219,13 @@ class Schema(msgspec.Struct, frozen=True):
         wanted = set(request.properties)
         # Every calculation has an energy, and the dipole comes with it.
         columns = ["energy", "dipole"]
-        for name in ("alpha", "beta", "zpve"):
+        for name in ("alpha", "beta", "gamma", "zpve"):
             if name in wanted:
                 columns.extend(_OF_PROPERTY[name])
                 columns.extend(
                     _SHARES_OF[name][word]
                     for word in SHARES
-                    if word in wanted and word in _SHARES_OF[name]
+                    if word in wanted and word in _SHARES_OF.get(name, ())
                 )
         return cls(
             columns=tuple(columns),
@@ -238,10 +249,10 @@ class Schema(msgspec.Struct, frozen=True):
 
     def frequency_index(self, frequency: float) -> int:
         """Where ``frequency`` (Eh) lies on the F axis; InputError if it does not."""
-        found = np.flatnonzero(np.isclose(self.frequencies, frequency, rtol=0.0, atol=1e-8))
-        if not found.size:
-            raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
-        return int(found[0])
+        for index, found in enumerate(self.frequencies):
+            if abs(found - frequency) <= _SAME_FREQUENCY:
+                return index
+        raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
 
     def process_index(self, process: str, frequency: float | tuple[float, float]) -> int:
         """Where a process lies on the P axis; InputError if it does not.
@@ -250,7 +261,8 @@ class Schema(msgspec.Struct, frozen=True):
         """
         wanted = frequency if isinstance(frequency, tuple) else (frequency,)
         for index, (name, *found) in enumerate(self.processes):
-            if name == process and np.allclose(found[: len(wanted)], wanted, rtol=0.0, atol=1e-8):
+            apart = [abs(a - b) for a, b in zip(found, wanted, strict=False)]
+            if name == process and max(apart) <= _SAME_FREQUENCY:
                 return index
         raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
 
@@ -301,6 +313,11 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     The order in which the request names properties, processes and frequencies does not matter,
     and a basis set from a file is known by the file's contents, wherever it lies.
     """
+    return result_keys(level, request)(molecule)
+
+
+def result_keys(level: Level, request: Request) -> Callable[[Molecule], str]:
+    """``result_key`` of many molecules at one level: what they have in common is said once."""
     level_as_said = msgspec.to_builtins(level.meaning)
     if level.basis.lower().endswith(".gbs"):
         level_as_said["basis"] = _digest_of_file(level.basis)
@@ -308,8 +325,17 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     for name, value in asked.items():
         if isinstance(value, list | tuple):
             asked[name] = sorted(value)
-    meaning = json.dumps([SCHEMA_VERSION, molecule.key, level_as_said, asked], sort_keys=True)
-    return hashlib.sha256(b"hpcml result\0" + meaning.encode()).hexdigest()[:32]
+    meaning = json.dumps([SCHEMA_VERSION, "", level_as_said, asked], sort_keys=True)
+    before, after = meaning.split('""', 1)
+    start = hashlib.sha256(b"hpcml result\0" + before.encode() + b'"')
+    end = b'"' + after.encode()
+
+    def key(molecule: Molecule) -> str:
+        digest = start.copy()
+        digest.update(molecule.key.encode() + end)
+        return digest.hexdigest()[:32]
+
+    return key
 
 
 @cache

@@ -158,15 +158,17 @@ class Material:
 
     def _candidates(self, target: StudyTarget, path: str, settings: TrainSettings) -> Candidates:
         return self._once(
-            ("candidates", target.label, path, settings.leave_out),
-            lambda: find_candidates(self.dataset(path), [target.target], settings.leave_out),
+            ("candidates", target.label, path, settings.leave_out, repr(settings.within)),
+            lambda: find_candidates(
+                self.dataset(path), [target.target], settings.leave_out, settings.within
+            ),
         )
 
     def _data(self, target: StudyTarget, path: str, settings: TrainSettings) -> TrainingData:
         inputs = build(settings.model, settings.hyperparameters).inputs
         candidates = self._candidates(target, path, settings)
         return self._once(
-            ("data", target.label, path, settings.leave_out, inputs),
+            ("data", target.label, path, settings.leave_out, repr(settings.within), inputs),
             lambda: read_data(candidates, candidates.keys, inputs, self.world),
         )
 

@@ -59,7 +59,7 @@ def seconds_of(study: Study, cell: Cell) -> float:
 
     settings, target = settings_of(study, cell), study.target(cell.target)
     dataset = Dataset.open(study.dataset_of(target))
-    candidates = find_candidates(dataset, [target.target], settings.leave_out)
+    candidates = find_candidates(dataset, [target.target], settings.leave_out, settings.within)
     rows = candidates.rows.molecules[: min(settings.batch_size, len(candidates.rows))]
     inputs = build(settings.model, settings.hyperparameters).inputs
     examples = [example(molecule, inputs) for molecule in rows]

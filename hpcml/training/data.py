@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from hpcml.errors import InputError
 from hpcml.molecules import constitutions
 from hpcml.progress import progress
-from hpcml.response.stability import ZERO
 from hpcml.store import Dataset
 from hpcml.training.examples import PackedExamples, examples_without_features, make_examples
+from hpcml.training.soundness import unsound_rows
 from hpcml.training.targets import Target
-from hpcml.training.train_settings import LeaveOut
+from hpcml.training.train_settings import Bounds, LeaveOut
 from hpcml.training.world import World
 
 
@@ -92,12 +92,14 @@ class TrainingData:
 
 
 def find_candidates(
-    dataset: Dataset, targets: Sequence[Target], leave_out: LeaveOut = "unstable"
+    dataset: Dataset,
+    targets: Sequence[Target],
+    leave_out: LeaveOut = "unstable",
+    within: Mapping[str, Bounds] | None = None,
 ) -> Candidates:
     """The rows that have any target and are sound; the others are counted by reason.
 
-    leave_out   "unstable": rows whose SCF is known to be no minimum; "warned": all rows with a
-                warning; "nothing"
+    leave_out, within   which rows are not sound: see ``unsound_rows``
 
     Raises InputError where a target is no column of the data set, or no row is left.
     """
@@ -115,10 +117,12 @@ def find_candidates(
         if missing
         else {}
     )
-    reason, unsound = unsound_rows(dataset, leave_out)
-    if unsound.any():
-        left_out[reason] = int(unsound.sum())
-    rows = np.flatnonzero(known.any(axis=1) & ~unsound)
+    unsound = unsound_rows(dataset, leave_out, within or {})
+    left_out |= {reason: int(outside.sum()) for reason, outside in unsound.items()}
+    sound = known.any(axis=1)
+    for outside in unsound.values():
+        sound &= ~outside
+    rows = np.flatnonzero(sound)
     if not len(rows):
         reasons = "; ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise InputError(f"{len(dataset)} rows, none of which can be learned from ({reasons})")
@@ -129,21 +133,6 @@ def find_candidates(
         units=tuple(target.unit(dataset) for target in targets),
         left_out=left_out,
     )
-
-
-def unsound_rows(dataset: Dataset, leave_out: LeaveOut) -> tuple[str, NDArray[np.bool_]]:
-    """Why rows are not learned from though they have values, and which.
-
-    Returns
-    -------
-    str and (N,) boolean array
-    """
-    if leave_out == "warned":
-        return "warned of (train.leave_out)", dataset.warned
-    unsound = np.zeros(len(dataset), bool)
-    if leave_out == "unstable":
-        unsound = dataset.column("orbital_hessian") < -ZERO  # NaN where nothing is known
-    return "an SCF that is no minimum (train.leave_out)", unsound
 
 
 def read_data(

@@ -16,6 +16,8 @@ _FREE = {"ranks", "threads", "backend", "compression", "fusion_megabytes", "tens
 def identity_of(settings: TrainSettings, fingerprint: str) -> dict[str, str]:
     """By name, as text; ``fingerprint`` of the data set."""
     chosen = msgspec.to_builtins(settings)
+    if not chosen["within"]:  # not known to earlier versions, whose studies stay the same
+        del chosen["within"]
     text = {name: repr(value) for name, value in chosen.items() if name not in _FREE}
     return text | {"data set": fingerprint}
 

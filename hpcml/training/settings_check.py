@@ -11,6 +11,7 @@ from hpcml.models import networks
 from hpcml.store import Schema
 from hpcml.training.baseline_errors import check_names
 from hpcml.training.held_out import KINDS
+from hpcml.training.soundness import SPIN_CONTAMINATION
 from hpcml.training.splits import read_split
 from hpcml.training.train_settings import TrainSettings
 
@@ -34,6 +35,11 @@ def faults(settings: TrainSettings, schema: Schema | None = None) -> list[str]:
         return [str(error), *_found(checks)]
     if schema is not None:
         checks += [("target", partial(target.check, schema)) for target in targets]
+        checks += [
+            ("within", partial(schema.scalar_index, name, "static", 0.0))
+            for name in settings.within
+            if name != SPIN_CONTAMINATION
+        ]
     found = _found(checks)
     if settings.share_weight and not any(
         line.startswith(("train.model:", "train.target:")) for line in found

@@ -15,6 +15,22 @@ LeaveOut = Literal["unstable", "warned", "nothing"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the values of a column may be.
+
+    least, most    the first and the last that are allowed; one of them may be left out
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.least is None and self.most is None:
+            raise SettingsError("train.within: a column needs least, most, or both")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise SettingsError(f"train.within: least {self.least:g} is above most {self.most:g}")
+
+
 class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run: what is learned, by which network, how, and on how many ranks.
 
@@ -22,6 +38,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     target           one target or several (multi-task); a plain name is a static target
     leave_out        rows not to learn from: "unstable" (the SCF is known to be no minimum),
                      "warned" (any warning), "nothing"
+    within           column -> Bounds of rows to learn from, such as gap.least = 0.1,
+                     spin_contamination.most = 0.1, first_excitation.least = 0.15; rows that have
+                     no value are kept (training.soundness)
     scaling          "elements": least-squares references for each element, then the spread of
                      what is left; "standardize": mean and spread; "auto": elements for
                      extensive targets, standardize for the others
@@ -81,6 +100,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
     target: str | Target | tuple[str | Target, ...] = "alpha_iso"
     leave_out: LeaveOut = "unstable"
+    within: dict[str, Bounds] = {}
     scaling: Literal["auto", "elements", "standardize"] = "auto"
 
     epochs: Positive = 100

@@ -177,7 +177,7 @@ class _Runs:
     @cached_property
     def _split_and_data(self) -> tuple[Split, TrainingData]:
         settings, dataset = self._settings, self._dataset
-        candidates = find_candidates(dataset, settings.targets, settings.leave_out)
+        candidates = find_candidates(dataset, settings.targets, settings.leave_out, settings.within)
         split = self._saved_split or make_split(settings, candidates, dataset.fingerprint)
         inputs = build(settings.model, settings.hyperparameters).inputs
         keys = [key for part in PARTS for key in split.part(part)]

@@ -86,6 +86,8 @@ def test_compute_writes_the_promised_document(water: Path, tmp_path: Path) -> No
         (["--threads", "0"], "threads"),
         (["--memory", "0"], "memory"),
         (["--wavelength=-1"], "wavelength"),
+        (["--solvent", "water"], "no continuum solvation"),
+        (["--property", "gamma"], "ask for beta too"),
         (["--json", "nowhere/out.json"], "nowhere"),
     ],
 )

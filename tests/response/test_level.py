@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from hpcml.errors import InputError, SettingsError
+from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request
+from hpcml.store import result_key
 
 
 def test_label() -> None:
@@ -32,7 +34,7 @@ def test_impossible_levels_are_named(settings, message) -> None:
     ("words", "message"),
     [
         ({"properties": ("alpa",)}, "no property 'alpa': did you mean alpha"),
-        ({"properties": ("ZZ",)}, "there are dipole, alpha, beta, zpve, shares"),
+        ({"properties": ("ZZ",)}, "there are dipole, alpha, beta, gamma, excitation, zpve, shares"),
         ({"properties": "alpha"}, "properties must be several"),
         ({"frequencies": 0.05}, "frequencies must be several"),
         ({"frequencies": ("0.05",)}, "'0.05' is no frequency in hartree"),
@@ -57,7 +59,7 @@ def test_what_is_unset_is_not_written_so_that_keys_stay() -> None:
     refusing = Level(method="HF", basis="STO-3G", instability="refuse")
     assert msgspec.json.decode(msgspec.json.encode(refusing), type=Level) == refusing
     with pytest.raises(SettingsError, match="instability"):
-        Level(method="HF", basis="STO-3G", instability="follow")
+        Level(method="HF", basis="STO-3G", instability="folow")
 
 
 def test_tight_loosens_nothing() -> None:
@@ -99,3 +101,40 @@ def test_beta_by_process_and_frequency_with_the_signs_of_the_literature() -> Non
 
 def test_no_beta_without_asking() -> None:
     assert Request(properties=("alpha",)).hyperpolarizabilities == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "basis", "grid"),
+    [
+        ("B3LYP", "6-31G(d)", (50, 194)),
+        ("pbe", "6-31G(2df,p)", (50, 194)),
+        ("CAM-B3LYP", "def2-TZVPP", (50, 194)),
+        ("B3LYP", "cc-pVTZ", (50, 194)),
+        ("B3LYP", "6-31+G(d)", (75, 302)),
+        ("B3LYP", "aug-cc-pVDZ", (75, 302)),
+        ("B3LYP", "def2-TZVPD", (75, 302)),
+        ("B3LYP", "own.gbs", (75, 302)),
+        ("M06-2X", "6-31G(d)", (75, 302)),
+        ("HF", "6-31G(d)", (75, 302)),
+    ],
+)
+def test_the_grid_of_the_kernel_is_chosen_by_functional_and_basis(method, basis, grid) -> None:
+    level = Level(method=method, basis=basis)
+    assert level.kernel_grid == grid
+    assert msgspec.json.decode(msgspec.json.encode(level), type=Level) == level
+    assert msgspec.structs.replace(level, kernel_grid=(99, 590)).kernel_grid == (99, 590)
+
+
+def test_keys_of_earlier_data_sets_stay() -> None:
+    """As hpcml wrote them before ``kernel_grid`` was chosen by the basis."""
+    hydrogen = Molecule([1, 1], [[0, 0, 0], [0, 0, 0.74]])
+    request = Request(properties=("alpha", "beta", "shares"))
+    keys = {
+        (method, basis): result_key(hydrogen, Level(method=method, basis=basis), request)
+        for method, basis in (("HF", "6-31+G(d)"), ("HF", "6-31G(d)"), ("B3LYP", "aug-cc-pVDZ"))
+    }
+    assert keys == {
+        ("HF", "6-31+G(d)"): "faed71abdf16079072ddadc6c6c80b2e",
+        ("HF", "6-31G(d)"): "e95be7f3e23728cfdec646590462aec6",
+        ("B3LYP", "aug-cc-pVDZ"): "887c8713b2bbf99d351a57086b24e603",
+    }

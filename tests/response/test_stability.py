@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pyscf import ao2mo, gto, scf
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response import Level, Request, compute
-from hpcml.response.stability import Stability, lowest_eigenvalue
+from hpcml.response.stability import Stability, lowest_mode
 
 HF = Level(method="HF", basis="6-31G", exact=True)
 ALPHA = Request(properties=("alpha",))
@@ -56,6 +56,51 @@ def test_the_stretched_bond_has_a_lower_unrestricted_solution_and_can_be_refused
     assert not compute(WATER, refusing, ALPHA).provenance["warnings"]
 
 
+@pytest.mark.parametrize("program", ["psi4", "pyscf"])
+@pytest.mark.parametrize(
+    ("molecule", "basis"), [(STRETCHED, "6-31G"), (NITROGEN_DIOXIDE, "def2-SVP")], ids=["H2", "NO2"]
+)
+def test_an_instability_is_followed_to_the_state_that_pyscf_finds_below(
+    molecule, basis, program
+) -> None:
+    """Its own stability analysis, and its own SCF in exact integrals."""
+    level = Level(method="HF", basis=basis, exact=True, instability="follow", engine=program)
+    found = compute(molecule, level, Request(properties=("alpha",)))
+    atoms = list(zip(molecule.symbols, molecule.positions.tolist(), strict=True))
+    system = gto.M(atom=atoms, basis=basis, spin=molecule.multiplicity - 1, verbose=0)
+    below = scf.UHF(system)
+    if molecule is STRETCHED:
+        below.kernel(dm0=np.array([np.diag([1.0, 1.0, 0.0, 0.0]), np.diag([0.0, 0.0, 1.0, 1.0])]))
+    else:
+        below.kernel()
+        for _ in range(2):
+            orbitals = below.stability()[0]
+            below = below.newton().run(below.make_rdm1(orbitals, below.mo_occ))
+    assert found.energy == pytest.approx(below.e_tot, abs=1e-6)
+    assert found.provenance["spin_squared"] == pytest.approx(below.spin_square()[0], abs=1e-3)
+    assert found.provenance["reference"] == "UHF"
+    assert found.provenance["orbital_hessian"] > 0.0
+    first, last = found.provenance["instability_followed"]
+    assert last == found.energy < first
+    assert any("an instability of the SCF was followed" in w for w in found.provenance["warnings"])
+
+
+def test_nothing_is_followed_where_the_state_is_a_minimum() -> None:
+    plain, following = (
+        compute(WATER, Level(method="HF", basis="6-31G", instability=way), ALPHA)
+        for way in ("warn", "follow")
+    )
+    assert following.energy == pytest.approx(plain.energy, abs=1e-9)
+    assert following.provenance["reference"] == "RHF"
+    assert "instability_followed" not in following.provenance
+    with pytest.raises(SettingsError, match="neither with zpve nor with optimize"):
+        compute(
+            WATER,
+            Level(method="HF", basis="6-31G", instability="follow"),
+            Request(properties=("zpve",)),
+        )
+
+
 def test_an_unrestricted_saddle_point_is_warned_of() -> None:
     found = compute(NITROGEN_DIOXIDE, Level(method="HF", basis="def2-SVP"), ALPHA)
     assert found.polarizability[0].isotropic == pytest.approx(13.05, abs=0.01)
@@ -90,11 +135,11 @@ def test_the_sign_is_found_where_the_lowest_state_has_a_symmetry_of_its_own(stre
     direction /= np.linalg.norm(direction)
     matrix -= strength * np.outer(direction, direction)
     exact = np.linalg.eigvalsh(matrix)[0]
-    found = lowest_eigenvalue(gaps, lambda rows: rows @ matrix)
+    found, _ = lowest_mode(gaps, lambda rows: rows @ matrix)
     assert np.sign(found) == np.sign(exact)
     assert found >= exact - 1e-10
 
 
 def test_where_nothing_can_be_excited_nothing_is_unstable() -> None:
-    value = lowest_eigenvalue(np.empty(0), lambda rows: rows)
+    value, _ = lowest_mode(np.empty(0), lambda rows: rows)
     assert Stability(value, restricted=True).warnings == []

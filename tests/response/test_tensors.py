@@ -75,7 +75,9 @@ def test_analytic_tensors_are_derivatives_in_finite_fields(method, molecule) -> 
     step = finite_field.STEP if closed else 2.0 * finite_field.STEP
     with ground_state(molecule, which, Resources()) as reference:
         analytic = tensors(reference, which, Request())
-        first, second = finite_field.derivatives(reference.density_in_field, step)
+        first, second = finite_field.derivatives(
+            lambda field: finite_field.density_in_field(reference, field), step
+        )
     alpha = np.einsum("imn,mnj->ij", reference.dipole_integrals, first)
     beta = np.einsum("imn,mnjk->ijk", reference.dipole_integrals, second)
     np.testing.assert_allclose(
@@ -214,7 +216,7 @@ def test_a_meta_functional_is_done_in_finite_fields_without_libxc(without_libxc)
         w for w in result.provenance["warnings"] if "asked for at frequencies is not given" in w
     ]
     assert "pip install 'hpcml[pyscf]'" in warning
-    np.testing.assert_allclose(of_fluoride(result), TPSS_FLUORIDE, rtol=1e-3)
+    np.testing.assert_allclose(of_fluoride(result), TPSS_FLUORIDE, rtol=1e-3, atol=5e-4)
     alpha = np.trace(result.polarizability[0].tensor) / 3.0
     assert result.shares["alpha_iso"].sum() == pytest.approx(alpha, rel=1e-10)
     parallel = result.hyperpolarizability[0].parallel(result.dipole)

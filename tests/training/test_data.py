@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcml.errors import InputError
+from hpcml.errors import InputError, SettingsError
+from hpcml.response.properties import ResponseProperties
 from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training import Target, levels
 from hpcml.training.data import epoch_batches, find_candidates, read_data, share_of_rank
+from hpcml.training.identity import differences, identity_of
+from hpcml.training.train_settings import Bounds, TrainSettings, read_settings
 from hpcml.training.world import Alone
 
 
@@ -75,6 +81,62 @@ def test_rows_whose_scf_is_no_minimum_are_left_out_unless_wanted(tmp_path, molec
         "an SCF that is no minimum (train.leave_out)": 1
     }
     assert data.warned.tolist() == [False, True, True, False]
+
+
+def _states(folder, molecules):
+    """Two closed shells, two doublets of <S^2> 0.76 and 1.10, and what orbitals say of three."""
+    facts = [
+        (1, {"homo": -0.5, "lumo": 0.1, "first_excitation": 0.3}),
+        (1, {"homo": -0.3, "lumo": -0.05, "first_excitation": 0.1}),
+        (2, {"homo": -0.4, "lumo": 0.1, "spin_squared": 0.76}),
+        (2, {"spin_squared": 1.10}),
+    ]
+    schema = Schema(columns=("energy",))
+    with ShardWriter(folder, schema, "test") as writer:
+        for number, (multiplicity, provenance) in enumerate(facts):
+            molecule = replace(molecules[number], multiplicity=multiplicity)
+            result = ResponseProperties(-1.0, np.zeros(3), provenance=provenance)
+            writer.append(Row.from_result(f"{number:032x}", molecule, result, schema))
+    return Dataset.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("within", "kept"),
+    [
+        ({"gap": Bounds(least=0.3)}, [0, 2, 3]),
+        ({"spin_contamination": Bounds(most=0.1)}, [0, 1, 2]),
+        ({"first_excitation": Bounds(least=0.15), "homo": Bounds(most=-0.45)}, [0, 3]),
+        ({"energy": Bounds(least=-1.0, most=-1.0)}, [0, 1, 2, 3]),
+    ],
+)
+def test_rows_can_be_kept_within_bounds_of_what_their_state_says(
+    tmp_path, molecules, within, kept
+) -> None:
+    """One without a value is kept."""
+    data = _states(tmp_path, molecules)
+    found = find_candidates(data, (Target(name="energy"),), "nothing", within)
+    assert found.keys == [f"{row:032x}" for row in kept]
+    assert sum(found.left_out.values()) == 4 - len(kept)
+    assert all("(train.within)" in reason for reason in found.left_out)
+
+
+def test_a_bound_on_what_no_row_has_is_told(tmp_path, molecules) -> None:
+    data = _states(tmp_path, molecules)
+    for name, message in (("orbital_hessian", "no row of"), ("gapp", ".* has no column")):
+        with pytest.raises(InputError, match=f"train.within: {message}"):
+            find_candidates(data, (Target(name="energy"),), within={name: Bounds(least=0.0)})
+    with pytest.raises(SettingsError, match="least 1 is above most 0"):
+        Bounds(least=1, most=0)
+    with pytest.raises(SettingsError, match="least, most, or both"):
+        Bounds()
+
+
+def test_settings_without_bounds_are_those_of_earlier_versions() -> None:
+    bounded = TrainSettings(within={"gap": Bounds(least=0.1)})
+    assert read_settings(msgspec.json.encode(bounded), "here") == bounded
+    before, now = (identity_of(one, "data") for one in (TrainSettings(), bounded))
+    assert "within" not in before
+    assert set(differences(before, now)) == set(differences(now, before)) == {"within"}
 
 
 def test_no_row_left(dataset) -> None:

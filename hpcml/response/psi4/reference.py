@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.response import finite_field, libxc, units
+from hpcml.response import libxc, units
 from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
@@ -80,31 +81,37 @@ class Reference:
         functions = self._wavefunction.basisset()
         return np.array([functions.function_to_center(i) for i in range(functions.nbf())])
 
-    def density_in_field(self, field: Array) -> Array:
+    def again(
+        self,
+        *,
+        field: Array | None = None,
+        start: Sequence[Array] | None = None,
+        convergence: float = np.inf,
+    ) -> Reference:
         """See ``engine.GroundState``."""
-        psi4 = self._session.psi4
-        # Psi4 adds + strength * mu to the Hamiltonian: a field of minus the strength
-        psi4.set_options(
-            {
-                "perturb_h": True,
-                "perturb_with": "dipole",
-                "perturb_dipole": [-float(component) for component in field],
-                "d_convergence": min(self._level.scf_convergence, finite_field.SCF_CONVERGENCE),
-                "e_convergence": 1e-11,
-                **self_consistent.FROM_ORBITALS,
-            }
-        )
-        try:
-            with psi4s_errors_named(psi4, self._molecule, self._level):
-                _, wavefunction = psi4.energy(
-                    self_consistent.method_name(self._level),
-                    molecule=self._session.molecule,
-                    return_wfn=True,
+        psi4, level = self._session.psi4, self._level
+        closed_shell = start is None and len(self.channels) == 1
+        enough = min(level.scf_convergence, convergence)
+        level = msgspec.structs.replace(level, scf_convergence=enough)
+
+        def converge() -> Any:
+            orbitals = start or [channel.occupied for channel in self.channels]
+            with psi4s_errors_named(psi4, self._molecule, level):
+                return self_consistent.from_orbitals(
+                    psi4, self._session.molecule, level, orbitals, field
                 )
-        finally:
-            psi4.set_options({"perturb_h": False, **self_consistent.thresholds(self._level)})
-        density: Array = np.array(wavefunction.Da()) + np.array(wavefunction.Db())
-        return density
+
+        wavefunction = together(self._resources.communicator, converge)
+        found = _found(
+            wavefunction, self._molecule, self._resources, self.dipole_integrals, closed_shell
+        )
+        return replace(
+            self,
+            energy=float(wavefunction.energy()),
+            **found,
+            provenance=self.provenance | _described(wavefunction, found["channels"]),
+            _wavefunction=wavefunction,
+        )
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """See ``engine.GroundState``."""
@@ -241,30 +248,29 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
         energy, wavefunction = together(communicator, converge)
         mints = psi4.core.MintsHelper(wavefunction.basisset())
         dipole_integrals = np.array([np.array(matrix) for matrix in mints.ao_dipole()])
-        channels = _channels(wavefunction, closed_shell=molecule.multiplicity == 1)
-        if communicator is not None:
-            channels = communicator.bcast(channels)
-        origin, dipole = _dipole(molecule, wavefunction, dipole_integrals)
+        found = _found(
+            wavefunction,
+            molecule,
+            resources,
+            dipole_integrals,
+            closed_shell=molecule.multiplicity == 1,
+        )
         yield Reference(
             energy=energy,
-            dipole=dipole,
-            origin=origin,
-            channels=channels,
+            **found,
             dipole_integrals=dipole_integrals,
             provenance={
                 "program": "Psi4",
                 "program_version": psi4.__version__,
                 "method": level.method,
-                "reference": wavefunction.name(),
                 "basis": basis.provenance(),
                 "integrals": wavefunction.jk().name(),
                 "basis_functions": wavefunction.nso(),
                 "orbitals": wavefunction.nmo(),
                 "scf_attempt": attempt,
                 "scf_seconds": round(time.perf_counter() - started, 3),
-                "scf_iterations": int(wavefunction.iteration_),
-                "dipole_origin": origin.tolist(),
-                **orbital_facts(channels, np.array(wavefunction.S())),
+                "dipole_origin": found["origin"].tolist(),
+                **_described(wavefunction, found["channels"]),
                 "warnings": _warnings(psi4.__version__, wavefunction, basis),
                 **versions.accelerator(psi4.core),
             },
@@ -274,6 +280,34 @@ def ground_state(molecule: Molecule, level: Level, resources: Resources) -> Iter
             _level=level,
             _resources=resources,
         )
+
+
+def _found(
+    wavefunction: Any,
+    molecule: Molecule,
+    resources: Resources,
+    dipole_integrals: Array,
+    closed_shell: bool,
+) -> dict[str, Any]:
+    """What a converged wave function says of the molecule: members of a ground state by name."""
+    channels = _channels(wavefunction, closed_shell=closed_shell)
+    if resources.communicator is not None:
+        channels = resources.communicator.bcast(channels)
+    origin, dipole = _dipole(molecule, wavefunction, dipole_integrals)
+    return {
+        "dipole": dipole,
+        "origin": origin,
+        "channels": channels,
+    }
+
+
+def _described(wavefunction: Any, channels: Sequence[Orbitals]) -> dict[str, Any]:
+    """What the provenance has of the converged wave function itself."""
+    return {
+        "reference": wavefunction.name(),
+        "scf_iterations": int(wavefunction.iteration_),
+        **orbital_facts(channels, np.array(wavefunction.S())),
+    }
 
 
 def _warnings(version: str, wavefunction: Any, basis: BasisSet) -> list[str]:

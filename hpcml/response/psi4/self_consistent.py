@@ -15,6 +15,7 @@ Hartree-Fock, meta-GGAs and small grids take Psi4's SCF as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ RECIPES: tuple[dict[str, Any], ...] = (
 
 attempts = len(RECIPES)
 """Number of recipes: ``attempt`` runs from 0 to one less; beyond, the last one serves."""
+
+DOWNHILL = RECIPES[1]
+"""The recipe from a saddle point down: DIIS would find back to it."""
 
 FROM_ORBITALS: dict[str, Any] = {"guess": "read", "basis_guess": "FALSE"}
 """Options to begin at the orbitals of the SCF before (Psi4 refuses a smaller basis beside it)."""
@@ -59,8 +63,13 @@ def thresholds(level: Level) -> dict[str, float]:
 
 
 def recipe(psi4: Any, level: Level, attempt: int) -> dict[str, Any]:
-    """Psi4's options of an attempt; second-order SCF is left out where Psi4 has none."""
-    options = dict(RECIPES[min(attempt, attempts - 1)])
+    """Psi4's options of an attempt."""
+    return recipe_options(psi4, level, RECIPES[min(attempt, attempts - 1)])
+
+
+def recipe_options(psi4: Any, level: Level, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Psi4's options of a recipe; second-order SCF is left out where Psi4 has none."""
+    options = dict(chosen)
     if "soscf" in options and not level.is_hartree_fock:
         functional = psi4.driver.dft.build_superfunctional(method_name(level), True)[0]
         if functional.is_meta():  # tried, it leaves Psi4's timers in disorder, and the next hangs
@@ -77,6 +86,51 @@ def converge(psi4: Any, molecule: Any, level: Level, attempt: int) -> tuple[floa
         return _corrected(psi4, molecule, level)
     energy, wavefunction = psi4.energy(method_name(level), molecule=molecule, return_wfn=True)
     return float(energy), wavefunction
+
+
+def from_orbitals(
+    psi4: Any,
+    molecule: Any,
+    level: Level,
+    occupied: Sequence[Array],
+    field: Array | None,
+) -> Any:
+    """Psi4's wave function of an SCF that begins at some orbitals, in a static electric field.
+
+    Parameters
+    ----------
+    occupied : one or two (n, o) arrays
+        Of a closed shell, or of both spins of an unrestricted SCF.
+    field : (3,) array or None
+        In hartree / (e bohr).
+
+    Raises Psi4's SCFConvergenceError.
+    """
+    core = psi4.core
+    reference = core.get_global_option("REFERENCE")
+    kind = ("R" if len(occupied) == 1 else "U") + reference[1:]
+    options = {"reference": kind, "e_convergence": 1e-11, "d_convergence": level.scf_convergence}
+    if kind != reference:
+        options |= recipe_options(psi4, level, DOWNHILL)
+    if field is not None:
+        # Psi4 adds + strength * mu to the Hamiltonian: a field of minus the strength
+        strength = [-float(component) for component in field]
+        options |= {"perturb_h": True, "perturb_with": "dipole", "perturb_dipole": strength}
+    psi4.set_options(options | FROM_ORBITALS)
+    try:
+        start = core.Wavefunction.build(molecule, core.get_global_option("BASIS"))
+        wavefunction = psi4.driver.scf_wavefunction_factory(method_name(level), start, kind)
+        versions.forget_iterations(wavefunction)
+        # a closed shell's are both spins': only RHF would do with one
+        alpha, beta = (
+            core.Matrix.from_array(np.ascontiguousarray(occupied[spin])) for spin in (0, -1)
+        )
+        wavefunction.guess_Ca(alpha)
+        wavefunction.guess_Cb(beta)
+        wavefunction.compute_energy()
+    finally:
+        psi4.set_options({"perturb_h": False, "reference": reference, **thresholds(level)})
+    return wavefunction
 
 
 def _corrects(psi4: Any, level: Level) -> bool:

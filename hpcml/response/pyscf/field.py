@@ -49,16 +49,18 @@ RECIPES = (
 attempts = len(RECIPES)
 """Number of recipes: ``attempt`` runs from 0 to one less; beyond, the last one serves."""
 
+DOWNHILL = 1
+"""The recipe from a saddle point down: DIIS would find back to it."""
+
 _DEPENDENT = 1e-7
 """Eigenvalue of the overlap over the largest one below which functions are left out, as in Psi4."""
 
 
-def mean_field(mole: Any, level: Level) -> tuple[Any, str]:
+def mean_field(mole: Any, level: Level, *, closed_shell: bool) -> tuple[Any, str]:
     """PySCF's SCF of a molecule at a level, not yet converged, and what its integrals are.
 
-    RHF or RKS of a singlet, UHF or UKS of every other multiplicity.
+    RHF or RKS of a closed shell, else UHF or UKS.
     """
-    closed_shell = mole.spin == 0
     if level.is_hartree_fock:
         # the classes themselves: the functions of these names make another one of one electron
         field = (scf.hf.RHF if closed_shell else scf.uhf.UHF)(mole)
@@ -71,7 +73,7 @@ def mean_field(mole: Any, level: Level) -> tuple[Any, str]:
         field = field.density_fit(auxbasis=functions)
         integrals = f"density fitting, {names}"
     field.conv_tol = max(1e-11, min(1e-6, level.scf_convergence * 1e-1))
-    field.conv_tol_grad = level.scf_convergence * _norm_over_rms(mole)
+    field.conv_tol_grad = level.scf_convergence * _norm_over_rms(field)
     field.check_linear_dependency = _orthogonalized
     return field, integrals
 
@@ -102,7 +104,7 @@ def converge(
     field.kernel(dm0=start)
     if not field.converged:
         residual = float(np.linalg.norm(field.get_grad(field.mo_coeff, field.mo_occ)))
-        residual /= _norm_over_rms(field.mol)
+        residual /= _norm_over_rms(field)
         raise ConvergenceError(
             f"{molecule.name or molecule.formula} at {level.label}: the SCF did not converge in "
             f"{recipe.iterations} iterations (orbital gradient {residual:.1e}); another recipe of "
@@ -123,13 +125,14 @@ def in_field(field: Any, operator: Array) -> Callable[..., Array]:
     return lambda *_: without + operator
 
 
-def _norm_over_rms(mole: Any) -> float:
+def _norm_over_rms(field: Any) -> float:
     """PySCF's norm of the orbital gradient over the root mean square of [F, D] in Psi4's sense.
 
     Both are made of F_ov: of a closed shell PySCF's is 2 |F_ov|, of an open one |F_ov|, while
     the mean is taken over all n^2 elements of the commutator, in which each counts twice.
     """
-    return float(mole.nao * (np.sqrt(2.0) if mole.spin == 0 else np.sqrt(0.5)))
+    unrestricted = isinstance(field, scf.uhf.UHF)
+    return float(field.mol.nao * (np.sqrt(0.5) if unrestricted else np.sqrt(2.0)))
 
 
 def _orthogonalized(overlap: Array, *_: object) -> Array:

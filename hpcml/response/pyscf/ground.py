@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import finite_field
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -23,7 +22,8 @@ from hpcml.response.induced_densities import InducedDensities
 from hpcml.response.level import Grid, Level
 from hpcml.response.libxc import LibXCFunctional
 from hpcml.response.orbital_facts import left_out, orbital_facts
-from hpcml.response.pyscf import field, free_atoms, functionals, points
+from hpcml.response.pyscf import field as scf
+from hpcml.response.pyscf import free_atoms, functionals, points
 from hpcml.response.pyscf.coulomb_exchange import CoulombExchange
 from hpcml.response.pyscf.system import system
 from hpcml.response.shares import AtomicMoments
@@ -67,18 +67,41 @@ class PySCFGroundState:
         """See ``engine.GroundState``."""
         return ""
 
-    def density_in_field(self, field_strength: Array) -> Array:
+    def again(
+        self,
+        *,
+        field: Array | None = None,
+        start: Sequence[Array] | None = None,
+        convergence: float = np.inf,
+    ) -> PySCFGroundState:
         """See ``engine.GroundState``."""
-        enough = min(self._level.scf_convergence, finite_field.SCF_CONVERGENCE)
-        level = msgspec.structs.replace(self._level, scf_convergence=enough)
-        perturbed, _ = field.mean_field(self._mole, level)
-        # the energy changes by -mu . field
-        operator = -np.einsum("x,xmn->mn", field_strength, self.dipole_integrals)
-        core = np.asarray(perturbed.get_hcore()) + operator
-        perturbed.get_hcore = lambda *_: core
-        start = self._solved.make_rdm1()
-        density = field.converge(perturbed, self._molecule, level, 0, start).make_rdm1()
-        return np.asarray(density if density.ndim == 2 else density.sum(axis=0))
+        closed_shell = start is None and len(self.channels) == 1
+        level = self._level
+        enough = min(level.scf_convergence, convergence)
+        level = msgspec.structs.replace(level, scf_convergence=enough)
+
+        def converge() -> Any:
+            unsolved, _ = scf.mean_field(self._mole, level, closed_shell=closed_shell)
+            density = self._solved.make_rdm1()
+            if field is not None:
+                # the energy changes by -mu . field
+                operator = -np.einsum("x,xmn->mn", field, self.dipole_integrals)
+                core = np.asarray(unsolved.get_hcore()) + operator
+                unsolved.get_hcore = lambda *_: core
+            if start is not None:
+                density = np.array([occupied @ occupied.T for occupied in start])
+            recipe = 0 if start is None else scf.DOWNHILL
+            return scf.converge(unsolved, self._molecule, level, recipe, density)
+
+        solved = together(self._resources.communicator, converge)
+        found = _found(solved, self._molecule, self._resources, self.dipole_integrals)
+        return replace(
+            self,
+            **found,
+            provenance=self.provenance | _described(solved, found["channels"]),
+            _solved=solved,
+            _integrals=CoulombExchange.of(solved, level, self._resources),
+        )
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """See ``engine.GroundState``."""
@@ -135,36 +158,29 @@ def ground_state(
         started = time.perf_counter()
 
         def converge() -> tuple[Any, str]:
-            unsolved, integrals = field.mean_field(mole, level)
-            return field.converge(unsolved, molecule, level, attempt), integrals
+            closed_shell = molecule.multiplicity == 1
+            unsolved, integrals = scf.mean_field(mole, level, closed_shell=closed_shell)
+            return scf.converge(unsolved, molecule, level, attempt), integrals
 
         solved, integrals = together(communicator, converge)
-        channels = _channels(solved)
-        if communicator is not None:
-            channels = communicator.bcast(channels)
         dipole_integrals = -np.asarray(mole.intor("int1e_r"))
-        origin, dipole = _dipole(molecule, solved, dipole_integrals)
+        found = _found(solved, molecule, resources, dipole_integrals)
         yield PySCFGroundState(
-            energy=float(solved.e_tot),
-            dipole=dipole,
-            origin=origin,
-            channels=channels,
+            **found,
             dipole_integrals=dipole_integrals,
             provenance={
                 "program": "PySCF",
                 "program_version": pyscf.__version__,
                 "method": level.method,
-                "reference": type(solved).__name__.removeprefix("DF"),
                 "basis": basis.provenance(),
                 "integrals": integrals,
                 "basis_functions": int(mole.nao),
-                "orbitals": sum(channels[0].shape),
+                "orbitals": sum(found["channels"][0].shape),
                 "scf_attempt": attempt,
                 "scf_seconds": round(time.perf_counter() - started, 3),
-                "scf_iterations": int(solved.cycles),
-                "dipole_origin": origin.tolist(),
-                **orbital_facts(channels, mole.intor("int1e_ovlp")),
-                "warnings": [*basis.warnings, *left_out(mole.nao, sum(channels[0].shape))],
+                "dipole_origin": found["origin"].tolist(),
+                **_described(solved, found["channels"]),
+                "warnings": [*basis.warnings, *left_out(mole.nao, sum(found["channels"][0].shape))],
             }
             | ({} if level.is_hartree_fock else {"libxc": libxc.libxc_version()}),
             _molecule=molecule,
@@ -174,6 +190,32 @@ def ground_state(
             _solved=solved,
             _integrals=CoulombExchange.of(solved, level, resources),
         )
+
+
+def _found(
+    solved: Any, molecule: Molecule, resources: Resources, dipole_integrals: Array
+) -> dict[str, Any]:
+    """What a converged field says of the molecule: members of a ground state by name."""
+    channels = _channels(solved)
+    if resources.communicator is not None:
+        channels = resources.communicator.bcast(channels)
+    origin, dipole = _dipole(molecule, solved, dipole_integrals)
+    return {
+        "energy": float(solved.e_tot),
+        "dipole": dipole,
+        "origin": origin,
+        "channels": channels,
+    }
+
+
+def _described(solved: Any, channels: Sequence[Orbitals]) -> dict[str, Any]:
+    """What the provenance has of the converged field itself."""
+    unrestricted, hartree_fock = len(channels) > 1, not hasattr(solved, "xc")
+    return {
+        "reference": ("U" if unrestricted else "R") + ("HF" if hartree_fock else "KS"),
+        "scf_iterations": int(solved.cycles),
+        **orbital_facts(channels, solved.mol.intor("int1e_ovlp")),
+    }
 
 
 def _channels(solved: Any) -> tuple[Orbitals, ...]:

@@ -56,7 +56,8 @@ class PySCFSurface:
 
     def _converged(self, positions: Array) -> Any:
         self._mole.set_geom_(positions, unit="Bohr")
-        unsolved, _ = field.mean_field(self._mole, self._level)
+        closed_shell = self._molecule.multiplicity == 1
+        unsolved, _ = field.mean_field(self._mole, self._level, closed_shell=closed_shell)
         # the next geometry is near this one, and so is its density
         solved = field.converge(unsolved, self._molecule, self._level, self._attempt, self._density)
         self._density = np.asarray(solved.make_rdm1())

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from hpcml.relevance.engine.handler import Tracing, handler
 from hpcml.relevance.engine.handlers import ratio, reduce_to
 from hpcml.relevance.engine.owners import Owner
-from hpcml.relevance.engine.rules import Epsilon, Term, spread
+from hpcml.relevance.engine.rules import Epsilon, Term
+from hpcml.relevance.engine.spreading import spread
 from hpcml.relevance.engine.tape import Affine, Shares, Tag
 
 

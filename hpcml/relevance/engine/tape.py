@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,6 +132,16 @@ def put_tag(tensor: Tensor, tag: Tag) -> Tensor:
     return tensor
 
 
+_Entry = tuple[str, int, Tensor]
+
+
+class _Settled(NamedTuple):
+    layers: dict[str, Tensor]
+    whole: Tensor
+    atoms: Tensor
+    pairs: Tensor
+
+
 class Ledger:
     """The relevance that goes to no input; sums in double precision.
 
@@ -141,37 +152,71 @@ class Ledger:
     """
 
     def __init__(self, owners: Owners) -> None:
-        self.layers: dict[str, Tensor] = {}
-        self.atoms, self.pairs = (
-            torch.zeros(rows + 1, len(LEDGER), dtype=torch.float64, device=owners.device)
-            for rows in (owners.atoms, owners.pairs)
-        )
         self._owners = owners
+        self._entries: dict[int, tuple[Owner, list[_Entry]]] = {}
 
     def book(self, layer: str, owner: Owner, term: str, taken: Tensor) -> None:
-        """Add to a term what a layer's rows (rows,) have taken.
+        """Write down what a layer's rows (rows,) have given to a term.
 
         Parameters
         ----------
         taken : (rows, ...) Tensor
             Relevance; axes that the owner has not are summed.
         """
-        if layer not in self.layers:
-            self.layers[layer] = self.atoms.new_zeros(self._owners.molecules + 1, len(LEDGER))
         axes = owner.molecule.dim()
         if taken.dim() > axes:
             taken = taken.flatten(start_dim=axes).sum(axes) if axes else taken.sum()
         if axes != 1:
             taken = taken.sum_to_size(owner.molecule.shape).flatten()
-            owner = Owner(owner.molecule.flatten(), owner.atoms.flatten(1), owner.nobody)
-        column, taken = LEDGER.index(term), taken.double()
-        molecule = owner.molecule.masked_fill(owner.molecule < 0, self._owners.molecules)
-        self.layers[layer][:, column].index_add_(0, molecule, taken)
-        for end in owner.atoms:
-            self.atoms[:, column].index_add_(0, end, taken, alpha=0.5)
-        pair = self._owners.pair_of(owner)
-        if pair is not None:
-            self.pairs[:, column].index_add_(0, pair, taken)
+        _, entries = self._entries.setdefault(id(owner), (owner, []))
+        entries.append((layer, LEDGER.index(term), taken))
+
+    @cached_property
+    def _settled(self) -> _Settled:
+        """All that rows of one owner have given is added up at once."""
+        owners, columns = self._owners, len(LEDGER)
+        numbers: dict[str, int] = {}
+        for _, entries in self._entries.values():
+            for layer, _, _ in entries:
+                numbers.setdefault(layer, len(numbers))
+        zeros = torch.zeros(columns, 1, dtype=torch.float64, device=owners.device)
+        layers = zeros.new_zeros(len(numbers) * columns, owners.molecules + 1)
+        atoms, pairs = (zeros.new_zeros(columns, n + 1) for n in (owners.atoms, owners.pairs))
+        for booked, entries in self._entries.values():
+            owner = Owner(booked.molecule.flatten(), booked.atoms.flatten(1), booked.nobody)
+            taken = torch.stack([rows for _, _, rows in entries]).double()  # (entries, rows)
+            terms = torch.tensor([column for _, column, _ in entries], device=taken.device)
+            places = torch.tensor([numbers[layer] for layer, _, _ in entries], device=taken.device)
+            molecule = owner.molecule.masked_fill(owner.molecule < 0, owners.molecules)
+            fell = taken.new_zeros(len(taken), owners.molecules + 1).index_add_(1, molecule, taken)
+            layers.index_add_(0, places * columns + terms, fell)
+            if not owners.atoms:
+                continue
+            taken = taken.new_zeros(columns, taken.shape[1]).index_add_(0, terms, taken)
+            for end in owner.atoms:
+                atoms.index_add_(1, end, taken, alpha=0.5)
+            pair = owners.pair_of(owner)
+            if pair is not None:
+                pairs.index_add_(1, pair, taken)
+        by_layer = layers.unflatten(0, (len(numbers), columns)).transpose(1, 2)
+        return _Settled(
+            dict(zip(numbers, by_layer, strict=True)), by_layer.sum(0), atoms.T, pairs.T
+        )
+
+    @property
+    def layers(self) -> dict[str, Tensor]:
+        """By layer, (M + 1, len(LEDGER)) each."""
+        return self._settled.layers
+
+    @property
+    def atoms(self) -> Tensor:
+        """By atom, (A + 1, len(LEDGER)), in the target's unit."""
+        return self._settled.atoms
+
+    @property
+    def pairs(self) -> Tensor:
+        """By unordered pair, (P + 1, len(LEDGER)), in the target's unit."""
+        return self._settled.pairs
 
     def total(self) -> Tensor:
         """(M, len(LEDGER)), all layers together; what is no molecule's is left out.
@@ -181,7 +226,7 @@ class Ledger:
         (M, 5) Tensor of float64
             By molecule and term.
         """
-        return self._whole()[:-1]
+        return self._settled.whole[:-1]
 
     def elsewhere(self) -> Tensor:
         """(len(LEDGER),), what belongs to no molecule, or to several at once.
@@ -191,11 +236,7 @@ class Ledger:
         (5,) Tensor of float64
             By term.
         """
-        return self._whole()[-1]
-
-    def _whole(self) -> Tensor:
-        zeros = self.atoms.new_zeros(self._owners.molecules + 1, len(LEDGER))
-        return sum(self.layers.values(), zeros)
+        return self._settled.whole[-1]
 
 
 @dataclass

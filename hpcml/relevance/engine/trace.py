@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from hpcml.errors import InputError
 from hpcml.relevance.engine.calls import Call, become, calling_layer, current, exchanged
@@ -121,11 +121,20 @@ class Trace(TorchFunctionMode):
 
     @contextmanager
     def untraced(self) -> Iterator[None]:
-        """Inside a handler, torch functions are the handler's own business."""
+        """Inside a handler, torch functions are the handler's own business.
+
+        The mode is taken off meanwhile, where it lies on top: a handler calls ten functions, and
+        each would come by here only to be let pass.
+        """
+        apart = not self._untraced and _get_current_function_mode() is self
         self._untraced += 1
+        if apart:
+            super().__exit__(None, None, None)
         try:
             yield
         finally:
+            if apart:
+                super().__enter__()
             self._untraced -= 1
 
     @contextmanager
@@ -272,11 +281,12 @@ class Trace(TorchFunctionMode):
         (rows, F) Tensor
             A leaf of the graph.
         """
-        leaf = values.detach().clone().requires_grad_()
-        kind = kind or self.owners.kind_of(len(leaf))
-        name = name if name not in self.sources else f"{name} ({len(self.sources)})"
-        self.sources[name] = (kind, leaf)
-        return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
+        with self.untraced():
+            leaf = values.detach().clone().requires_grad_()
+            kind = kind or self.owners.kind_of(len(leaf))
+            name = name if name not in self.sources else f"{name} ({len(self.sources)})"
+            self.sources[name] = (kind, leaf)
+            return put_tag(leaf, Tag(self.owners.of_kind(kind, leaf.shape[0]), 0))
 
     def step(
         self,

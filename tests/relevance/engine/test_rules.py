@@ -10,9 +10,9 @@ from hpcml.relevance.engine.rules import (
     Gamma,
     Term,
     WSquare,
-    spread,
     z_plus,
 )
+from hpcml.relevance.engine.spreading import spread
 
 EPSILON = 1e-3
 

@@ -43,8 +43,8 @@ import numpy as np
 from hpcml.cluster import RunFolder, Site
 from hpcml.generation import failures, generate, status
 from hpcml.generation.plan import cost
-from hpcml.generation.plan.planning import PlanRecord, plan
-from hpcml.generation.protocol.task import Progress, task_folders
+from hpcml.generation.plan.planning import Planner, PlanRecord
+from hpcml.generation.protocol.task import TaskProgress, task_folders
 from hpcml.molecules import Molecule, read, write_extended_xyz
 from hpcml.response import Level, Request
 
@@ -70,7 +70,7 @@ def bar(
 
 def campaign(
     molecules: list[Molecule], level: Level, calculator: str
-) -> tuple[Progress, float, float]:
+) -> tuple[TaskProgress, float, float]:
     """A campaign on two ranks in a temporary folder: its progress, seconds of start-up, of all."""
     with tempfile.TemporaryDirectory(prefix="hpcml-benchmark-") as folder:
         run = RunFolder(Path(folder) / "run")
@@ -233,12 +233,12 @@ def plan_inside(count: int) -> None:
     level = Level(method="HF", basis="6-31+G(d)")
     numbers = np.array([6] * 7 + [7, 8] + [1] * 9)
     rng = np.random.default_rng(0)
-    molecules = [
+    molecules = (
         Molecule(numbers, rng.normal(size=(18, 3)), name=f"molecule {i}") for i in range(count)
-    ]
+    )
     began = time.time()
     model = cost.fit(level, REQUEST, [], [])
-    found = plan(molecules, level, REQUEST, done=(), failed=(), cost=model, hang_seconds=3600.0)
+    found = Planner(level, REQUEST, cost=model, hang_seconds=3600.0).plan(molecules)
     seconds = time.time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(json.dumps({"molecules": len(found.entries), "seconds": seconds, "gigabytes": peak}))
@@ -254,7 +254,7 @@ def look_at_status(*, short: bool) -> None:
             task.mkdir()
             (task / "task.json").write_text("{}")
             now = time.time()
-            state = Progress(identity=task.name, state="finished", done=500, updated=now)
+            state = TaskProgress(identity=task.name, state="finished", done=500, updated=now)
             (task / "progress.json").write_bytes(msgspec.json.encode(state))
         before = tasks // 2  # programs that had ended when the last plan was made
         record = PlanRecord(total=520 * tasks, done=500 * before, tasks=before)

@@ -10,7 +10,8 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from hpcml.sources import dataset_path, molecules
 
 if TYPE_CHECKING:
     from hpcml.config import Campaign
-    from hpcml.molecules import Molecule
+    from hpcml.molecules import Defect, Molecule
     from hpcml.response.engine import Faults
     from hpcml.store import Schema
 
@@ -79,33 +80,29 @@ def _existing(path: Path) -> Path:
 
 def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Finding]:
     """Molecules that can be read; a level that the engine knows for their elements."""
-    from hpcml.molecules import Molecule
-
     assert campaign.level is not None and campaign.molecules is not None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # told when they are read to be computed
-            records = molecules(campaign)
+            found = _Met(molecules(campaign))
     except (InputError, SettingsError) as error:
         yield Finding("molecules.source", str(error))
         return
-    readable = [record for record in records if isinstance(record, Molecule)]
-    if not readable:
-        first = f"; the first: {records[0]}" if records else ""
+    if not found.readable:
+        first = f"; the first: {found.first_defect}" if found.defects else ""
         yield Finding(
             "molecules.source",
             f"{campaign.molecules.source} holds no molecule that can be used{first}",
         )
         return
-    defects = [record for record in records if not isinstance(record, Molecule)]
-    if defects:
+    if found.defects:
         yield Finding(
             "molecules.source",
-            f"{len(defects)} of {len(records)} records hold no molecule that can be used; the "
-            f"first: {defects[0]}",
+            f"{found.defects} of {found.defects + found.readable} records hold no molecule that "
+            f"can be used; the first: {found.first_defect}",
             stops=False,
         )
-    elements = sorted({int(number) for molecule in readable for number in molecule.numbers})
+    elements = sorted({number for numbers in found.compositions for number in numbers})
     try:
         from hpcml.response.level_faults import level_faults
 
@@ -117,44 +114,70 @@ def check_generate(campaign: Campaign, run_folder: RunFolder) -> Iterator[Findin
         if faults.program:
             there = campaign.site.kind != "slurm"
             yield Finding("level.method", faults.program, stops=there)
-        yield from _level_findings(faults, readable, campaign.level.basis)
+        yield from _level_findings(faults, found, campaign.level.basis)
         if not faults.basis:
-            yield from _memory_findings(campaign, readable)
-    needed = sum(_BYTES_A_MOLECULE + _BYTES_AN_ATOM * len(molecule) for molecule in readable)
+            yield from _memory_findings(campaign, found)
+    needed = _BYTES_A_MOLECULE * found.readable + _BYTES_AN_ATOM * found.atoms
     folder = _existing(run_folder.path)
     free = shutil.disk_usage(folder).free
     if free < needed:
         yield Finding(
             "--run",
-            f"{folder} has {free / 1e6:.0f} MB left, {len(readable)} molecules take about "
+            f"{folder} has {free / 1e6:.0f} MB left, {found.readable} molecules take about "
             f"{needed / 1e6:.0f} MB: free some space",
         )
 
 
-def _level_findings(faults: Faults, readable: list[Molecule], basis: str) -> Iterator[Finding]:
+class _Met:
+    """What a source holds, gone through once: nothing of it is kept but what differs.
+
+    compositions   atomic numbers in order, as bytes -> molecules with these atoms, and the first
+    """
+
+    def __init__(self, records: Iterable[Molecule | Defect]) -> None:
+        from hpcml.molecules import Molecule
+
+        self.readable = self.defects = self.atoms = 0
+        self.first_defect: Defect | None = None
+        self.compositions: dict[bytes, tuple[int, Molecule]] = {}
+        for record in records:
+            if not isinstance(record, Molecule):
+                self.defects += 1
+                self.first_defect = self.first_defect or record
+                continue
+            self.readable += 1
+            self.atoms += len(record)
+            atoms = bytes(sorted(record.numbers.tolist()))
+            count, first = self.compositions.get(atoms, (0, record))
+            self.compositions[atoms] = count + 1, first
+
+
+def _level_findings(faults: Faults, found: _Met, basis: str) -> Iterator[Finding]:
     if faults.method:
         yield Finding("level.method", faults.method)
     if faults.basis:
         yield Finding("level.basis", faults.basis)
     if faults.uncovered:
         gone = set(faults.uncovered)
-        failing = sum(not gone.isdisjoint(molecule.symbols) for molecule in readable)
+        kinds = found.compositions.values()
+        failing = sum(count for count, first in kinds if not gone.isdisjoint(first.symbols))
         yield Finding(
             "level.basis",
             f"{basis!r} has no functions for {', '.join(faults.uncovered)}: {failing} of "
-            f"{len(readable)} molecules cannot be computed",
-            stops=failing == len(readable),
+            f"{found.readable} molecules cannot be computed",
+            stops=failing == found.readable,
         )
 
 
-def _memory_findings(campaign: Campaign, readable: list[Molecule]) -> Iterator[Finding]:
+def _memory_findings(campaign: Campaign, found: _Met) -> Iterator[Finding]:
     from hpcml.generation.plan.cost import size
     from hpcml.response.psi4.memory import BEYOND_PLAN, CODE_MB
 
     assert campaign.level is not None
     basis = campaign.level.basis
     functions, largest = max(
-        ((size(molecule, basis), molecule) for molecule in readable), key=lambda pair: pair[0]
+        ((size(first, basis), first) for _, first in found.compositions.values()),
+        key=lambda pair: pair[0],
     )
     needed = CODE_MB + BEYOND_PLAN * 8e-6 * _MATRICES * functions**2
     if needed > campaign.site.memory_mb:
@@ -226,12 +249,20 @@ def _molecules_learned(campaign: Campaign, run_folder: RunFolder) -> Sequence[Mo
         return Dataset.open(dataset_path(campaign, run_folder)).molecules
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
-        return [one for one in molecules(campaign) if isinstance(one, Molecule)]
+        readable = (one for one in molecules(campaign) if isinstance(one, Molecule))
+        return list(islice(readable, _MOST_PERCEIVED + 1))
 
 
 def _rows(campaign: Campaign, run_folder: RunFolder) -> int:
     """How many the data set has, or can have once every molecule is computed."""
-    return len(_molecules_learned(campaign, run_folder))
+    from hpcml.molecules import Molecule
+    from hpcml.store import Dataset
+
+    if campaign.dataset is not None:
+        return len(Dataset.open(dataset_path(campaign, run_folder)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        return sum(isinstance(one, Molecule) for one in molecules(campaign))
 
 
 def _schema(campaign: Campaign, run_folder: RunFolder) -> Schema:

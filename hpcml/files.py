@@ -80,8 +80,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_whole(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Let ``path`` hold ``data``, all at once: before, the old file or none; after, the new one.
+
+    durable   on the disk when this returns; else a power cut may leave none or an empty one
 
     Raises ResourceError (space, quota) or PlatformError (permission); the temporary file is
     removed then and whatever was at ``path`` is untouched.
@@ -91,11 +93,13 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise storage_error(error, f"cannot write {path}") from error

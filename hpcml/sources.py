@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,20 +15,35 @@ if TYPE_CHECKING:
     from hpcml.molecules import Defect, Molecule
 
 
-def molecules(campaign: Campaign) -> list[Molecule | Defect]:
+class Records:
+    """The records of a source, read anew each time that they are gone through, and never held."""
+
+    def __init__(self, source: Path, limit: int = 0) -> None:
+        """InputError at once if there is no such source.  limit: so many at most; 0: all."""
+        self._source = source
+        self._limit = limit
+        self._open()
+
+    def __iter__(self) -> Iterator[Molecule | Defect]:
+        return islice(iter(self._open()), self._limit or None)
+
+    def _open(self) -> Iterable[Molecule | Defect]:
+        from hpcml.molecules import read
+        from hpcml.store import Dataset
+
+        if self._source.is_dir():
+            return Dataset.open(self._source, verified=True).molecules
+        return read(self._source)
+
+
+def molecules(campaign: Campaign) -> Records:
     """The records of the campaign's source, as many as its limit allows.
 
     The source is a file of molecules, or the folder of a data set, whose molecules are taken.
     """
-    from hpcml.molecules import read
-    from hpcml.store import Dataset
-
     if campaign.molecules is None:
         raise SettingsError(f"campaign {campaign.name}: has a data set and no [molecules]")
-    source = Path(campaign.molecules.source)
-    records: Iterable[Molecule | Defect]
-    records = Dataset.open(source, verified=True).molecules if source.is_dir() else read(source)
-    return list(islice(records, campaign.molecules.limit or None))
+    return Records(Path(campaign.molecules.source), campaign.molecules.limit)
 
 
 def dataset_path(campaign: Campaign, run_folder: RunFolder) -> Path:

@@ -50,7 +50,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tries           calculations of one molecule before it counts as failed
     hang_seconds    after which a calculation counts as hung, as long as too little is known
                     to expect less
-    molecules_per_process   after so many, a Psi4 process is replaced by a fresh one
+    molecules_per_process   after so many, a Psi4 process is replaced by a fresh one, but where they
+                    are short not before its start has paid a hundred times, or half its memory is
+                    taken
     rows_per_shard  of the data set
     large_functions   molecules with at least so many basis functions are large; 0: none is
     large_ranks     so many ranks compute a large molecule together, each with a share of its

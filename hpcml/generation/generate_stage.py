@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import signal
+import shutil
 import socket
 import time
 from collections.abc import Iterable
@@ -18,16 +18,22 @@ from hpcml.cluster.launch import last_line
 from hpcml.cluster.processes import process_start
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
-from hpcml.cluster.stop_signals import StopSignals
 from hpcml.errors import HpcmlError, PlatformError, ResourceError, SettingsError
 from hpcml.files import lock, write_whole
 from hpcml.generation import failures
 from hpcml.generation.blocks import Blocks, OneBlock, ProgramRun
-from hpcml.generation.plan.planning import Plan, PlanRecord, done_keys, survey
-from hpcml.generation.plan.sharing import share_out
+from hpcml.generation.campaign_stop import CampaignStop
+from hpcml.generation.plan.planning import (
+    SCRATCH,
+    Plan,
+    Planner,
+    PlanRecord,
+    done_keys,
+    planner,
+)
+from hpcml.generation.plan.sharing import deal, share_out
 from hpcml.generation.protocol.task import (
     Orders,
-    QueueEntry,
     Task,
     TaskFolder,
     TaskProgress,
@@ -39,11 +45,11 @@ from hpcml.molecules import Defect, Molecule
 from hpcml.progress import Advance, progress
 from hpcml.response import Level, Request
 from hpcml.store import recover, repair
+from hpcml.store.rows import unpack_keys
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_HEARTBEATS = 5.0
 _SECONDS_FOR_ORPHANS = 60.0
-_SECONDS_TO_STOP = 20.0  # after the time that was left to calculations
 _STARTS_WITHOUT_PROGRESS = 3
 _DEATHS = 3  # MPI programs that may die while a molecule is in flight before it is to blame
 
@@ -97,13 +103,11 @@ def generate(
     molecule alike.
     """
     began = time.monotonic()
-    everything = list(molecules)
     site = site.here(os.environ)
     with run_folder.lock():
-        stop = _Stop(run_folder, site)
+        stop = CampaignStop(run_folder, site)
         generation = _Generation(
             run_folder=run_folder,
-            molecules=everything,
             level=level,
             request=request,
             site=site,
@@ -111,13 +115,14 @@ def generate(
             stop=stop,
         )
         generation.clear()
-        before = generation.plan()
+        before = generation.plan(molecules)
         if before.entries:
             known = before.total - len(before.entries)
             with progress("generate", before.total, before=known) as advance, stop:
                 advance(known)
-                generation.run(before, advance)
-        after = generation.plan() if before.entries else before
+                after = generation.run(before, advance)
+        else:
+            after = before
         if stop.walltime_is_over and after.entries and len(after.entries) == len(before.entries):
             raise _nothing_done(after, site)
         return GenerateReport(
@@ -139,15 +144,13 @@ class _Generation:
         self,
         *,
         run_folder: RunFolder,
-        molecules: list[Molecule | Defect],
         level: Level,
         request: Request,
         site: Site,
         calculator: str,
-        stop: _Stop,
+        stop: CampaignStop,
     ) -> None:
         self.run_folder = run_folder
-        self.molecules = molecules
         self.level = level
         self.request = request
         self.site = site
@@ -160,6 +163,8 @@ class _Generation:
     def clear(self) -> None:
         """Wait until ranks of an earlier, killed launcher have ended; bring home what they left."""
         self.wait_for_ranks()
+        for left in self.run_folder.work.glob(f"{SCRATCH}*/"):
+            shutil.rmtree(left, ignore_errors=True)
         repair(self.run_folder.dataset)  # or rows whose manifest line was lost are computed again
         self.collect()
 
@@ -183,53 +188,68 @@ class _Generation:
             folder.failures.unlink(missing_ok=True)
             folder.queue.unlink(missing_ok=True)
 
-    def plan(self) -> Plan:
-        result = survey(
+    def plan(self, molecules: Iterable[Molecule | Defect]) -> Plan:
+        """What is missing of these."""
+        found = self._planner().plan(molecules, self.run_folder.work)
+        known = failures.read(self.run_folder.failures)
+        new = [defect for defect in found.defects if defect.key not in known]
+        if new:
+            failures.write(self.run_folder.failures, [*known.values(), *new])
+        self._record(found)
+        return found
+
+    def plan_again(self, before: Plan) -> Plan:
+        """What is missing still of what was missing then."""
+        found = self._planner().plan_again(before, self.run_folder.work)
+        self._record(found)
+        return found
+
+    def _planner(self) -> Planner:
+        return planner(
             self.run_folder,
-            self.molecules,
             level=self.level,
             request=self.request,
             hang_seconds=self.site.hang_seconds,
             suspects=self.suspects,
         )
-        known = failures.read(self.run_folder.failures)
-        new = [defect for defect in result.defects if defect.key not in known]
-        if new:
-            failures.write(self.run_folder.failures, [*known.values(), *new])
-        found = PlanRecord(
-            total=result.total,
-            done=result.done,
-            failed=result.failed,
-            missing=len(result.entries),
-            seconds=result.seconds,
+
+    def _record(self, found: Plan) -> None:
+        record = PlanRecord(
+            total=found.total,
+            done=found.done,
+            failed=found.failed,
+            missing=len(found.entries),
+            seconds=found.seconds,
             tasks=len(task_folders(self.run_folder.work)),
             at=time.time(),
         )
-        write_whole(self.run_folder.plan, msgspec.json.encode(found))
-        return result
+        write_whole(self.run_folder.plan, msgspec.json.encode(record))
 
-    def run(self, current: Plan, advance: Advance) -> None:
-        """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps."""
+    def run(self, current: Plan, advance: Advance) -> Plan:
+        """Start MPI programs until nothing is missing, a stop is asked for, or nothing helps.
+
+        What is missing then.
+        """
         idle_starts = 0
         with self._blocks() as blocks:
             while current.entries and not self.stop.asked():
                 started = {}
-                for place, entries in share_out(current.entries, self.site):
-                    task = self._write_task(entries, place, current.fitted)
+                for task, place in self._write_tasks(current):
                     started[task] = blocks.start(task, self.calculator, place)
                 self._watch(blocks, started, current, advance)
                 self.wait_for_ranks()
                 self.collect()
-                self._account(started)
+                self._account(started, current)
                 left = len(current.entries)
-                current = self.plan()
+                current = self.plan_again(current)
                 idle_starts = 0 if len(current.entries) < left else idle_starts + 1
                 reason = _reason(started)
                 # A full disk stays full; for anything else it is worth to try again.
                 if isinstance(reason, ResourceError) or idle_starts >= _STARTS_WITHOUT_PROGRESS:
                     if self.stop.asked():
-                        return
+                        break
                     raise reason or PlatformError("MPI programs end without doing anything")
+        return current
 
     def _blocks(self) -> Blocks:
         if self.site.kind != "slurm":
@@ -238,24 +258,34 @@ class _Generation:
 
         return PilotJobs(self.site, self.run_folder)
 
-    def _write_task(self, entries: list[QueueEntry], site: Site, fitted: bool) -> TaskFolder:
+    def _write_tasks(self, current: Plan) -> list[tuple[TaskFolder, Site]]:
+        """A task for each program that shares in the plan, and the site as it sees it."""
         number = len(task_folders(self.run_folder.work))
-        # The random part keeps writers of runs apart whose data sets are merged one day.
-        identity = f"task{number:06d}-{secrets.token_hex(4)}"
-        folder = TaskFolder(self.run_folder.work / identity)
+        shares = share_out(current.entries, self.site)
+        folders = []
+        for index in range(len(shares)):
+            # The random part keeps writers of runs apart whose data sets are merged one day.
+            identity = f"task{number + index:06d}-{secrets.token_hex(4)}"
+            folders.append(TaskFolder(self.run_folder.work / identity))
+            folders[-1].create()
+        deal(current.entries, shares, self.site, [folder.queue for folder in folders])
+        for folder, share in zip(folders, shares, strict=True):
+            self._write_task(folder, share.site, current.fitted)
+        return [(folder, share.site) for folder, share in zip(folders, shares, strict=True)]
+
+    def _write_task(self, folder: TaskFolder, site: Site, fitted: bool) -> None:
         deadline = None
         if site.kind == "local" and site.walltime:
             deadline = self.stop.began + site.seconds
         task = Task(
-            identity=identity,
+            identity=folder.path.name,
             orders=Orders(level=self.level, request=self.request, site=site),
             run=str(self.run_folder.path),
             deadline=deadline,
             launcher=(socket.gethostname(), os.getpid(), process_start(os.getpid())),
             fitted=fitted,
         )
-        folder.write(task, entries)
-        return folder
+        folder.write_task(task)
 
     def _watch(
         self,
@@ -282,8 +312,8 @@ class _Generation:
                 return
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _account(self, started: dict[TaskFolder, ProgramRun]) -> None:
-        """Learn from how the tasks ended; raises what would befall every molecule alike."""
+    def _account(self, started: dict[TaskFolder, ProgramRun], current: Plan) -> None:
+        """Learn from how a plan's tasks ended; raises what would befall every molecule alike."""
         for task, run in started.items():
             state = task.read_progress()
             self.busy += state.busy
@@ -301,22 +331,23 @@ class _Generation:
                 for key in task.in_flight():
                     self.suspects[key] = self.suspects.get(key, 0) + 1
         deadly = {key: n for key, n in self.suspects.items() if n >= _DEATHS}
-        self._give_up(deadly, "crash", "the rank that computed it was killed, {} times")
+        self._give_up(deadly, current, "crash", "the rank that computed it was killed, {} times")
         endless = {key: n for key, n in self.cut_off.items() if n >= self.site.tries}
-        self._give_up(endless, "hang", "the walltime was over before it ended, {} times")
+        self._give_up(endless, current, "hang", "the walltime was over before it ended, {} times")
         for key in (*deadly, *endless):
             self.suspects.pop(key, None)
             self.cut_off.pop(key, None)
         if self.cut_off or self.run_folder.cut_off.exists():
             write_whole(self.run_folder.cut_off, msgspec.json.encode(self.cut_off))
 
-    def _give_up(self, times: dict[str, int], cause: str, message: str) -> None:
+    def _give_up(self, times: dict[str, int], current: Plan, cause: str, message: str) -> None:
         """File molecules that ended an MPI program, or a walltime, once too often."""
         if not times:
             return
         known = failures.read(self.run_folder.failures)
-        done = done_keys(self.run_folder.dataset)
-        names = {e.key: e.name or e.formula for e in self.plan().entries if e.key in times}
+        chunks = done_keys(self.run_folder.dataset)
+        done = {key for keys in chunks for key in unpack_keys(keys).tolist() if key in times}
+        names = {e.key: e.name or e.formula for e in current.entries if e.key in times}
         for key, number in times.items():
             if key not in done and key not in known:
                 known[key] = failures.Failure(
@@ -336,45 +367,9 @@ def _read_counts(path: Path) -> dict[str, int]:
         return {}
 
 
-class _Stop:
-    """Whether the campaign is to end in order, and the file that carries the word to the ranks."""
-
-    def __init__(self, run_folder: RunFolder, site: Site) -> None:
-        self.file = run_folder.stop_file
-        self.margin = site.margin
-        self.began = time.time()
-        self.walltime_is_over = False
-        self._signals = StopSignals()
-        self._end = 0.0  # epoch seconds by which ranks were told to end; 0: they were not
-
-    def __enter__(self) -> _Stop:
-        self.file.unlink(missing_ok=True)
-        self._signals.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._signals.__exit__()
-        self.file.unlink(missing_ok=True)
-
-    def asked(self) -> bool:
-        """Whether nothing more is to be started; the first time, ranks are told so."""
-        if self._signals.asked and not self._end:
-            # USR1 is the scheduler's warning: current molecules may take half of what is left.
-            warned = self._signals.received[0] == signal.SIGUSR1
-            self._end = time.time() + (0.5 * self.margin if warned else 0.0)
-            self.walltime_is_over = warned
-            words = f"{self._end} walltime" if warned else f"{self._end}"
-            write_whole(self.file, words.encode())
-        return self._signals.asked or self.walltime_is_over
-
-    def overdue(self) -> bool:
-        """Whether ranks that were told to end have had the time to."""
-        return self.asked() and 0.0 < self._end < time.time() - _SECONDS_TO_STOP
-
-
 def _nothing_done(plan: Plan, site: Site) -> ResourceError:
     """Why the same start again would do as little, in figures."""
-    shortest = plan.entries[-1]
+    shortest = plan.entries.shortest()
     basis = "what was computed so far" if plan.fitted else "a guess, as too little was computed"
     return ResourceError(
         f"no molecule ended within the walltime {site.walltime or 'of this job'} (margin = "

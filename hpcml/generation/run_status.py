@@ -173,7 +173,7 @@ def _efficiency(states: list[TaskProgress]) -> float | None:
         if not s.first_start:
             continue
         end = s.updated if s.state == "running" else s.last_end
-        inside += s.busy + sum(max(0.0, end - one.since) for one in s.running)
+        inside += s.busy + s.under_way
         allotted += s.ranks * (end - s.first_start)
     return min(1.0, inside / allotted) if allotted > 0.0 else None
 
@@ -184,6 +184,6 @@ def _utilization(states: list[TaskProgress]) -> dict[str, float]:
     for s in states:
         for host, count in s.hosts.items():
             ranks[host] = ranks.get(host, 0) + count
-        for one in s.running:
-            busy[one.host] = busy.get(one.host, 0) + 1
+        for host, count in s.computing.items():
+            busy[host] = busy.get(host, 0) + count
     return {host: busy.get(host, 0) / count for host, count in sorted(ranks.items())}

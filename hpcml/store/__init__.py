@@ -10,7 +10,7 @@ from hpcml.store.lines import Entry
 from hpcml.store.manifest import Manifest, Problem
 from hpcml.store.repair import Repaired, repair
 from hpcml.store.rows import Row
-from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key
+from hpcml.store.schema import CATALOGUE, SCHEMA_VERSION, Column, Schema, result_key, result_keys
 from hpcml.store.shards import Shard
 from hpcml.store.table_import import OwnLabel, import_table
 from hpcml.store.verify import Report, verify
@@ -43,6 +43,7 @@ __all__ = [
     "recover",
     "repair",
     "result_key",
+    "result_keys",
     "shards",
     "to_pyg",
     "verify",

@@ -106,26 +106,29 @@ class Journal:
         self._end = 0
         self._begin = msgspec.msgpack.encode(_Begin(shard, schema))
 
-    def append(self, row: Row) -> None:
-        """Put a row on the disk.  If this raises, the row is not in the journal."""
-        frames = b""
+    def append(self, *rows: Row) -> None:
+        """Put rows on the disk, at once.  If this raises, none of them is in the journal."""
+        frames = bytearray()
         sequence = self._sequence
         if sequence == 0:
-            frames = _frame(0, self._number, self._begin)
+            frames += _frame(0, self._number, self._begin)
             sequence = 1
-        try:
-            frames += _frame(sequence, self._number, _encode(row))
-        except UnicodeEncodeError as error:
-            raise InputError(f"row {row.key}: holds what is no Unicode text: {error}") from error
+        for row in rows:
+            try:
+                frames += _frame(sequence, self._number, _encode(row))
+            except UnicodeEncodeError as error:
+                words = f"row {row.key}: holds what is no Unicode text: {error}"
+                raise InputError(words) from error
+            sequence += 1
         try:
             self._reserve(self._end + len(frames))
             os.lseek(self._file, self._end, os.SEEK_SET)
-            write_all(self._file, frames)
+            write_all(self._file, memoryview(frames))
             os.fdatasync(self._file)
         except OSError as error:
             raise storage_error(error, f"cannot write {self.path}") from error
         self._end += len(frames)
-        self._sequence = sequence + 1
+        self._sequence = sequence
 
     def _reserve(self, size: int) -> None:
         """Let the file be this long, with blocks that are really there."""

@@ -39,29 +39,31 @@ class Row:
 
         Raises InputError if the result has a frequency or process that the schema has not.
         """
-        values = {name: empty_value(name, schema, len(molecule)) for name in schema.columns}
+        values: dict[str, NDArray[Any]] = {}
+        wanted = set(schema.columns)
 
         def put(name: str, value: Any, index: int | None = None) -> None:
-            if name not in values or value is None:
+            if name not in wanted or value is None:
                 return
-            array = np.asarray(value, np.float64)
             if index is None:
-                values[name] = array
+                values[name] = np.asarray(value, np.float64)
             else:
-                values[name][index] = array
+                if name not in values:
+                    values[name] = empty_value(name, schema, len(molecule))
+                values[name][index] = value
 
         put("energy", properties.energy)
         put("dipole", properties.dipole)
         put("zpve", properties.zpve)
         put("vibrational_frequencies", properties.vibrational_frequencies)
         for alpha in properties.polarizability:
-            if "polarizability" in values:
+            if "polarizability" in wanted:
                 index = schema.frequency_index(alpha.frequency)
                 put("polarizability", alpha.tensor, index)
                 put("alpha_iso", alpha.isotropic, index)
                 put("alpha_anisotropy", alpha.anisotropy, index)
         for beta in properties.hyperpolarizability:
-            if "hyperpolarizability" in values:
+            if "hyperpolarizability" in wanted:
                 index = schema.process_index(beta.process, beta.frequencies[1:])
                 put("hyperpolarizability", beta.tensor, index)
                 put("beta_parallel", beta.parallel(properties.dipole), index)
@@ -78,6 +80,8 @@ class Row:
                 values[name] = np.asarray(number, np.float64)
         for name, share in properties.shares.items():
             put(f"share_{name}", share)
+        for name in wanted - values.keys():
+            values[name] = empty_value(name, schema, len(molecule))
         return cls(key, molecule, values, properties.provenance)
 
 

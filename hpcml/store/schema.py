@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule
@@ -178,6 +178,9 @@ def own_column(
     return Column(name, unit, description, per)
 
 
+_SAME_FREQUENCY = 1e-8  # Eh
+
+
 class Schema(msgspec.Struct, frozen=True):
     """The property columns of a data set and the meaning of their axes.
 
@@ -246,10 +249,10 @@ class Schema(msgspec.Struct, frozen=True):
 
     def frequency_index(self, frequency: float) -> int:
         """Where ``frequency`` (Eh) lies on the F axis; InputError if it does not."""
-        found = np.flatnonzero(np.isclose(self.frequencies, frequency, rtol=0.0, atol=1e-8))
-        if not found.size:
-            raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
-        return int(found[0])
+        for index, found in enumerate(self.frequencies):
+            if abs(found - frequency) <= _SAME_FREQUENCY:
+                return index
+        raise InputError(f"no frequency {frequency} Eh here; there are {self.frequencies}")
 
     def process_index(self, process: str, frequency: float | tuple[float, float]) -> int:
         """Where a process lies on the P axis; InputError if it does not.
@@ -258,7 +261,8 @@ class Schema(msgspec.Struct, frozen=True):
         """
         wanted = frequency if isinstance(frequency, tuple) else (frequency,)
         for index, (name, *found) in enumerate(self.processes):
-            if name == process and np.allclose(found[: len(wanted)], wanted, rtol=0.0, atol=1e-8):
+            apart = [abs(a - b) for a, b in zip(found, wanted, strict=False)]
+            if name == process and max(apart) <= _SAME_FREQUENCY:
                 return index
         raise InputError(f"no {process} at {frequency} Eh here; there are {self.processes}")
 
@@ -309,6 +313,11 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     The order in which the request names properties, processes and frequencies does not matter,
     and a basis set from a file is known by the file's contents, wherever it lies.
     """
+    return result_keys(level, request)(molecule)
+
+
+def result_keys(level: Level, request: Request) -> Callable[[Molecule], str]:
+    """``result_key`` of many molecules at one level: what they have in common is said once."""
     level_as_said = msgspec.to_builtins(level.meaning)
     if level.basis.lower().endswith(".gbs"):
         level_as_said["basis"] = _digest_of_file(level.basis)
@@ -316,8 +325,17 @@ def result_key(molecule: Molecule, level: Level, request: Request) -> str:
     for name, value in asked.items():
         if isinstance(value, list | tuple):
             asked[name] = sorted(value)
-    meaning = json.dumps([SCHEMA_VERSION, molecule.key, level_as_said, asked], sort_keys=True)
-    return hashlib.sha256(b"hpcml result\0" + meaning.encode()).hexdigest()[:32]
+    meaning = json.dumps([SCHEMA_VERSION, "", level_as_said, asked], sort_keys=True)
+    before, after = meaning.split('""', 1)
+    start = hashlib.sha256(b"hpcml result\0" + before.encode() + b'"')
+    end = b'"' + after.encode()
+
+    def key(molecule: Molecule) -> str:
+        digest = start.copy()
+        digest.update(molecule.key.encode() + end)
+        return digest.hexdigest()[:32]
+
+    return key
 
 
 @cache

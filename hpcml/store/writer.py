@@ -28,7 +28,7 @@ class ShardWriter:
     A writer that was killed is recovered by the next one of the same name, or by ``recover``.
 
         with ShardWriter(folder, schema, "host-rank0") as writer:
-            writer.append(row)
+            writer.append(row)  # or several: one wait for the disk
     """
 
     def __init__(
@@ -47,17 +47,23 @@ class ShardWriter:
         _write_pending(self.folder, self._journal, writer)
         self._begin()
 
-    def append(self, row: Row) -> None:
-        """Commit a row.
+    def append(self, *rows: Row) -> None:
+        """Commit a row, or several at the price of one.
 
         Raises ResourceError or PlatformError if the disk does not take it: then the row is not
-        committed, the data set is as before, and the same row can be appended again.
+        committed, the data set is as before, and the same row can be appended again.  Of several,
+        those that a shard had room for may be committed.
         """
-        check_row(row, self.schema)
-        if len(self._rows) >= self.rows_per_shard or self._journal.bytes > _MOST_BYTES:
-            self.flush()
-        self._journal.append(row)
-        self._rows.append(row)
+        for row in rows:
+            check_row(row, self.schema)
+        while rows:
+            room = self.rows_per_shard - len(self._rows)
+            if room <= 0 or self._journal.bytes > _MOST_BYTES:
+                self.flush()
+                continue
+            self._journal.append(*rows[:room])
+            self._rows.extend(rows[:room])
+            rows = rows[room:]
 
     def flush(self) -> None:
         """Write the rows of the journal as a shard.

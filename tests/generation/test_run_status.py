@@ -70,6 +70,8 @@ def test_a_run_in_full_swing(run_folder, task):
         expected_left=200.0,
         first_start=now - 100.0,
         updated=now,
+        computing={"n1": 1, "n2": 2},
+        under_way=30.0,
         running=[
             Running(rank=0, host="n1", name="a", since=now - 20.0),
             Running(rank=2, host="n2", name="b", since=now - 10.0),

@@ -31,6 +31,31 @@ def test_the_same_writer_goes_on_where_it_was_killed(tmp_path, schema, make_row)
     assert list(Dataset.open(tmp_path).keys) == [make_row(0).key, make_row(1).key]
 
 
+def test_rows_that_are_committed_together_survive_and_fill_shards_as_others(
+    tmp_path, schema, make_row, same_row
+):
+    writer = ShardWriter(tmp_path, schema, "a", rows_per_shard=4)
+    writer.append(make_row(0))
+    writer.append(*(make_row(number) for number in range(1, 11)))
+    with pytest.raises(InputError):  # one that does not fit: none of them is taken
+        writer.append(make_row(11), Row("not a key", make_row(12).molecule, {}))
+    writer._journal.close(remove=False)
+    assert recover(tmp_path).rows == 3
+    data = Dataset.open(tmp_path)
+    assert [shard.rows for shard in data.shards] == [4, 4, 3]
+    for number in range(11):
+        same_row(data[number], make_row(number))
+
+
+def test_rows_committed_together_wait_for_the_disk_once(tmp_path, schema, make_row, monkeypatch):
+    syncs = []
+    monkeypatch.setattr("os.fdatasync", syncs.append)
+    with ShardWriter(tmp_path, schema, "a") as writer:
+        writer.append(*(make_row(number) for number in range(50)))
+        assert len(syncs) == 1
+        assert len(writer._journal.pending().rows) == 50
+
+
 def test_large_molecules_make_shards_of_fewer_rows(tmp_path, schema, make_row, monkeypatch):
     monkeypatch.setattr(writing, "_MOST_BYTES", 1)
     with ShardWriter(tmp_path, schema, "a") as writer:

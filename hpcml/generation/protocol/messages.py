@@ -9,8 +9,9 @@ A *try* is one calculation of a molecule; a *rung* is the step of the SCF's ladd
 that a try stands on.  The life of an assignment, as the server sees it:
 
     handed out   Work goes to its ranks: they have it *in hand* and compute
-    answered     a rank's calculation has ended (Free): it gets other work before it writes
-    committed    the row is in the rank's journal, or the failure is known (Committed)
+    answered     a rank's calculations have ended (Free): it gets other work before it writes
+    committed    the row is in the rank's journal, or the failure is known (Committed); rows of
+                 short calculations are written together (``SECONDS_OF_A_GROUP``)
 """
 
 from __future__ import annotations
@@ -20,7 +21,21 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.task import Assignment
+
+SECONDS_OF_A_GROUP = 0.25
+_SECONDS_BETWEEN_MESSAGES = 1e-4
+
+
+def seconds_of_a_group(ranks: int) -> float:
+    """How long molecules that are handed out together may last, and rows wait to be written.
+
+    What a rank has not said to be done is computed again when it is killed.  Where ranks are many,
+    groups last longer: rank 0 hears each of them once in that time, and has a tenth of a
+    millisecond for each.
+    """
+    return max(SECONDS_OF_A_GROUP, _SECONDS_BETWEEN_MESSAGES * ranks)
 
 
 class Message(msgspec.Struct, tag=True):
@@ -87,9 +102,14 @@ class Ready(Message):
 
 
 class TryEnded(Message):
-    """From the Psi4 process; ``start`` and ``end`` are seconds since the epoch."""
+    """From the Psi4 process; ``start`` and ``end`` are seconds since the epoch.
 
-    result: Values | Error
+    values   ``Values``, encoded: the keeper passes them on as they are; none where there is an
+             error
+    """
+
+    error: Error | None
+    values: msgspec.Raw
     start: float
     end: float
 
@@ -139,11 +159,20 @@ class Answer(Message):
     busy         seconds inside calculations
     """
 
-    result: Values | Error
+    error: Error | None
+    values: msgspec.Raw
     tries: int
     start: float
     end: float
     busy: float
+
+    @property
+    def result(self) -> Values | Error:
+        """The error, or the values decoded."""
+        if self.error is not None:
+            return self.error
+        values: Values = wire.decode(self.values, Values)
+        return values
 
 
 class NoPsi4(Message):
@@ -159,14 +188,20 @@ class Free(Message):
     """To the server: nothing is being computed here; what was, has been answered."""
 
 
-class Committed(Message):
-    """To the server: the row is written, or there is none for this reason.  As ``Answer``."""
+class Outcome(Message):
+    """What became of a molecule: the row is written, or there is none for this reason."""
 
     error: Error | None
     tries: int
     start: float
     end: float
     busy: float
+
+
+class Committed(Message):
+    """To the server: these are done with, in the order in which they were handed out."""
+
+    outcomes: list[Outcome]
 
 
 class Signalled(Message):
@@ -184,9 +219,9 @@ class Bye(Message):
 
 
 class Work(Message):
-    """To a rank: compute this."""
+    """To a rank: compute these one after the other: one that is long, or several short ones."""
 
-    assignment: Assignment
+    assignments: list[Assignment]
 
 
 class Stop(Message):

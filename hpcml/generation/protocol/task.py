@@ -1,9 +1,9 @@
-"""What one MPI program is told: its orders (JSON) and its queue of molecules (msgpack frames).
+"""What one MPI program is told: its orders (JSON) and its queue of molecules.
 
 A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the MPI program:
 
     task.json       Task
-    queue           one frame a molecule, longest expected first
+    queue           its molecules (``queue_file``)
     progress.json   TaskProgress, renewed about once a second by rank 0
     timings.csv     one line a finished molecule
     failures.jsonl  one line a failed molecule
@@ -12,7 +12,7 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from hpcml.cluster.run_folder import RunFolder
 from hpcml.cluster.site import Site
 from hpcml.files import write_whole
-from hpcml.generation.protocol import wire
+from hpcml.generation.protocol.queue_file import QueueEntry, QueueFile
 from hpcml.response import Level, Request
 from hpcml.response.psi4 import memory
 
@@ -77,25 +77,6 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return RunFolder(self.run)
 
 
-class QueueEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One molecule in a queue.
-
-    expected   seconds that the calculation is expected to take on one rank
-    limit      seconds after which it counts as hung
-    suspect    it was in flight when an MPI program died: never beside another suspect
-    size       the cost model's measure of the molecule (see ``cost``), kept with its timing
-    """
-
-    key: str
-    name: str
-    formula: str
-    molecule: bytes
-    expected: float
-    limit: float
-    suspect: bool
-    size: float
-
-
 class Assignment(msgspec.Struct, frozen=True, array_like=True):
     """A molecule in the hands of the ranks that compute it.
 
@@ -129,6 +110,9 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     """How far a task is, for the launcher and for ``hpcml status``; times are epoch seconds.
 
     hosts    name -> ranks there
+    computing  name -> ranks there that compute
+    running  what they compute: those that have been at it longest
+    under_way  seconds since then, summed over all that compute
     busy     seconds inside calculations that have ended, summed over ranks
     expected_done, expected_left   seconds that the cost model expects of them
     state    starting, running, or how it ended: finished, stopped (work is left, the time
@@ -153,7 +137,9 @@ class TaskProgress(msgspec.Struct, kw_only=True):
     first_start: float = 0.0
     last_end: float = 0.0
     updated: float = 0.0
+    computing: dict[str, int] = {}
     running: list[Running] = []
+    under_way: float = 0.0
     cut_off: list[str] = []
 
 
@@ -178,26 +164,20 @@ class TaskFolder:
         self.flight = path / "flight"
         self.output = path / "output"
 
-    def write(self, task: Task, entries: Iterable[QueueEntry]) -> None:
-        """Create the folder, private to its owner, with orders and queue."""
+    def create(self) -> None:
+        """Create the folder, private to its owner."""
         self.path.mkdir(mode=0o700)
         self.flight.mkdir(mode=0o700)
-        with self.queue.open("wb") as stream:
-            for entry in entries:
-                wire.write(stream, entry)
+
+    def write_task(self, task: Task) -> None:
+        """Put the orders there; from then on it is a task."""
         write_whole(self.task, msgspec.json.encode(task))
 
     def read_task(self) -> Task:
         return msgspec.json.decode(self.task.read_bytes(), type=Task)
 
-    def read_queue(self) -> Iterator[QueueEntry]:
-        with self.queue.open("rb") as stream:
-            while True:
-                try:
-                    entry: QueueEntry = wire.read(stream, QueueEntry)
-                except EOFError:
-                    return
-                yield entry
+    def read_queue(self) -> QueueFile:
+        return QueueFile(self.queue)
 
     def read_progress(self) -> TaskProgress:
         """The last progress that was written, or that of a task which has not begun."""

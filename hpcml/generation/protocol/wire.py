@@ -59,6 +59,14 @@ def encode(message: Any) -> bytes:
     return _ENCODER.encode(message)
 
 
+def encoded(message: Any) -> msgspec.Raw:
+    """The message as a part of another, which those between pass on as it is."""
+    return msgspec.Raw(encode(message))
+
+
+NOTHING = encoded(None)
+
+
 def decode(data: bytes | bytearray | memoryview, kind: Any = Any) -> Any:
     """Inverse of ``encode``; ValueError (msgspec.DecodeError) for anything else.
 
@@ -128,12 +136,12 @@ class Inbox(Generic[_T]):
         return len(self._buffer) >= _LENGTH.size + length
 
     def closed(self) -> bool:
-        """Whether the writer is gone and nothing is left to read; never waits."""
+        """Whether the writer is gone, whatever it has left to be read; never waits."""
         if not select.select([self.descriptor], [], [], 0.0)[0]:
             return False
         data = os.read(self.descriptor, 1 << 20)
         self._buffer += data
-        return not data and not self._buffer
+        return not data
 
     def _next(self) -> _T | None:
         if not self.complete:

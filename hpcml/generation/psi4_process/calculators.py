@@ -1,7 +1,9 @@
 """What a Psi4 process runs for a molecule.
 
 ``psi4`` is the physics.  ``none`` computes nothing and returns zeros in the right shapes: it
-measures what everything around the physics costs (the benchmarks use it).  A Python caller may name
+measures what everything around the physics costs (the benchmarks use it).  ``wait`` does so after
+as many seconds as the molecule's name says (``wait 0.5``): it takes no core, so that machinery can
+be measured on more ranks than there are cores.  A Python caller may name
 its own function as ``module:function``.
 """
 
@@ -9,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import time
 from collections.abc import Callable
 
 import numpy as np
 
-from hpcml.errors import PlatformError, SettingsError
+from hpcml.errors import InputError, PlatformError, SettingsError
 from hpcml.molecules import Molecule
 from hpcml.response import (
     Hyperpolarizability,
@@ -66,6 +69,20 @@ def none(
     )
 
 
+def wait(
+    molecule: Molecule, level: Level, request: Request, resources: Resources
+) -> ResponseProperties:
+    """As ``none``, later; InputError where the name does not say when."""
+    word, _, seconds = molecule.name.partition(" ")
+    try:
+        if word != "wait":
+            raise ValueError
+        time.sleep(float(seconds))
+    except ValueError:
+        raise InputError(f"{molecule.name!r}: give a name such as 'wait 0.5'") from None
+    return none(molecule, level, request, resources)
+
+
 def prepare(name: str, level: Level) -> None:
     """Load what a calculator needs at a level, before the first molecule's time is taken.
 
@@ -76,7 +93,7 @@ def prepare(name: str, level: Level) -> None:
             engine(level.engine).prepare()
 
 
-_BY_NAME: dict[str, Calculator] = {"psi4": psi4, "none": none}
+_BY_NAME: dict[str, Calculator] = {"psi4": psi4, "none": none, "wait": wait}
 
 
 def calculator(name: str) -> Calculator:

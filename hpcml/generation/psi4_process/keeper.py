@@ -53,6 +53,7 @@ from hpcml.generation.protocol.task import TRIED_AGAIN, Orders
 
 _SECONDS_TO_START = 300.0  # importing Psi4 from a cold parallel file system takes minutes
 _STARTS = 2
+_LIVES_TO_A_START = 100.0  # seconds that a process works for each second that its start took
 _SECONDS_BETWEEN_LOOKS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -70,6 +71,7 @@ class Psi4Process:
 
     def __init__(self, orders: Orders, calculator: str, scratch: Path, log: Path) -> None:
         self.answered = 0
+        self.began = self.ready = time.monotonic()
         self.log = log
         # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
         self.scratch = Path(
@@ -168,10 +170,7 @@ class Keeper:
                         self._pin(cpus)
                     case Compute() as question:
                         self._reply(self._compute(question))
-                        if (
-                            self.psi4_process
-                            and self.psi4_process.answered >= self._molecules_per_process
-                        ):
+                        if self.psi4_process and self._has_done_its_share(self.psi4_process):
                             self._drop_process()
                         self._ready_process()  # while the rank fetches the next molecule
                     case _:  # a letter, too late: the process that waited for it was ended
@@ -184,9 +183,15 @@ class Keeper:
         finally:
             self._drop_process()
 
-    @property
-    def _molecules_per_process(self) -> int:
-        return self.orders.site.molecules_per_process
+    def _has_done_its_share(self, psi4_process: Psi4Process) -> bool:
+        """Whether a fresh one is due: starting it costs little beside what this one has done."""
+        if psi4_process.answered < self.orders.site.molecules_per_process:
+            return False
+        worked = time.monotonic() - psi4_process.ready
+        began = psi4_process.ready - psi4_process.began
+        return worked > _LIVES_TO_A_START * began or (
+            psi4_process.resident_mb() > 0.5 * self.orders.process_mb
+        )
 
     def _from_rank(self, seconds: float | None) -> ToKeeper | None:
         while True:
@@ -215,6 +220,7 @@ class Keeper:
             self.psi4_process = Psi4Process(self.orders, self.calculator, self.scratch, self.log)
             outcome = self._await(self.psi4_process, _SECONDS_TO_START)
             if isinstance(outcome, Ready):
+                self.psi4_process.ready = time.monotonic()
                 break
             assert isinstance(outcome, Error)
             words = outcome.message
@@ -240,9 +246,9 @@ class Keeper:
             ended = self._try(question, rung)
             busy += ended.end - ended.start
             first = first or ended.start
-            error = ended.result if isinstance(ended.result, Error) else None
+            error = ended.error
             if error is None or error.cause not in TRIED_AGAIN or done == tries:
-                return Answer(ended.result, done, first, ended.end, busy)
+                return Answer(error, ended.values, done, first, ended.end, busy)
             repeated = error.by_signal and not repeated
             rung += not repeated
 
@@ -264,7 +270,7 @@ class Keeper:
             return outcome
         assert isinstance(outcome, Error)
         self._drop_process()
-        return TryEnded(outcome, start, time.time())
+        return TryEnded(outcome, wire.NOTHING, start, time.time())
 
     def _await(
         self, psi4_process: Psi4Process, limit: float, *, relaying: bool = False

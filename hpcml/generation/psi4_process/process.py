@@ -47,24 +47,25 @@ def compute_try(
     """Compute one molecule; every error becomes a cause and one line."""
     molecule = wire.unpack_molecule(question.molecule)
     start = time.time()
-    result: Values | Error
+    error: Error | None = None
+    values = wire.NOTHING
     try:
         properties = calculator(molecule, orders.level, orders.request, resources)
         end = time.time()
         row = Row.from_result("", molecule, properties, schema)
         whole = properties.to_json() if question.whole else None
-        result = Values(dict(row.values), dict(row.provenance), whole)
-    except HpcmlError as error:
+        values = wire.encoded(Values(dict(row.values), dict(row.provenance), whole))
+    except HpcmlError as raised:
         end = time.time()
-        result = Error(error.cause, _one_line(error))
-    except MemoryError as error:
+        error = Error(raised.cause, _one_line(raised))
+    except MemoryError as raised:
         end = time.time()
-        result = Error("resources", f"out of memory {_one_line(error)}".rstrip())
-    except Exception as error:
+        error = Error("resources", f"out of memory {_one_line(raised)}".rstrip())
+    except Exception as raised:
         end = time.time()
         traceback.print_exc()  # to the log: a bug needs its traceback
-        result = Error(BUG, f"{type(error).__name__}: {_one_line(error)}")
-    return TryEnded(result, start, end)
+        error = Error(BUG, f"{type(raised).__name__}: {_one_line(raised)}")
+    return TryEnded(error, values, start, end)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Rank 0's desk: which molecule is where, and what became of it, written down.
 
-A molecule is *in hand* of the ranks that compute it, *answered* by a rank whose calculation has
-ended, and *committed* when every one of them has said what became of it.  (A shared counter in
+A molecule is *in hand* of the ranks that compute it, *answered* by a rank whose calculations have
+ended, and *committed* when every one of them has said what became of it.  Short molecules are
+handed to a rank several at a time.  (A shared counter in
 passive MPI memory would need no desk; but over TCP its target makes progress only inside MPI
 calls, and a counter cannot hold back a molecule that would not end before the walltime.)
 """
@@ -10,14 +11,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
+from itertools import islice
 
 import msgspec
 
 from hpcml.files import append_line, write_whole
 from hpcml.generation.failures import BUG, Failure
 from hpcml.generation.protocol.letters import LOST
-from hpcml.generation.protocol.messages import Committed, Error
+from hpcml.generation.protocol.messages import Error, Outcome, seconds_of_a_group
 from hpcml.generation.protocol.task import (
     TRIED_AGAIN,
     Assignment,
@@ -29,6 +31,8 @@ from hpcml.generation.protocol.task import (
 from hpcml.generation.ranks.work_queue import WorkQueue
 
 _SECONDS_BETWEEN_REPORTS = 1.0
+_MOST_RUNNING_TOLD = 100
+_SETTLED_TO_JUDGE_BY = 20  # molecules by which expectations are judged
 _FATAL = frozenset({"settings", "environment"})  # causes that are no fault of the molecule
 
 TIMING_COLUMNS = ("key", "rank", "start", "end", "busy", "size", "outcome")
@@ -46,10 +50,13 @@ class Desk:
             large_functions=task.site.large_functions or math.inf,
             large_ranks=task.site.large_ranks,
         )
-        self.in_hand: dict[int, tuple[Assignment, float]] = {}  # rank -> what, since when
-        self._answered: dict[int, Assignment] = {}  # rank -> what it now commits
+        self.hands = Hands(hosts)
+        self._answered: dict[int, deque[Assignment]] = {}  # rank -> what it now commits
         self.open: dict[int, Assignment] = {}  # by number: not all of its ranks have committed
-        self._outcomes: dict[int, dict[int, Committed]] = {}  # number -> rank -> what it said
+        self._outcomes: dict[int, dict[int, Outcome]] = {}  # number -> rank -> what it said
+        self._sharing: Counter[int] = Counter()  # rank -> open assignments that it has a part in
+        self._settled = 0
+        self._most_seconds = seconds_of_a_group(len(hosts))
         self._handed_out = 0
         self._failed_tries: dict[str, _FailedTries] = {}  # of large molecules, by key
         self.stop_at: float | None = None
@@ -101,7 +108,7 @@ class Desk:
     def drop(self) -> None:
         """From now on what has not ended is given up; what the walltime cut off is noted."""
         if self.stop_at is None or self.walltime_is_over:
-            cut = {assignment.entry.key for assignment, _ in self.in_hand.values()}
+            cut = {assignment.entry.key for assignment in self.hands.computed()}
             self.progress.cut_off = sorted({*self.progress.cut_off, *cut})
         self.stop(time.time())
 
@@ -128,25 +135,54 @@ class Desk:
         self._handed_out += 1
         self.open[assignment.number] = assignment
         self._outcomes[assignment.number] = {}
-        now = time.time()
-        self.in_hand.update(dict.fromkeys(ranks, (assignment, now)))
+        if assignment.shared:
+            self._sharing.update(ranks)
+        for rank in ranks:
+            self.hands.give(rank, assignment)
         return assignment
+
+    def several_for(self, rank: int) -> list[Assignment]:
+        """Molecules for a rank alone: one, or as many short ones as together last a moment.
+
+        Expectations are taken by what they have been worth so far.  Of what is left no rank gets
+        more than half of its part, so that all end together.
+        """
+        given: list[Assignment] = []
+        most = max(1, len(self.queue) // (2 * len(self.hosts)))
+        seconds = 0.0
+        while len(given) < most and seconds < self._most_seconds:
+            one = self.next_for([rank])
+            if one is None:
+                break
+            given.append(one)
+            if one.entry.suspect or self._settled < _SETTLED_TO_JUDGE_BY:
+                break
+            seconds += one.entry.expected * self._worth()
+        return given
+
+    def _worth(self) -> float:
+        """Seconds that an expected second has lasted."""
+        return self.progress.busy / max(self.progress.expected_done, 1e-9)
 
     def _may_guess_wrong(self) -> bool:
         """Whether nothing was handed out on the word of expectations that no calculation backs."""
         return not self._handed_out and not self.task.fitted and self.seconds_left() > 0.0
 
     def answered(self, rank: int) -> None:
-        """The rank's calculation has ended; what became of it follows when it is committed."""
-        if rank in self.in_hand:
-            self._answered[rank] = self.in_hand.pop(rank)[0]
+        """The rank's calculations have ended; what became of them follows as it is committed."""
+        self._answered.setdefault(rank, deque()).extend(self.hands.take(rank))
 
     def give_back(self, rank: int) -> None:
         """The rank leaves, and another is to compute what it has in hand alone."""
-        if rank in self.in_hand:
-            assignment, _ = self.in_hand.pop(rank)
-            del self.open[assignment.number], self._outcomes[assignment.number]
+        for assignment in self.hands.take(rank):
+            self._close(assignment)
             self.queue.put_back(assignment.entry)
+
+    def _close(self, assignment: Assignment) -> dict[int, Outcome]:
+        if assignment.shared:
+            self._sharing.subtract(assignment.members)
+        del self.open[assignment.number]
+        return self._outcomes.pop(assignment.number)
 
     def left(self) -> int:
         """Molecules of the task that have no outcome yet."""
@@ -162,18 +198,18 @@ class Desk:
             return False
         if self.queue.waiting_for_a_suspect() or self.large():
             return True
-        shared = (assignment for assignment in self.open.values() if assignment.shared)
-        return any(rank in assignment.members for assignment in shared)
+        return self._sharing[rank] > 0
 
-    def committed(self, rank: int, outcome: Committed) -> None:
-        """Write down what became of the molecule that this rank has computed, or had a part in."""
-        assignment = self._answered.pop(rank)
+    def committed(self, rank: int, outcome: Outcome) -> None:
+        """Write down what became of the next molecule that this rank has had in hand."""
+        answered = self._answered.get(rank)
+        assignment = answered.popleft() if answered else self.hands.first_of(rank)
         outcomes = self._outcomes[assignment.number]
         outcomes[rank] = outcome
         self.progress.busy += outcome.busy
         if len(outcomes) < len(assignment.members):
             return
-        del self.open[assignment.number], self._outcomes[assignment.number]
+        self._close(assignment)
         joint = joint_outcome([outcomes[member] for member in assignment.members])
         entry, error = assignment.entry, joint.error
         if assignment.shared and error is not None:
@@ -185,7 +221,8 @@ class Desk:
                 return
         self._settle(assignment, joint)
 
-    def _settle(self, assignment: Assignment, outcome: Committed) -> None:
+    def _settle(self, assignment: Assignment, outcome: Outcome) -> None:
+        self._settled += 1
         entry, progress, error = assignment.entry, self.progress, outcome.error
         self.queue.finished(entry.key)
         if error is None:
@@ -222,16 +259,73 @@ class Desk:
         self._timings.flush()
         self.progress.state = state
         self.progress.updated = now
-        self.progress.running = [
+        self.progress.computing = dict(+self.hands.computing)
+        self.progress.running = self.hands.running()
+        self.progress.under_way = self.hands.under_way(now)
+        data = msgspec.json.encode(self.progress)
+        write_whole(self.folder.progress, data, durable=state != "running")
+
+
+class Hands:
+    """What each rank has in hand, in the order in which it computes it.
+
+    computing   host -> ranks there that compute
+    """
+
+    def __init__(self, hosts: list[str]) -> None:
+        self._hosts = hosts
+        self._held: dict[int, deque[Assignment]] = {}
+        self._since: dict[int, float] = {}  # rank -> when it began the first; longest ago first
+        self._sum_since = 0.0
+        self.computing: Counter[str] = Counter()
+
+    def give(self, rank: int, assignment: Assignment) -> None:
+        if rank not in self._held:
+            self._held[rank] = deque()
+            self.computing[self._hosts[rank]] += 1
+            self._begin(rank)
+        self._held[rank].append(assignment)
+
+    def take(self, rank: int) -> deque[Assignment]:
+        """All that the rank has in hand."""
+        if rank not in self._held:
+            return deque()
+        self.computing[self._hosts[rank]] -= 1
+        self._sum_since -= self._since.pop(rank)
+        return self._held.pop(rank)
+
+    def first_of(self, rank: int) -> Assignment:
+        """The one that the rank was the first to be given; it computes the next."""
+        held = self._held[rank]
+        if len(held) == 1:
+            return self.take(rank)[0]
+        self._sum_since -= self._since.pop(rank)
+        self._begin(rank)
+        return held.popleft()
+
+    def _begin(self, rank: int) -> None:
+        self._since[rank] = time.time()
+        self._sum_since += self._since[rank]
+
+    def computed(self) -> list[Assignment]:
+        """What is being computed now, as far as it is known here."""
+        return [held[0] for held in self._held.values()]
+
+    def running(self) -> list[Running]:
+        """The calculations that have been going on longest."""
+        return [
             Running(
                 rank=rank,
-                host=self.hosts[rank],
-                name=assignment.entry.name or assignment.entry.formula,
+                host=self._hosts[rank],
+                name=self._held[rank][0].entry.name or self._held[rank][0].entry.formula,
                 since=since,
             )
-            for rank, (assignment, since) in sorted(self.in_hand.items())
+            for rank, since in islice(self._since.items(), _MOST_RUNNING_TOLD)
         ]
-        write_whole(self.folder.progress, msgspec.json.encode(self.progress))
+
+    def under_way(self, now: float) -> float:
+        """Seconds that they have been going on, all together."""
+        return max(0.0, len(self._since) * now - self._sum_since)
 
 
 class _FailedTries:
@@ -249,7 +343,7 @@ class _FailedTries:
         self.rung += not self._repeated
 
 
-def joint_outcome(outcomes: list[Committed]) -> Committed:
+def joint_outcome(outcomes: list[Outcome]) -> Outcome:
     """What became of a molecule, from what each of its ranks says, the leader first.
 
     The leader has the row.  Where it has none, a member that was the first to fail knows why; the
@@ -262,7 +356,7 @@ def joint_outcome(outcomes: list[Committed]) -> Committed:
         error = next((each for each in errors if each.cause != LOST), error)
         if error.cause == LOST:
             error = Error(BUG, error.message)  # the others say that all went well
-    return Committed(
+    return Outcome(
         error,
         max(outcome.tries for outcome in outcomes),
         min(outcome.start for outcome in outcomes),

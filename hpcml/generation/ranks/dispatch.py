@@ -35,32 +35,32 @@ class Dispatcher:
         self._groups = groups(ranks, large_ranks)
         self._group_of = {rank: i for i, group in enumerate(self._groups) for rank in group}
 
-    def hand_out(self) -> list[tuple[int, Assignment | None]]:
-        """(rank, what it is to compute, or None: it is to stop) for ranks that wait."""
-        given: list[tuple[int, Assignment | None]] = []
+    def hand_out(self) -> list[tuple[int, list[Assignment]]]:
+        """(rank, what it is to compute, or nothing: it is to stop) for ranks that wait."""
+        given: list[tuple[int, list[Assignment]]] = []
         held: set[int] = set()
         for group, missing in self._candidates(self.desk.large()):
             if missing:
                 held.update(group)
             elif (assignment := self.desk.next_for(group, large=True)) is not None:
-                given += [(rank, assignment) for rank in group]
+                given += [(rank, [assignment]) for rank in group]
                 self.waiting.difference_update(group)
         for rank in sorted(self.waiting - held):
-            alone = self.desk.next_for([rank])
-            if alone is None and self.desk.must_wait(rank):
+            alone = self.desk.several_for(rank)
+            if not alone and self.desk.must_wait(rank):
                 continue
             self.waiting.discard(rank)
-            if alone is not None:
+            if alone:
                 given.append((rank, alone))
             else:
                 given += self.stop([rank])
         return given
 
-    def stop(self, ranks: list[int]) -> list[tuple[int, Assignment | None]]:
+    def stop(self, ranks: list[int]) -> list[tuple[int, list[Assignment]]]:
         """Tell these to stop, if they do not know yet."""
         new = [rank for rank in ranks if rank not in self.told]
         self.told.update(new)
-        return [(rank, None) for rank in new]
+        return [(rank, []) for rank in new]
 
     def leave(self, rank: int) -> None:
         """This rank has left by itself."""

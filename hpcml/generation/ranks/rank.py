@@ -1,8 +1,8 @@
 """The life of a rank: ask for a molecule, have it computed, commit the row, until told to stop.
 
 A rank is a light process: its keeper, and Psi4 below it, are processes of their own, so that a
-rank can serve others while its own molecule is computed.  It asks rank 0's ``server`` for the next
-molecule *before* it commits a row, so that Psi4 computes while the disk is written.
+rank can serve others while its own molecule is computed.  It asks rank 0's ``server`` for what
+comes next *before* it commits its rows, so that Psi4 computes while the disk is written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import select
 import socket
 import subprocess
 import sys
+import time
+from collections import deque
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +35,7 @@ from hpcml.generation.protocol.messages import (
     Member,
     MemberLetter,
     NoPsi4,
+    Outcome,
     Ready,
     SendLetter,
     Signalled,
@@ -43,6 +46,7 @@ from hpcml.generation.protocol.messages import (
     Values,
     WantLetter,
     Work,
+    seconds_of_a_group,
 )
 from hpcml.generation.protocol.task import Assignment, Task
 from hpcml.generation.ranks.mail import Mail
@@ -54,6 +58,7 @@ from hpcml.store import Row, ShardWriter
 _SHORTEST_NAP, _LONGER = 0.0002, 1.1
 _LONGEST_NAP, _LONGEST_NAP_UNASKED = 0.004, 0.05
 _SECONDS_TO_TIDY = 5.0
+_MOST_BYTES_AHEAD = 1 << 14  # of a molecule; a pipe holds 64 KB
 
 
 class KeeperIsGoneError(Exception):
@@ -110,6 +115,40 @@ class KeeperProcess:
             self.process.wait()
 
 
+class _Group:
+    """Molecules that have ended and of which the server has not been told."""
+
+    def __init__(self, seconds: float) -> None:
+        self.rows: list[Row] = []
+        self._outcomes: list[Outcome] = []
+        self._seconds = seconds
+        self._due = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._outcomes)
+
+    def add(self, outcome: Outcome) -> None:
+        if not self._outcomes:
+            self._due = time.monotonic() + self._seconds
+        self._outcomes.append(outcome)
+
+    def is_due(self) -> bool:
+        """Whether the first has waited long enough to be written."""
+        return bool(self._outcomes) and time.monotonic() >= self._due
+
+    def take(self) -> list[Outcome]:
+        taken, self._outcomes, self.rows = self._outcomes, [], []
+        return taken
+
+
+def _row(assignment: Assignment, result: Values, tries: int) -> Row:
+    provenance = {**result.provenance, "tries": assignment.tries + tries}
+    if assignment.shared:
+        provenance["ranks"] = len(assignment.members)
+    molecule = wire.unpack_molecule(assignment.entry.molecule)
+    return Row(assignment.entry.key, molecule, result.values, provenance)
+
+
 class Rank:
     """One rank; ``server`` is rank 0's own, the other ranks have None and write to rank 0."""
 
@@ -132,7 +171,9 @@ class Rank:
         self.server = server
         if server is not None:
             server.send = self._send_as_server
-        self.assignment: Assignment | None = None
+        self.hand: deque[Assignment] = deque()  # what it computes, and what comes after it
+        self._asked = 0  # of these, the keeper knows so many
+        self.group = _Group(seconds_of_a_group(mail.size))
         self.letters = Letters(lambda content: keeper.ask(Letter(content)))
         self.stopping = False
         self.signalled = False
@@ -158,7 +199,7 @@ class Rank:
 
     def _longest_nap(self) -> float:
         """Somebody may wait for this rank, or it for somebody; else only a stop can come."""
-        shares = self.assignment is None or self.assignment.shared
+        shares = not self.hand or self.hand[0].shared
         return _LONGEST_NAP if shares or self.server is not None else _LONGEST_NAP_UNASKED
 
     def _at_end(self) -> bool:
@@ -187,6 +228,8 @@ class Rank:
         if self.signalled and not self.stopping:
             self._tell_server(Signalled())
             self.signalled = False
+        if self.group.is_due():
+            self._commit()
         if self.server is not None:
             self.server.look_around()
         return moved
@@ -195,8 +238,8 @@ class Rank:
         match message:
             case MemberLetter(number, member, content):
                 self.letters.arrived(number, member, content)
-            case Work(assignment) if not self.stopping:
-                self._begin(assignment)
+            case Work(assignments) if not self.stopping:
+                self._take(assignments)
             case Stop() if not self.stopping:
                 # Told to stop while it computes, it drops that molecule: its time is over.
                 self._end(Bye())
@@ -208,7 +251,7 @@ class Rank:
             case WantLetter(member):
                 self.letters.wanted(member)
             case SendLetter(members, content):
-                self._send_letter(content, members)
+                self._send_letter(content, self.hand[0], members)
             case Answer():
                 self._answered(message)
             case NoPsi4(reason):
@@ -219,50 +262,67 @@ class Rank:
 
     def _end(self, last: Bye | Leaving) -> None:
         self.stopping = True
-        self.assignment = None
+        self.hand.clear()
         self._note_in_flight("")
+        self._commit()
         self.keeper.end()
         self.writer.close()
         self._tell_server(last)
 
-    def _begin(self, assignment: Assignment) -> None:
-        self.assignment = assignment
-        entry = assignment.entry
-        self._note_in_flight(entry.key)
-        member = None
-        if assignment.shared:
-            member = Member(assignment.members.index(self.rank), len(assignment.members))
-            self.letters.begin(assignment.number)
-        self.keeper.ask(Compute(entry.molecule, entry.limit, member, assignment.rung))
+    def _take(self, assignments: list[Assignment]) -> None:
+        self.hand.extend(assignments)
+        self._asked = 0
+        self._note_in_flight(self.hand[0].entry.key)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Let the keeper know what to compute, and what comes next, so that it need not wait."""
+        while self._asked < min(len(self.hand), 2):
+            assignment = self.hand[self._asked]
+            entry = assignment.entry
+            if self._asked and len(entry.molecule) > _MOST_BYTES_AHEAD:
+                return  # it could fill the pipe, and this rank would wait for the keeper
+            member = None
+            if assignment.shared:
+                member = Member(assignment.members.index(self.rank), len(assignment.members))
+                self.letters.begin(assignment.number)
+            self.keeper.ask(Compute(entry.molecule, entry.limit, member, assignment.rung))
+            self._asked += 1
 
     def _answered(self, answer: Answer) -> None:
-        """The calculation has ended: fetch the next molecule first, then commit this one."""
-        assert self.assignment is not None
-        assignment = self.assignment
+        """A calculation has ended: see to the next first, then commit this one."""
+        assignment = self.hand.popleft()
+        self._asked -= 1
         own = assignment.members.index(self.rank)
         if assignment.shared:
             self.letters.end()
-            self._send_letter(None, [i for i in range(len(assignment.members)) if i != own])
-        self.assignment = None
-        self._note_in_flight("")
-        self._tell_server(Free())
+            self._send_letter(
+                None, assignment, [i for i in range(len(assignment.members)) if i != own]
+            )
+        self._note_in_flight(self.hand[0].entry.key if self.hand else "")
+        if self.hand:
+            self._ask()
+        else:
+            self._tell_server(Free())
         result = answer.result
-        if isinstance(result, Values) and own == 0:
-            self._commit(assignment, result, answer.tries)
         error = result if isinstance(result, Error) else None
-        self._tell_server(Committed(error, answer.tries, answer.start, answer.end, answer.busy))
+        if isinstance(result, Values) and own == 0:
+            self.group.rows.append(_row(assignment, result, answer.tries))
+        self.group.add(Outcome(error, answer.tries, answer.start, answer.end, answer.busy))
+        if not self.hand or self.group.is_due():
+            self._commit()
 
-    def _commit(self, assignment: Assignment, result: Values, tries: int) -> None:
-        provenance = {**result.provenance, "tries": assignment.tries + tries}
-        if assignment.shared:
-            provenance["ranks"] = len(assignment.members)
-        molecule = wire.unpack_molecule(assignment.entry.molecule)
-        self.writer.append(Row(assignment.entry.key, molecule, result.values, provenance))
+    def _commit(self) -> None:
+        """Write the rows of the group, then tell the server of them: not before."""
+        if self.group:
+            self.writer.append(*self.group.rows)
+            self._tell_server(Committed(self.group.take()))
 
-    def _send_letter(self, content: bytes | None, members: list[int]) -> None:
-        assert self.assignment is not None
-        ranks = self.assignment.members
-        message = MemberLetter(self.assignment.number, ranks.index(self.rank), content)
+    def _send_letter(
+        self, content: bytes | None, assignment: Assignment, members: list[int]
+    ) -> None:
+        ranks = assignment.members
+        message = MemberLetter(assignment.number, ranks.index(self.rank), content)
         self.mail.send(message, *(ranks[member] for member in members))
 
     def _note_in_flight(self, key: str) -> None:
@@ -279,6 +339,6 @@ class Rank:
         if rank != self.rank:
             self.mail.send(message, rank)
         elif isinstance(message, Work):
-            self._begin(message.assignment)  # Psi4 starts before the last row is committed
+            self._take(message.assignments)  # Psi4 starts before the last row is committed
         else:
             self._to_self.append(message)

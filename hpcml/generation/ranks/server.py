@@ -56,8 +56,9 @@ class Server:
             case Free():
                 self.desk.answered(sender)
                 self.dispatcher.waiting.add(sender)
-            case Committed():
-                self.desk.committed(sender, message)
+            case Committed(outcomes):
+                for outcome in outcomes:
+                    self.desk.committed(sender, outcome)
             case Signalled():
                 self.desk.stop(time.time())
             case Bye():
@@ -92,9 +93,9 @@ class Server:
         if len(self.left) == self.ranks:
             raise PlatformError(self.left[-1])
 
-    def _post(self, orders: Sequence[tuple[int, Assignment | None]]) -> None:
-        for rank, assignment in orders:
-            message: ToRank = Stop() if assignment is None else Work(assignment)
+    def _post(self, orders: Sequence[tuple[int, list[Assignment]]]) -> None:
+        for rank, assignments in orders:
+            message: ToRank = Work(assignments) if assignments else Stop()
             self.send(message, rank)
 
 

@@ -2,35 +2,84 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
-from hpcml.generation.protocol.task import QueueEntry
+from hpcml.generation.protocol.queue_file import CostClass, QueueEntry, QueueFile
 
 # A molecule is started only if this many times its expected seconds are left: expectations of
 # a fitted model scatter by some ten per cent, those of an unfitted one by more.
 _ADMISSION = 1.5
 
 
+class _OneClass:
+    """Molecules that are expected to cost the same; they are read when they are taken."""
+
+    def __init__(self, expected: float, count: int, unread: Iterator[QueueEntry]) -> None:
+        self.expected = expected
+        self.count = count
+        self._unread = unread
+        self._back: list[QueueEntry] = []
+
+    def take(self) -> QueueEntry:
+        self.count -= 1
+        return self._back.pop() if self._back else next(self._unread)
+
+    def put_back(self, entry: QueueEntry) -> None:
+        self.count += 1
+        self._back.append(entry)
+
+
 class _Ascending:
-    """Entries by the seconds that their calculation is expected to last."""
+    """Classes by the seconds that a calculation of theirs is expected to last."""
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
-        self.entries: list[QueueEntry] = []
+        self.count = 0
+        self._classes: list[_OneClass] = []
 
-    def seconds(self, entry: QueueEntry) -> float:
-        return entry.expected / self.ranks
+    def seconds(self, one: QueueEntry | _OneClass) -> float:
+        return one.expected / self.ranks
 
-    def add(self, entry: QueueEntry) -> None:
-        insort(self.entries, entry, key=self.seconds)
+    def add_class(self, one: _OneClass) -> None:
+        """Add molecules that are expected to cost no less than those which are here."""
+        self._classes.append(one)
+        self.count += one.count
+
+    def put_back(self, entry: QueueEntry) -> None:
+        place = bisect_left(self._classes, self.seconds(entry), key=self.seconds)
+        there = self._classes[place : place + 1]
+        if not there or there[0].expected != entry.expected:
+            self._classes.insert(place, _OneClass(entry.expected, 0, iter(())))
+        self._classes[place].put_back(entry)
+        self.count += 1
 
     def fitting(self, seconds_left: float) -> int:
-        return bisect_right(self.entries, seconds_left / _ADMISSION, key=self.seconds)
+        """How many molecules could end in time."""
+        if not self.count:
+            return 0
+        return sum(one.count for one in self._classes[: self._place(seconds_left)])
 
     def take(self, seconds_left: float) -> QueueEntry | None:
-        place = self.fitting(seconds_left)
-        return self.entries.pop(place - 1) if place else None
+        place = self._place(seconds_left)
+        return self._take(place - 1) if place else None
+
+    def take_shortest(self) -> QueueEntry | None:
+        return self._take(0) if self._classes else None
+
+    def expected(self) -> float:
+        return sum(one.count * one.expected for one in self._classes)
+
+    def _place(self, seconds_left: float) -> int:
+        return bisect_right(self._classes, seconds_left / _ADMISSION, key=self.seconds)
+
+    def _take(self, place: int) -> QueueEntry:
+        one = self._classes[place]
+        entry = one.take()
+        self.count -= 1
+        if not one.count:
+            del self._classes[place]
+        return entry
 
 
 class WorkQueue:
@@ -46,7 +95,7 @@ class WorkQueue:
 
     def __init__(
         self,
-        entries: Iterable[QueueEntry],
+        queue: QueueFile,
         *,
         large_functions: float = float("inf"),
         large_ranks: int = 1,
@@ -55,22 +104,23 @@ class WorkQueue:
         self._lists = {False: _Ascending(1), True: _Ascending(large_ranks)}
         self._suspects: list[QueueEntry] = []
         self._suspect_in_flight = ""
-        for entry in sorted(entries, key=lambda entry: entry.expected):
-            if entry.suspect:
-                self._suspects.append(entry)
+        for cost, count in reversed(queue.classes.items()):
+            if cost.suspect:
+                self._suspects.extend(queue.entries(cost))
             else:
-                self._lists[self.is_large(entry)].entries.append(entry)
+                one = _OneClass(cost.expected, count, queue.entries(cost))
+                self._lists[self.is_large(cost)].add_class(one)
 
     def __len__(self) -> int:
-        return sum(len(part.entries) for part in self._lists.values()) + len(self._suspects)
+        return sum(part.count for part in self._lists.values()) + len(self._suspects)
 
-    def is_large(self, entry: QueueEntry) -> bool:
-        return entry.size >= self._large_functions
+    def is_large(self, one: QueueEntry | CostClass) -> bool:
+        return one.size >= self._large_functions
 
     def expected(self) -> float:
         """Seconds of one rank expected for everything in the queue."""
-        parts = [*(part.entries for part in self._lists.values()), self._suspects]
-        return sum(entry.expected for part in parts for entry in part)
+        suspects = sum(entry.expected for entry in self._suspects)
+        return suspects + sum(part.expected() for part in self._lists.values())
 
     def put_back(self, entry: QueueEntry) -> None:
         """To be handed out once more."""
@@ -78,7 +128,7 @@ class WorkQueue:
             self._suspects.append(entry)
             self.finished(entry.key)
         else:
-            self._lists[self.is_large(entry)].add(entry)
+            self._lists[self.is_large(entry)].put_back(entry)
 
     def large(self, seconds_left: float = float("inf")) -> int:
         """How many large molecules could be handed out now."""
@@ -95,11 +145,10 @@ class WorkQueue:
 
     def take_shortest(self) -> QueueEntry | None:
         """The shortest small molecule, whatever is expected of it."""
-        small = self._lists[False].entries
-        return small.pop(0) if small else None
+        return self._lists[False].take_shortest()
 
     def _next_suspect(self, seconds_left: float, *, large: bool) -> QueueEntry | None:
-        if self._suspect_in_flight or any(part.entries for part in self._lists.values()):
+        if self._suspect_in_flight or any(part.count for part in self._lists.values()):
             return None
         if not self._suspects or self.is_large(self._suspects[-1]) != large:
             return None

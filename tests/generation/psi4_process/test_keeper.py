@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from hpcml.cluster import Site
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.messages import Compute, Error, FromKeeper, NoPsi4, Ready, Values
 from hpcml.generation.protocol.task import Orders
+from hpcml.generation.psi4_process.keeper import Keeper
 
 
 class KeeperProcess:
@@ -111,13 +113,29 @@ def test_a_hang_and_too_much_memory_are_ended(keeper, campaign):
     assert isinstance(one.compute(fine).result, Values)
 
 
-def test_a_process_is_replaced_after_its_share_of_molecules(keeper, campaign, tmp_path):
-    one = keeper(molecules_per_process=2)
-    scratches = []
-    for water in campaign.waters("a", "b", "c", "d"):
-        one.compute(water)
-        scratches.append(campaign.processes("psi4_process.process"))
-    assert len({tuple(processes) for processes in scratches}) >= 2
+@pytest.mark.parametrize(
+    ("answered", "worked", "held_mb", "due"),
+    [
+        (10, 99.0, 100.0, False),  # its start took a second: that is not paid yet
+        (10, 101.0, 100.0, True),
+        (9, 101.0, 100.0, False),
+        (10, 1.0, 470.0, True),  # more than half of its memory
+        (9, 1.0, 470.0, False),
+    ],
+)
+def test_a_process_is_replaced_after_its_share_of_molecules(
+    campaign, answered, worked, held_mb, due
+):
+    site = msgspec.structs.replace(campaign.site, molecules_per_process=10, memory_mb=1000)
+    orders = Orders(level=campaign.level, request=campaign.request, site=site)
+    now = time.monotonic()
+    life = SimpleNamespace(
+        answered=answered,
+        began=now - worked - 1.0,
+        ready=now - worked,
+        resident_mb=lambda: held_mb,
+    )
+    assert Keeper._has_done_its_share(SimpleNamespace(orders=orders), life) == due
 
 
 def test_nothing_outlives_the_keeper(keeper, campaign, wait_until, tmp_path):

@@ -1,6 +1,7 @@
 """Groups gather for large molecules and nobody else waits: whole campaigns, simulated."""
 
 import heapq
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,17 @@ from hypothesis import strategies as st
 
 from hpcml.cluster import Site
 from hpcml.errors import PlatformError
-from hpcml.generation.protocol.messages import Committed, Error, Free, Leaving
-from hpcml.generation.protocol.task import Orders, QueueEntry, Task, TaskFolder
+from hpcml.generation.protocol.messages import (
+    Bye,
+    Committed,
+    Error,
+    Free,
+    Leaving,
+    Outcome,
+    Stop,
+)
+from hpcml.generation.protocol.queue_file import QueueEntry, write_queue
+from hpcml.generation.protocol.task import Orders, Task, TaskFolder
 from hpcml.generation.ranks.desk import Desk
 from hpcml.generation.ranks.dispatch import Dispatcher, groups
 from hpcml.generation.ranks.server import Server
@@ -23,7 +33,9 @@ def desk(folder, entries, ranks, large_ranks, tries=3):
     orders = Orders(level=Level(method="HF", basis="STO-3G"), request=Request(), site=site)
     task = Task(identity="t", orders=orders, run="", deadline=None, launcher=("", 0, 0))
     task_folder = TaskFolder(folder)
-    task_folder.write(task, entries)
+    task_folder.create()
+    write_queue(task_folder.queue, entries)
+    task_folder.write_task(task)
     return Desk(task_folder, task, ["host"] * ranks)
 
 
@@ -59,9 +71,10 @@ class Simulation:
         return self
 
     def _send(self, orders):
-        for rank, assignment in orders:
-            if assignment is None:
+        for rank, assignments in orders:
+            if not assignments:
                 continue
+            (assignment,) = assignments
             entry, members = assignment.entry, assignment.members
             if rank == members[0]:
                 self.shares.append((members, entry.key, assignment.rung))
@@ -73,7 +86,7 @@ class Simulation:
                 # the others find out when they next want something of it
                 seconds *= 0.1 if crashes else 0.5
                 error = Error("crash" if crashes else "lost", "")
-            answer = Committed(error, 1, self.clock, self.clock + seconds, seconds)
+            answer = Outcome(error, 1, self.clock, self.clock + seconds, seconds)
             self.busy[rank] += seconds
             heapq.heappush(self._events, (answer.end, len(self.shares), rank, answer))
 
@@ -131,6 +144,62 @@ def test_no_rank_idles_while_small_molecules_are_left(tmp_path):
     assert done.clock <= 46.0
 
 
+def test_short_molecules_are_handed_out_several_at_a_time_and_all_end_together(tmp_path):
+    """They last a millisecond where a second was expected: that is learnt, then used."""
+    made = desk(tmp_path / "task", [entry(i, 1.0) for i in range(4000)], 2, 1)
+    sent = deque()
+    server = Server(made, 2, lambda message, rank: sent.append((rank, message)), None)
+    server.hear(0, Free())
+    server.hear(1, Free())
+    sizes, clock, keys = [], 0.0, []
+    while sent:
+        rank, message = sent.popleft()
+        if isinstance(message, Stop):
+            server.hear(rank, Bye())
+            continue
+        sizes.append(len(message.assignments))
+        keys += [assignment.entry.key for assignment in message.assignments]
+        outcomes = [Outcome(None, 1, clock, clock + 1e-3, 1e-3) for _ in message.assignments]
+        if len(outcomes) > 3:  # some are committed before all have ended
+            server.hear(rank, Committed(outcomes[:3]))
+            outcomes = outcomes[3:]
+        server.hear(rank, Free())
+        server.hear(rank, Committed(outcomes))
+    assert sorted(keys) == sorted(f"{i}" for i in range(4000))
+    assert made.progress.done == 4000
+    assert sizes[0] == 1
+    assert 200 < max(sizes) <= 252  # a quarter of a second
+    assert sizes[-1] == 1
+    assert server.everyone_is_gone
+    assert made.left() == 0
+
+
+def test_a_rank_that_leaves_with_several_in_hand_gives_all_back(tmp_path):
+    made = desk(tmp_path / "task", [entry(i, 1.0) for i in range(400)], 2, 1)
+    made.progress.busy, made.progress.expected_done, made._settled = 0.1, 100.0, 100
+    sent = {}
+    server = Server(made, 2, lambda message, rank: sent.update({rank: message}), None)
+    server.hear(0, Free())
+    assert len(sent[0].assignments) == 100  # a quarter of what is left
+    server.hear(0, Committed([Outcome(None, 1, 0.0, 1.0, 1e-3)] * 2))
+    server.hear(0, Leaving("no Psi4"))
+    assert made.progress.done == 2
+    assert made.left() == 398
+    assert not made.hands.computed()
+
+
+def test_progress_stays_small_however_many_ranks_compute(tmp_path):
+    made = desk(tmp_path / "task", [entry(i, 50.0) for i in range(3000)], 2000, 1)
+    for rank in range(2000):
+        made.next_for([rank])
+    made.report("finished")
+    found = made.folder.read_progress()
+    assert found.computing == {"host": 2000}
+    assert len(found.running) == 100
+    assert found.under_way >= 0.0
+    assert made.folder.progress.stat().st_size < 20_000
+
+
 def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp_path):
     """Its molecule goes to another rank; with no rank left, the program fails with the reason."""
     sent = []
@@ -139,7 +208,10 @@ def test_a_rank_that_leaves_gives_back_what_it_has_and_the_last_one_says_why(tmp
     server.hear(0, Free())
     server.hear(0, Leaving("no Psi4"))
     server.hear(1, Free())
-    assert [(rank, message.assignment.entry.key) for rank, message in sent] == [(0, "0"), (1, "0")]
+    assert [(rank, message.assignments[0].entry.key) for rank, message in sent] == [
+        (0, "0"),
+        (1, "0"),
+    ]
     server.hear(1, Leaving("no Psi4"))
     assert server.everyone_is_gone
     with pytest.raises(PlatformError, match="no Psi4"):

@@ -50,7 +50,7 @@ def all_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def told(text: str, capsys: pytest.CaptureFixture[str], *, code: int = 2) -> str:
     Path("c.toml").write_text(text)
-    assert main(["check", "c.toml"]) == code
+    assert main(["check", "c.toml", "--quiet"]) == code
     said = capsys.readouterr()
     assert said.err == ""
     return said.out

@@ -15,10 +15,11 @@ from hpcml.cli.computed_output import Output
 from hpcml.cluster.site import LEAST_MEMORY_MB
 from hpcml.errors import HpcmlError, InputError, InputWarning, SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
+from hpcml.files import no_such_file
 from hpcml.progress import Advance, clock, progress, silent, tell
 
 if TYPE_CHECKING:
-    from hpcml.molecules import Molecule
+    from hpcml.molecules import Defect, Molecule
     from hpcml.response import Level, Request
 
 
@@ -38,7 +39,9 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     from hpcml.response.level import EngineName, Process, Property
 
     properties, processes = get_args(Property), get_args(Process)
-    parser.add_argument("molecule", metavar="MOLECULES", help="a file, or a SMILES")
+    parser.add_argument(
+        "molecules", metavar="MOLECULES", nargs="+", help="files, or SMILES, one or several"
+    )
     parser.add_argument("--method", required=True, help="HF or a density functional's Psi4 name")
     parser.add_argument("--basis", required=True, help="a basis set's name or a .gbs file")
     parser.add_argument(
@@ -211,25 +214,16 @@ def _request(options: argparse.Namespace) -> Request:
 
 
 def _molecules(options: argparse.Namespace) -> tuple[list[Molecule], int]:
-    """The molecules of the file, or that of the SMILES, with the charge that is asked for; FAILED
-    where a record of several gave none and was named."""
+    """The molecules of the files and the SMILES, with the charge that is asked for; FAILED where a
+    record of several gave none and was named."""
     import warnings
 
-    from hpcml.molecules import SUFFIXES, Defect, molecule_from_smiles, read, restated
+    from hpcml.molecules import Defect, restated
 
-    path = Path(options.molecule)
-    if path.suffix.lower() not in SUFFIXES and not path.exists():
-        try:
-            records: list[Molecule | Defect] = [
-                molecule_from_smiles(options.molecule, options.molecule)
-            ]
-        except InputError as error:
-            raise InputError(f"{options.molecule}: no such file, and as SMILES: {error}") from None
-    else:
-        with warnings.catch_warnings():
-            if options.charge is not None:  # what the file leaves open is said here
-                warnings.simplefilter("ignore", InputWarning)
-            records = list(read(path))
+    with warnings.catch_warnings():
+        if options.charge is not None:  # what a file leaves open is said here
+            warnings.simplefilter("ignore", InputWarning)
+        records = [record for given in options.molecules for record in _records(given)]
     molecules, bad = [], []
     for record in records:
         if isinstance(record, Defect):
@@ -244,3 +238,16 @@ def _molecules(options: argparse.Namespace) -> tuple[list[Molecule], int]:
     for line in bad:
         print(f"failed (input): {line}", file=sys.stderr)
     return molecules, FAILED if bad else DONE
+
+
+def _records(given: str) -> list[Molecule | Defect]:
+    """What a file holds, or the molecule of a SMILES."""
+    from hpcml.molecules import SUFFIXES, molecule_from_smiles, read
+
+    path = Path(given)
+    if path.suffix.lower() in SUFFIXES or path.exists():
+        return list(read(path))
+    try:
+        return [molecule_from_smiles(given, given)]
+    except InputError as error:
+        raise InputError(f"{no_such_file(path)}; and as SMILES: {error}") from None

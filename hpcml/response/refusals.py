@@ -9,6 +9,16 @@ from hpcml.molecules.molecule import Molecule
 from hpcml.response.basis import BasisSet
 from hpcml.response.level import Level, Request
 
+DOUBLE_HYBRID = (
+    "is a double hybrid: its perturbative correlation has no response here; choose a functional "
+    "without it"
+)
+NON_LOCAL = (
+    "has the non-local correlation VV10, of which there is neither the response nor gradients; "
+    "choose a functional without it (wB97X for wB97X-V)"
+)
+"""What is said of functionals that neither engine has a response of."""
+
 _CLOSEST_NUCLEI = 0.35  # angstrom
 
 

@@ -98,11 +98,12 @@ def ends_well(words: list[str]) -> int:
 COMMANDS = (
     *("run", "generate", "train", "explain", "analyze", "report", "check", "submit", "status"),
     *("retry", "compute", "import", "export", "verify", "repair", "compact", "merge", "predict"),
-    *("calibrate", "comput", "--help", "--version"),
+    *("show", "init", "completion", "calibrate", "comput", "--help", "--version"),
 )
 OPTIONS = (
     *("--run", "--dry-run", "--site", "--json", "--cause", "--method", "--basis", "--charge"),
     *("--multiplicity", "--property", "--process", "--frequency", "--threads", "--memory", "--to"),
+    *("--quiet", "--units", "--tensors", "--molecules", "--dataset"),
     *("--out", "--csv", "--explain", "--rule", "--target", "--help", "--exact", "-h", "--"),
 )
 FILES = (

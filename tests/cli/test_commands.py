@@ -216,6 +216,19 @@ def test_compute_of_atoms_by_smiles_and_of_several_in_a_file(tmp_path: Path) -> 
         0.0,
         pytest.approx(0.065625, abs=1e-6),
     ]
+    helium = "he\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n"
+    helium += f"{0:10.4f}{0:10.4f}{0:10.4f} He  0  0\nM  END\n$$$$\n"
+    (tmp_path / "he.sdf").write_text(helium)
+    several = ["he.sdf", "[Ne]", "--method", "HF", "--basis", "STO-3G"]
+    ended = hpcml("compute", *several, "--json", "-", "--units", "esu", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["name"] for line in lines] == ["he", "[Ne]"]
+    assert lines[0]["units"]["polarizability"] == "cm^3"
+    ended = hpcml("compute", *several, "--json", "some.jsonl", "--tensors", cwd=tmp_path)
+    assert [line for line in ended.stdout.splitlines() if line[:2] == "=="] == ["== he", "== [Ne]"]
+    written = [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()]
+    assert [one["energy"] for one in written] == [one["energy"] for one in lines]
     assert hpcml("compute", "no-such.xyz", *words, cwd=tmp_path).returncode == 2
     assert hpcml("compute", "nonsense", *words, cwd=tmp_path).returncode == 2
 

@@ -118,6 +118,8 @@ def _prior_seconds(level: Level, request: Request) -> float:
     seconds = _PRIOR_SECONDS["hf" if level.is_hartree_fock else "dft"]
     dynamic_frequencies = len([w for w in request.frequencies if w != 0.0])
     seconds *= 1.0 + dynamic_frequencies * (1.0 + 0.5 * len(request.processes))
+    if "gamma" in request.properties:  # twelve more SCFs with their betas
+        seconds *= 13.0
     if "zpve" in request.properties:
         seconds *= 10.0
     if request.optimize:

@@ -26,6 +26,7 @@ from hpcml.errors import (
     SettingsError,
 )
 from hpcml.molecules.molecule import Molecule
+from hpcml.response import refusals
 from hpcml.response.level import Level
 from hpcml.response.raised_by import raised_by
 
@@ -105,19 +106,22 @@ def check_method(psi4: Any, level: Level) -> None:
     known = psi4.driver.dft.functionals
     name = level.method.lower()
     if name in known and "c_mp2" in known[name]:
-        raise SettingsError(
-            f"method {level.method!r} is a double hybrid: its perturbative correlation has no "
-            "response here; choose a functional without it"
-        )
+        raise SettingsError(f"method {level.method!r} {refusals.DOUBLE_HYBRID}")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         raise SettingsError(
             f"method {level.method!r} is neither HF nor a functional of this Psi4"
             + (f"; near: {', '.join(near)}" if near else "")
+            + ('; PySCF has it (engine = "pyscf", --engine pyscf)' if _pyscf_has(name) else "")
         )
     if psi4.driver.dft.build_superfunctional(name, True)[0].needs_vv10():
-        raise SettingsError(
-            f"method {level.method!r} has the non-local correlation VV10, of which Psi4 gives "
-            "neither the response nor gradients; choose a functional without it (wB97X for "
-            "wB97X-V)"
-        )
+        raise SettingsError(f"method {level.method!r} {refusals.NON_LOCAL}")
+
+
+def _pyscf_has(name: str) -> bool:
+    """Whether the other engine is installed and has a functional that this Psi4 has not."""
+    if find_spec("pyscf") is None:
+        return False
+    from hpcml.response.pyscf.functional_names import FUNCTIONALS
+
+    return name in FUNCTIONALS

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from hpcml.errors import SettingsError
+from hpcml.response import refusals
 from hpcml.response.level import Level
 from hpcml.response.pyscf.functional_names import FUNCTIONALS
+
+_DOUBLE_HYBRID = re.compile(r"(core-)?(b2(gp)?plyp|dsd-?|pbe0-?(2|dh)$|pwpb95|mpw2plyp|xyg3)")
+_NON_LOCAL = re.compile(r".*(vv10|-nl)$|w?b97[xm]{0,2}-?v$|scan-?vv10|r?vv10")
+"""By their names, as Psi4 has them and others write them."""
 
 
 def check_method(level: Level) -> None:
@@ -26,6 +32,12 @@ def check_method(level: Level) -> None:
             f"method {level.method!r}: dispersion corrections are not done with PySCF; they change "
             f"neither dipole, alpha nor beta: give {plain}"
         )
+    for names, why in (
+        (_DOUBLE_HYBRID, refusals.DOUBLE_HYBRID),
+        (_NON_LOCAL, refusals.NON_LOCAL),
+    ):
+        if names.match(name):
+            raise SettingsError(f"method {level.method!r} {why}")
     near = difflib.get_close_matches(name, FUNCTIONALS, n=3)
     raise SettingsError(
         f"method {level.method!r} is neither HF nor a functional that hpcml has with PySCF"

@@ -86,8 +86,8 @@ def test_derivatives_are_those_of_psi4(name: str, closed_shell: bool) -> None:
     [
         ("B3LPY", "near: b3lyp"),
         ("B3LYP-D3BJ", "give b3lyp"),
-        ("wB97X-V", "nor a functional that hpcml has with PySCF"),
-        ("B2PLYP", "nor a functional that hpcml has with PySCF"),
+        ("wB97X-V", "VV10"),
+        ("B2PLYP", "is a double hybrid"),
         ("tpss0", "nor a functional that hpcml has with PySCF"),
     ],
 )

@@ -89,3 +89,21 @@ def test_the_engine_is_part_of_the_key_and_psi4_goes_without_saying() -> None:
         for name in (msgspec.UNSET, "psi4", "pyscf")
     }
     assert keys[msgspec.UNSET] == keys["psi4"] != keys["pyscf"]
+
+
+@pytest.mark.parametrize(
+    ("program", "method", "message"),
+    [
+        ("psi4", "r2SCAN", r"PySCF has it \(engine = .pyscf., --engine pyscf\)"),
+        ("pyscf", "B2PLYP", "is a double hybrid"),
+        ("pyscf", "DSD-PBEP86-D3BJ", "is a double hybrid"),
+        ("pyscf", "wB97X-V", "VV10, of which there is neither.*wB97X for wB97X-V"),
+        ("pyscf", "B3LYP-NL", "VV10"),
+        ("pyscf", "TPSS0", r"near: .*Psi4 may have it \(engine = .psi4.\)"),
+    ],
+)
+def test_a_functional_that_one_engine_lacks_is_told_with_what_to_do(
+    program, method, message
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        compute(HYDROGEN, _replaced(method=method, engine=program), Request())

@@ -1,26 +1,34 @@
-"""What does relevance cost: beside training, beside zennit and captum, and for all of QM9?
+"""What does relevance cost: beside training, beside other tools, and for all of QM9?
 
-    pip install --no-deps zennit captum      (peers; without them that table is left out)
-    python benchmarks/relevance_throughput.py QM9 [--weave MODEL] [--dtnn MODEL]
+    install/peers.sh        (zennit and captum are in .venv; this adds autolrp)
+    PYTHONPATH=. .venv-peers/bin/python benchmarks/relevance_throughput.py
+    .venv/bin/python benchmarks/relevance_throughput.py --qm9 QM9 [--weave MODEL] [--dtnn MODEL]
+    .venv/bin/python benchmarks/relevance_throughput.py --device cuda
 
-QM9 is a data set (``hpcml import qm9``), MODEL a folder of ``hpcml train``; without one the
-published network with fresh weights takes its place.  Three tables, on two cores about nine
-minutes:
+It says the versions of all that it compares, then three tables, two minutes of one core:
 
 Relevance of a batch against one forward and backward of training, network by network, at the
-published sizes, for batches of 128 and of 512 molecules (two minutes).  A plain network of affine
-layers and ReLU against zennit and captum, beside one forward and one gradient of the inputs, the
-least that any of them can do (one minute).  ``hpcml explain`` with Weave and with DTNN (six
-minutes): a sample on one rank and on two, and the whole data set on two.
+published sizes.  A plain network of affine layers and ReLU against zennit, captum and autolrp, as
+ratios to one gradient of the inputs, the least that any of them can do, and to one forward and
+backward of training; beside each time stands how far the relevances of a row are from adding up
+to its output (the biases are zero, so that they should), for a wrong answer may be a fast one.
+Atoms whose relevance is known within an hour on one device, by epsilon_gamma.
 
-What stands in one table is timed in turn, round after round, in processor time where one process
-is timed; ``hpcml explain`` in wall time, less what it takes to start where that is said.
+With QM9 (``hpcml import qm9``; MODEL is a folder of ``hpcml train``, without one fresh weights
+take its place) also ``hpcml explain``: a sample on one rank and on two, and the whole data set on
+two (six minutes).  Without, the molecules are those of ``gdb9_200.xyz``.
+
+What stands in one table is timed in turn, round after round, medians, in processor time where one
+process is timed; what a GPU computes and ``hpcml explain`` in wall time, the latter less what it
+takes to start where that is said.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +36,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -39,13 +48,14 @@ from torch import nn
 
 from hpcml.cluster.mpi_program import keep_freed_memory
 from hpcml.models import build, collate, example, unit_scaling
-from hpcml.molecules import Molecule
+from hpcml.molecules import Molecule, read
 from hpcml.relevance import (
     AlphaBeta,
     Composite,
     Epsilon,
     ExplainSettings,
     Gamma,
+    Relevance,
     explain,
     open_relevance,
 )
@@ -54,6 +64,9 @@ from hpcml.store import Dataset, Row, Schema, ShardWriter
 from hpcml.training import Target
 from hpcml.training.model_file import ModelInfo, save_model
 
+GDB9 = Path(__file__).with_name("gdb9_200.xyz")
+EPSILON = 1e-6
+PEERS = ("captum", "zennit", "autolrp")
 NETWORKS = {
     "Weave, sum": ("weave", {"readout": "sum"}),
     "Weave, histogram": ("weave", {}),
@@ -92,23 +105,62 @@ def medians(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
+def versions() -> None:
+    """What is compared, and on what."""
+    print(f"Python {platform.python_version()}, torch.get_num_threads() {torch.get_num_threads()}")
+    for name in ("hpcml", "torch", "numpy", *PEERS):
+        there = find_spec(name) is not None
+        print(f"{name} {importlib.metadata.version(name)}" if there else f"{name} is not installed")
+
+
+def training_step(model: nn.Module, batch: object) -> Callable[[], object]:
+    """One forward, and one backward to the weights."""
+
+    def work() -> object:
+        model.train()
+        model.zero_grad()
+        model(batch).square().mean().backward()
+        return None
+
+    return work
+
+
 def against_training(molecules: list[Molecule], rounds: int) -> None:
-    print(f"\nRelevance (epsilon rule) of {len(molecules)} molecules, beside training, ms")
-    print(f"{'network':18}{'training':>10}{'relevance':>11}{'ratio':>7}   one forward and backward")
+    rules = ("epsilon", "gamma", "epsilon_gamma")
+    print(f"\nRelevance of {len(molecules)} molecules as a ratio to one forward and backward")
+    print(f"{'network':18}{'that, ms':>10}" + "".join(f"{rule:>15}" for rule in rules))
     for name in NETWORKS:
         model = network(name)
         batch = collate([example(one, model.inputs) for one in molecules])  # type: ignore[arg-type]
-
-        def train(model: nn.Module = model, batch: object = batch) -> None:
-            model.train()
-            model.zero_grad()
-            model(batch).square().mean().backward()
-
-        works = {"training": train, "relevance": lambda m=model, b=batch: explain(m, b)}
+        works = {"training": training_step(model, batch)}
+        for rule in rules:
+            works[rule] = lambda m=model, b=batch, r=rule: explain(m, b, r)
         found = medians(works, rounds)
-        ratio = found["relevance"] / found["training"]
-        line = f"{found['training'] * 1e3:10.1f}{found['relevance'] * 1e3:11.1f}{ratio:7.2f}"
-        print(f"{name:18}{line}", flush=True)
+        ratios = "".join(f"{found[rule] / found['training']:15.2f}" for rule in rules)
+        print(f"{name:18}{found['training'] * 1e3:10.1f}{ratios}", flush=True)
+
+
+def an_hour(molecules: list[Molecule], device: str, rounds: int) -> None:
+    """Atoms explained within an hour, in wall time, at the batch that does most."""
+    print(f"\nAtoms explained in an hour by epsilon_gamma on {device}, in millions")
+    print(f"{'network':18}{'molecules':>10}{'millions':>10}{'closure':>10}")
+    for name in NETWORKS:
+        model = network(name).to(device)
+        best = (0.0, 0, 0.0)
+        for size in (128, 512) if device == "cpu" else (512, 2048, 8192, 32768):
+            several = [molecules[i % len(molecules)] for i in range(size)]
+            batch = collate([example(one, model.inputs) for one in several]).to(device)  # type: ignore[arg-type]
+            seconds = []
+            for _ in range(rounds + 1):
+                start = time.monotonic()
+                found = explain(model, batch, "epsilon_gamma")
+                if device != "cpu":
+                    torch.cuda.synchronize()
+                seconds.append(time.monotonic() - start)
+            rate = 3600e-6 * batch.atoms / statistics.median(seconds[1:])
+            worst = float((found.closure / found.prediction.abs().clamp(min=1.0)).abs().max())
+            best = max(best, (rate, size, worst))
+        print(f"{name:18}{best[1]:10}{best[0]:10.0f}{best[2]:10.1e}", flush=True)
 
 
 # ------------------------------------------------------------------------------ peers
@@ -147,11 +199,31 @@ def captum_relevance(model: nn.Module, inputs: torch.Tensor, rule: str) -> Calla
     return lambda: LRP(model).attribute(values, target=0)
 
 
+def autolrp_relevance(model: nn.Module, inputs: torch.Tensor, rule: object) -> Callable[[], object]:
+    import autolrp
+
+    nodes = {"AddmmBackward": rule, "MmBackward": rule}
+    config = autolrp.LRPConfig(rule={**autolrp.BASE, **nodes}, eps=EPSILON)
+
+    def work() -> object:
+        wrapped = autolrp.tensor(inputs)
+        total = model(wrapped).sum()
+        total.lrp(config=config)
+        return wrapped.relevance * float(total.detach())  # it begins with one, not with the output
+
+    return work
+
+
 def plain_network() -> nn.Sequential:
+    """Affine layers and ReLU; without biases' relevance that of the inputs is the output."""
     torch.manual_seed(0)
     sizes = [256] * 6
     layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Linear(256, 1))
+    model = nn.Sequential(*layers, nn.Linear(256, 1))
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.zeros_(layer.bias)
+    return model
 
 
 def gradient(model: nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
@@ -167,31 +239,56 @@ def gradient(model: nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
     return work
 
 
+def conservation(made: object, outputs: torch.Tensor) -> float:
+    """How far the relevances of a row are from adding up to its output, in the middle."""
+    if isinstance(made, Relevance):
+        made = made.features["input"]
+    given = made[-1] if isinstance(made, tuple) else made  # zennit gives the output as well
+    apart = given.detach().double().sum(1) - outputs  # type: ignore[attr-defined]
+    return float((apart / outputs).abs().median())
+
+
 def against_peers(rounds: int) -> None:
     rows = 2048
     inputs = torch.randn(rows, 256)
-    rules: dict[str, tuple[Rule, str, str | None]] = {
-        "epsilon": (Epsilon(1e-6), "Epsilon", "EpsilonRule"),
-        "gamma": (Gamma(0.25, 1e-6), "Gamma", "GammaRule"),
-        "alpha-beta": (AlphaBeta(2.0, 1e-6), "AlphaBeta", None),
+    with torch.no_grad():
+        outputs = plain_network()(inputs)[:, 0].double()
+    rules: dict[str, tuple[Rule, str, str | None, object]] = {
+        "epsilon": (Epsilon(EPSILON), "Epsilon", "EpsilonRule", "epsilon"),
+        "gamma": (Gamma(0.25, EPSILON), "Gamma", "GammaRule", ("gamma", {"gamma": 0.25})),
+        "alpha-beta": (
+            AlphaBeta(2.0, EPSILON),
+            "AlphaBeta",
+            None,
+            ("alpha_beta", {"alpha": 2.0, "beta": 1.0}),
+        ),
     }
-    print(f"\nA plain network (6 affine layers of 256, ReLU), {rows} rows, ms")
-    print(f"{'rule':12}{'gradient':>10}{'hpcml':>8}{'zennit':>9}{'captum':>9}")
-    for name, (rule, theirs, captums) in rules.items():
-        model, other, third = plain_network(), plain_network(), plain_network()
-        composite = Composite(above=rule)
-        works = {"gradient": gradient(plain_network(), inputs)}
-        works["hpcml"] = lambda m=model, c=composite: explain(m, inputs, c)
-        works["zennit"] = zennit_relevance(other, inputs, theirs)
-        if captums:
-            works["captum"] = captum_relevance(third, inputs, captums)
+    print(f"\nA plain network (6 affine layers of 256, ReLU), {rows} rows")
+    print(
+        f"{'rule':12}{'tool':10}{'ms':>8}{'of a gradient':>15}{'of training':>13}"
+        f"{'of hpcml':>10}{'sum is off by':>15}"
+    )
+    for name, (rule, zennits, captums, autolrps) in rules.items():
+        works: dict[str, Callable[[], object]] = {
+            "gradient": gradient(plain_network(), inputs),
+            "training": training_step(plain_network(), inputs),
+            "hpcml": partial(explain, plain_network(), inputs, Composite(above=rule)),
+        }
+        if find_spec("zennit"):
+            works["zennit"] = zennit_relevance(plain_network(), inputs, zennits)
+        if find_spec("captum") and captums:
+            works["captum"] = captum_relevance(plain_network(), inputs, captums)
+        if find_spec("autolrp"):
+            works["autolrp"] = autolrp_relevance(plain_network(), inputs, autolrps)
         found = medians(works, rounds)
-        line = f"{name:12}{found['gradient'] * 1e3:10.1f}{found['hpcml'] * 1e3:8.1f}"
-        line += f"{found['zennit'] * 1e3:9.1f}"
-        line += f"{found['captum'] * 1e3:9.1f}" if captums else f"{'-':>9}"
-        peers = [peer for peer in ("zennit", "captum") if peer in found]
-        ratios = ", ".join(f"{found[peer] / found['hpcml']:.1f} times {peer}" for peer in peers)
-        print(f"{line}   {ratios}", flush=True)
+        for tool, seconds in found.items():
+            off = conservation(works[tool](), outputs) if tool in ("hpcml", *PEERS) else None
+            print(
+                f"{name:12}{tool:10}{seconds * 1e3:8.1f}{seconds / found['gradient']:15.2f}"
+                f"{seconds / found['training']:13.2f}{seconds / found['hpcml']:10.2f}"
+                + (f"{'-':>15}" if off is None else f"{off:15.1e}"),
+                flush=True,
+            )
 
 
 # --------------------------------------------------------------------------- a data set
@@ -293,20 +390,33 @@ def _largest_rank(argument: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("qm9", type=Path, help="QM9 as hpcml import qm9 leaves it")
+    parser.add_argument("--qm9", type=Path, help="QM9 as hpcml import qm9 leaves it")
     parser.add_argument("--rows", type=int, default=8192, help="of the sample that is explained")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch", type=int, default=128, help="molecules beside a training step")
     parser.add_argument("--weave", type=Path, help="folder of a trained Weave")
     parser.add_argument("--dtnn", type=Path, help="folder of a trained DTNN")
+    parser.add_argument("--device", default="cpu", help="cuda: the third table alone, there")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as the ranks of hpcml explain do; here it serves all alike
-    dataset = Dataset.open(chosen.qm9)
-    for size in (128, 512):
-        against_training(sample(dataset, size), chosen.rounds)
-    if all(find_spec(peer) for peer in ("zennit", "captum")):
-        against_peers(chosen.rounds)
-    over_a_data_set(dataset, chosen.rows, {"Weave, sum": chosen.weave, "DTNN": chosen.dtnn})
+    versions()
+    dataset = Dataset.open(chosen.qm9) if chosen.qm9 else None
+    if dataset is None:
+        molecules = [one for one in read(GDB9) if isinstance(one, Molecule)][: chosen.batch]
+    else:
+        molecules = sample(dataset, chosen.batch)
+    if chosen.device != "cpu":
+        if not torch.cuda.is_available():
+            raise SystemExit("torch finds no GPU here")
+        print(torch.cuda.get_device_name(), torch.version.cuda)
+        an_hour(molecules, chosen.device, chosen.rounds)
+        return
+    against_training(molecules, chosen.rounds)
+    against_peers(chosen.rounds)
+    an_hour(molecules, "cpu", min(chosen.rounds, 3))
+    if dataset is not None:
+        over_a_data_set(dataset, chosen.rows, {"Weave, sum": chosen.weave, "DTNN": chosen.dtnn})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ smartquotes = False  # two hyphens are an option of the command line
 
 # Pages: anchors as code hosts make them, so that a link works in both places.
 myst_heading_anchors = 3
-myst_enable_extensions = ["attrs_inline", "colon_fence"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 # The tutorial holds what it printed when it was run; a test runs it anew.
 nb_execution_mode = "off"
 # Words that Pygments does not know (a prompt in TOML, an ellipsis in JSON) are no fault of a page.

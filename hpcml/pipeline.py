@@ -176,7 +176,7 @@ def trusted(campaign: Campaign, folder: Path | None) -> list[str]:
             run_folder.model,
             run_folder.analysis,
             campaign.explain or ExplainSettings(),
-            tell=lambda word: print(f"faithfulness: {word}", file=sys.stderr),
+            tell=lambda word: tell(f"faithfulness: {word}"),
         )
         return [*trust.lines(checks), str(run_folder.analysis / trust.TABLE)]
 

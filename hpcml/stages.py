@@ -245,7 +245,7 @@ def _report(campaign: Campaign, run_folder: RunFolder) -> Outcome:
     facts = collect(run_folder, dataset_path(campaign, run_folder))
     build(facts, run_folder.report_page)
     for line in told(facts):
-        print(f"report: {line}", file=sys.stderr)
+        tell(f"report: {line}")
     print(run_folder.report_page)
     return Outcome.WORKED
 

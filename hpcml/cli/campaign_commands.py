@@ -219,6 +219,9 @@ def _submit(options: argparse.Namespace) -> int:
         return DONE
     campaign = _checked(options.campaign, options.run, stages.STAGES, options.site)
     pipeline.submit(campaign, options.run, stages=stages.STAGES, dry_run=options.dry_run)
+    if not options.dry_run:
+        run = pipeline.run_folder_of(campaign, options.run).path
+        tell(f"submit: the jobs are in the queue; how they are: hpcml status {run}")
     return DONE
 
 

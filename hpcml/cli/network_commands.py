@@ -11,6 +11,7 @@ from hpcml.cli.command_words import Command, check_run, inside, one_of
 from hpcml.cli.output_files import check_output
 from hpcml.errors import SettingsError
 from hpcml.exits import DONE, FAILED, WORK_LEFT
+from hpcml.progress import tell
 
 
 def commands() -> list[Command]:
@@ -189,8 +190,9 @@ def _calibrate(options: argparse.Namespace) -> int:
             Dataset.open(dataset_path(campaign, run_folder)),
             run_folder.model,
             campaign.explain or ExplainSettings(),
-            tell=lambda line: print(f"calibrate: {line}", file=sys.stderr),
+            tell=lambda line: tell(f"calibrate: {line}"),
         )
     folder = ModelFolder(run_folder.model)
     print(folder.calibration_table.read_text(encoding="utf-8") + told(found))
+    tell(f"calibrate: rule {found.rule}; in {folder.calibration_table}")
     return DONE

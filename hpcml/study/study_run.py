@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from hpcml import progress as shown
 from hpcml.analysis.analyze_stage import write_table
 from hpcml.cluster import Job, RunFolder, run_mpi, scripts
 from hpcml.cluster import submit as submit_jobs
@@ -91,8 +92,9 @@ def run(study: Study, path: Path, part: tuple[int, int] = (1, 1)) -> int:
         for cell, why in planned.refused.items():
             folder.write_failure(cell, why)
         done = len(planned.cells) - len(planned.missing) - len(planned.refused)
-        with progress("study", len(planned.cells)) as advance:
-            count = _Count(folder, planned.missing, done + len(planned.refused), advance)
+        before = done + len(planned.refused)
+        with progress("study", len(planned.cells), before=before) as advance:
+            count = _Count(folder, planned.missing, before, advance)
             return _go_through(study, folder, run_folder, planned.missing, count)
 
 
@@ -191,7 +193,9 @@ def finish(study: Study, path: Path) -> int:
     cells = cells_of(study)
     for line in folder.gather_failures(cells):
         print(line, file=sys.stderr)
-    return FAILED if any(folder.failure(cell) for cell in cells) else DONE
+    failed = sum(bool(folder.failure(cell)) for cell in cells)
+    shown.tell(f"study: {len(cells)} cells, {failed} failed; tables and figures in {folder.tables}")
+    return FAILED if failed else DONE
 
 
 def jobs(study: Study) -> list[Job]:

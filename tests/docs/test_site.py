@@ -1,5 +1,6 @@
 """The site of the documentation builds without a warning, and what it makes is all there is."""
 
+import json
 import re
 import subprocess
 import sys
@@ -112,3 +113,36 @@ def test_no_struct_of_settings_is_missing_in_the_reference(
     }
     reached = {inner for struct in told for each in described(struct) for inner in each.tables}
     assert reached <= told
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_to_its_end(tmp_path: Path) -> None:
+    """Its cells hold their own checks; numbers are of the order that the pages show."""
+    target = tmp_path / "run.ipynb"
+    run = subprocess.run(
+        [sys.executable, str(DOCS / "site/run_tutorial.py"), "--to", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    cells = json.loads(target.read_text(encoding="utf-8"))["cells"]
+    printed = "".join(
+        "".join(output.get("text", ""))
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if output["output_type"] == "stream"
+    )
+    (test_error,) = re.findall(r"off by ([\d.]+) a0\^3", printed)
+    assert float(test_error) < 1.5
+    (pooled,) = re.findall(r"in the colours: r = (\S+)", printed)
+    assert float(pooled) > 0.5
+
+
+def test_the_tutorial_shows_what_it_printed() -> None:
+    cells = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in code[1:])
+    told = [output["output_type"] for cell in code for output in cell["outputs"]]
+    assert "error" not in told

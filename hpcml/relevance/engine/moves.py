@@ -6,6 +6,7 @@ do is to say what the moved cells stand for, and to book what falls on constants
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ _SPREADS = "expand expand_as broadcast_to broadcast_tensors repeat tile repeat_i
 _FILLS = "where masked_fill index_fill pad setitem tril triu masked_select atleast_2d scatter copy"
 _SAME = "clone contiguous detach double float half bfloat16 to type type_as positive requires_grad"
 MOVES = frozenset(f"{_PICKS} {_JOINS} {_VIEWS} {_TURNS} {_SPREADS} {_FILLS} {_SAME}".split())
+_CATS = ("cat", "concat", "concatenate")
+_CUTS = ("chunk", "split", "tensor_split")
 _UNMOVED = frozenset(_SAME.split())
 _NUMBERS = {  # where a number is moved in
     "where": (1, 2), "masked_fill": (2,), "index_fill": (3,), "setitem": (2,), "pad": (3,),
@@ -39,7 +42,10 @@ def move(trace: Tracing, call: Call) -> Any:
         return result
     nature = call.tags[0].nature if len({tag.nature for tag in call.tags}) == 1 else ""
     constants = _constants(call)
-    owners = [call.owners[0]] if call.name in _UNMOVED else _owners(call, trace.owners.atoms)
+    if call.name in _UNMOVED or _keeps_rows(call):
+        owners = [call.owners[0]] * len(tensors_in((result,)))
+    else:
+        owners = _owners(call, trace.owners.atoms)
     gathered = call.owners[0] if call.name in ("getitem", "index_select") else None
     if isinstance(result, Tensor):
         tag = Tag(owners[0], call.depth, gathered=gathered, nature=nature)
@@ -86,10 +92,10 @@ def _with_cells(call: Call, signals: list[Tensor], constant: Any) -> Any:
 
 def _owners(call: Call, nobody: int) -> list[Owner]:
     """The owners of everything that the move makes."""
-    full = [
-        owner.like(signal.shape).numbers()
-        for owner, signal in zip(call.owners, call.signals, strict=True)
-    ]
+    shapes: list[Sequence[int]] = [signal.shape for signal in call.signals]
+    if _by_rows(call) and _moves_rows(call):
+        shapes = [(shape[0], *[1] * (len(shape) - 1)) for shape in shapes]
+    full = [owner.like(shape).numbers() for owner, shape in zip(call.owners, shapes, strict=True)]
     parts = []
     for part, constant in enumerate((NO_MOLECULE, nobody, nobody)):
         parts.append(
@@ -98,6 +104,63 @@ def _owners(call: Call, nobody: int) -> list[Owner]:
     made = zip(*parts, strict=True)
     owners = [Owner(molecule, torch.stack(ends), nobody) for molecule, *ends in made]
     return [one if one.molecule.dim() == 0 else one.compact().filled() for one in owners]
+
+
+def _by_rows(call: Call) -> bool:
+    """Whether each row of each signal stands for one thing, whatever its other axes."""
+    pairs = zip(call.owners, call.signals, strict=True)
+    return all(owner.molecule.dim() == 1 < signal.dim() for owner, signal in pairs)
+
+
+def _axis(call: Call, place: int) -> int:
+    axis = int(call.argument(place, "dim", call.kwargs.get("axis", 0)))
+    return axis % call.signals[0].dim()
+
+
+def _keeps_rows(call: Call) -> bool:
+    """Whether every row stays where it is: features side by side, or some of them."""
+    if not _by_rows(call):
+        return False
+    if call.name in _CATS:
+        return _axis(call, 1) > 0 and _alike(call.owners)
+    if call.name in _CUTS:
+        return _axis(call, 2) > 0
+    index = call.args[1] if call.name == "getitem" else None
+    if not isinstance(index, tuple) or not _is_whole(index[0]):
+        return False
+    return all(one is None or isinstance(one, int | slice) for one in index[1:])
+
+
+def _is_whole(index: Any) -> bool:
+    return isinstance(index, slice) and index == slice(None)
+
+
+def _alike(owners: Sequence[Owner]) -> bool:
+    """Whether the rows of all stand for the same."""
+    first = owners[0]
+    return all(
+        one.atoms is first.atoms
+        or (torch.equal(one.molecule, first.molecule) and torch.equal(one.atoms, first.atoms))
+        for one in owners[1:]
+    )
+
+
+def _moves_rows(call: Call) -> bool:
+    """Whether rows are moved as they are, so that one cell of each tells where it went."""
+    if _constants(call):
+        return False
+    if call.name in (*_CATS, "index_select"):
+        return _axis(call, 1) == 0
+    if call.name in _CUTS:
+        return _axis(call, 2) == 0
+    if call.name == "repeat":
+        sizes = call.args[1:] if len(call.args) > 2 else call.argument(1, "repeats")
+        whole = isinstance(sizes, tuple | list) and len(sizes) == call.signals[0].dim()
+        return whole and all(size == 1 for size in sizes[1:])
+    if call.name == "getitem":
+        index = call.args[1]
+        return isinstance(index, slice) or (isinstance(index, Tensor) and index.dim() == 1)
+    return False
 
 
 def _filled(trace: Tracing, call: Call, result: Tensor, tag: Tag) -> Tensor:

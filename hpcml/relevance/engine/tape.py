@@ -153,6 +153,7 @@ class Ledger:
 
     def __init__(self, owners: Owners) -> None:
         self._owners = owners
+        self._numbers: dict[str, int] = {}  # of layers, in the order in which they booked
         self._entries: dict[int, tuple[Owner, list[_Entry]]] = {}
 
     def book(self, layer: str, owner: Owner, term: str, taken: Tensor) -> None:
@@ -168,17 +169,14 @@ class Ledger:
             taken = taken.flatten(start_dim=axes).sum(axes) if axes else taken.sum()
         if axes != 1:
             taken = taken.sum_to_size(owner.molecule.shape).flatten()
+        self._numbers.setdefault(layer, len(self._numbers))
         _, entries = self._entries.setdefault(id(owner), (owner, []))
         entries.append((layer, LEDGER.index(term), taken))
 
     @cached_property
     def _settled(self) -> _Settled:
         """All that rows of one owner have given is added up at once."""
-        owners, columns = self._owners, len(LEDGER)
-        numbers: dict[str, int] = {}
-        for _, entries in self._entries.values():
-            for layer, _, _ in entries:
-                numbers.setdefault(layer, len(numbers))
+        owners, numbers, columns = self._owners, self._numbers, len(LEDGER)
         zeros = torch.zeros(columns, 1, dtype=torch.float64, device=owners.device)
         layers = zeros.new_zeros(len(numbers) * columns, owners.molecules + 1)
         atoms, pairs = (zeros.new_zeros(columns, n + 1) for n in (owners.atoms, owners.pairs))

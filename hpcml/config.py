@@ -171,7 +171,12 @@ def _tables(path: Path) -> dict[str, Any]:
 
 def load_site(path: Path) -> Site:
     """The site of a TOML file of its own."""
-    return convert(_read_toml(path), Site, path)
+    return load_struct(path, Site)
+
+
+def load_struct(path: Path, kind: type[_T]) -> _T:
+    """Settings of one kind from a TOML file of their own; SettingsError for what is wrong."""
+    return convert(_read_toml(path), kind, path)
 
 
 def save(campaign: Campaign | Study, path: Path) -> None:

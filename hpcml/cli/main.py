@@ -153,6 +153,7 @@ def _check_options(arguments: list[str], words: argparse.ArgumentParser) -> None
 
 def _commands() -> list[Command]:
     from hpcml.cli import (
+        bench_command,
         campaign_commands,
         completion_command,
         dataset_commands,
@@ -172,6 +173,7 @@ def _commands() -> list[Command]:
         *dataset_commands.commands(),
         *network_commands.commands(),
         *study_command.commands(),
+        *bench_command.commands(),
         *doctor_command.commands(),
         *completion_command.commands(),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcml.errors import InputError
@@ -142,6 +142,7 @@ asked = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([1.0, 2.0, 5.0]))
 numbers = st.sets(st.integers(0, 30))
 
 
+@settings(deadline=None)
 @given(asked, numbers, numbers, st.sampled_from([0, 300, 10**9]))
 def test_sorting_out_on_the_disk_finds_what_sets_in_memory_find(asked, done, failed, most_held):
     def key(number):

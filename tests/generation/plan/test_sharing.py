@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcml.cluster import Site
@@ -37,6 +37,7 @@ def shared(work, site, shares=None):
         return [(s.site, list(QueueFile(p))) for s, p in zip(shares, paths, strict=True)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e3), min_size=1, max_size=60), st.integers(1, 7))
 def test_cards_are_dealt_evenly(expectations, parts):
     parts = min(parts, len(expectations))

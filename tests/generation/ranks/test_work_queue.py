@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcml.generation.protocol.queue_file import QueueEntry, write_queue
@@ -19,6 +19,7 @@ def entry(expected, key="", suspect=False):
     return QueueEntry(key or f"{expected}", "", "", b"", expected, 60.0, suspect, 1.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1e4), max_size=30))
 def test_everything_comes_out_once_longest_first(expectations):
     queue = queued(entry(seconds) for seconds in expectations)
@@ -29,6 +30,7 @@ def test_everything_comes_out_once_longest_first(expectations):
     assert len(queue) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1e4), max_size=30), st.floats(-10.0, 2e4))
 def test_what_is_taken_is_the_longest_that_fits(expectations, left):
     queue = queued(entry(seconds) for seconds in expectations)

@@ -1,0 +1,242 @@
+"""Strong and weak scaling of the stages, on the ranks and nodes that a site has.
+
+generate   a campaign of calculations that only wait (``calculators.wait``), or of Psi4's
+train      a network on a data set that is given
+explain    that network's relevance on the same data set
+
+Strong: the same work for any number of ranks.  Weak: as much for each rank.  Every point is run
+several times, in turn with the others, so that a busy hour falls on all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from hpcml.cluster import RunFolder, Site, run_mpi
+from hpcml.errors import PlatformError, SettingsError
+from hpcml.molecules import Molecule
+
+STAGES = ("generate", "train", "explain")
+KINDS = ("strong", "weak")
+
+
+class Point(msgspec.Struct, kw_only=True):
+    """One stage on so many ranks.
+
+    work      molecules, rows, or molecules of all epochs
+    seconds   of the work itself, without its start; one for each repeat
+    starting  seconds of start and end, one for each repeat
+    """
+
+    stage: str
+    kind: str
+    nodes: int
+    ranks: int
+    work: int
+    seconds: list[float] = []
+    starting: list[float] = []
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be run.
+
+    site       as it is written; ``nodes`` (slurm, allocation) or ranks (local) are put in place
+    sizes      numbers of nodes, or of ranks where the site is one machine
+    stages, kinds   of ``STAGES``, ``KINDS``
+    dataset    that train and explain use
+    calculator wait, or psi4
+    wait       seconds that a calculation waits
+    each       molecules a rank: of a weak point, and of the largest strong one
+    rows       of the data set, likewise
+    repeats    of each point
+    """
+
+    site: Site
+    sizes: tuple[int, ...]
+    stages: tuple[str, ...] = ("generate",)
+    kinds: tuple[str, ...] = KINDS
+    dataset: str = ""
+    calculator: str = "wait"
+    wait: float = 0.5
+    each: int = 20
+    rows: int = 200
+    repeats: int = 3
+
+
+def run(bench: Bench, folder: Path, told: Callable[[str], None]) -> list[Point]:
+    """Run every point; ``told`` is given a line after each.
+
+    Raises SettingsError for a bench that cannot be run, and what the stages raise.
+    """
+    if not bench.dataset and set(bench.stages) & {"train", "explain"}:
+        raise SettingsError("train and explain need a data set: --dataset DIR")
+    if not bench.sizes or min(bench.sizes) < 1 or bench.repeats < 1:
+        raise SettingsError("sizes and repeats must be at least 1")
+    points = [_point(bench, *key) for key in _order(bench)]
+    for repeat in range(bench.repeats):
+        for point in points:
+            place = tempfile.mkdtemp(prefix=f"{point.stage}-", dir=folder)
+            seconds, starting = _RUNS[point.stage](bench, point, Path(place))
+            point.seconds.append(seconds)
+            point.starting.append(starting)
+            told(
+                f"{repeat + 1}/{bench.repeats} {point.stage}, {point.kind}: {point.ranks} ranks, "
+                f"{seconds:.1f} s, beside them {starting:.1f} s"
+            )
+    return points
+
+
+def _order(bench: Bench) -> Iterator[tuple[str, str, int]]:
+    for stage in bench.stages:
+        for kind in bench.kinds:
+            for size in sorted(set(bench.sizes)):
+                yield stage, kind, size
+
+
+def _site(bench: Bench, size: int) -> Site:
+    if bench.site.kind == "local":
+        return msgspec.structs.replace(bench.site, ranks_per_node=size)
+    return msgspec.structs.replace(bench.site, nodes=size)
+
+
+def _point(bench: Bench, stage: str, kind: str, size: int) -> Point:
+    site = _site(bench, size)
+    share = _site(bench, max(bench.sizes)).ranks if kind == "strong" else site.ranks
+    work = (bench.each if stage == "generate" else bench.rows) * share
+    return Point(stage=stage, kind=kind, nodes=site.nodes, ranks=site.ranks, work=work)
+
+
+def _size(bench: Bench, point: Point) -> int:
+    return point.ranks if bench.site.kind == "local" else point.nodes
+
+
+def _generate(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
+    from hpcml.generation import generate
+    from hpcml.generation.protocol.task import task_folders
+    from hpcml.response import Level, Request
+
+    run_folder = RunFolder(folder / "run")
+    began = time.monotonic()
+    report = generate(
+        run_folder,
+        _waters(point.work, f"wait {bench.wait}"),
+        Level(method="HF", basis="STO-3G"),
+        Request(properties=("dipole", "alpha", "beta")),
+        _site(bench, _size(bench, point)),
+        calculator=bench.calculator,
+    )
+    wall = time.monotonic() - began
+    if report.done != point.work:
+        raise PlatformError(f"{report.done} of {point.work} calculations ended well: {report}")
+    states = [task.read_progress() for task in task_folders(run_folder.work)]
+    seconds = max(s.last_end for s in states) - min(s.first_start for s in states)
+    return seconds, wall - seconds
+
+
+def _waters(count: int, name: str) -> Iterator[Molecule]:
+    """Water molecules, another geometry for each."""
+    for step in range(count):
+        r = 0.95 + 1e-5 * step
+        positions = np.array([[0, 0, 0], [0, 0.79 * r, 0.61 * r], [0, -0.79 * r, 0.61 * r]])
+        yield Molecule(np.array([8, 1, 1]), positions, name=name)
+
+
+def _train(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
+    """Two epochs; the seconds are those of the training itself, from metrics.json."""
+    from hpcml.store import Dataset
+    from hpcml.training import TrainSettings
+
+    column = next(c for c in ("energy", "alpha_iso") if c in Dataset.open(bench.dataset).columns)
+    settings = TrainSettings(
+        model="weave",
+        target=column,
+        epochs=2,
+        train=point.work,
+        validation=20,
+        test=20,
+        batch_size=32 * point.ranks if point.kind == "weak" else 64,
+        ranks=point.ranks,
+        checkpoint_steps=10**6,
+    )
+    wall = _program(bench, point, folder, "train", settings)
+    metrics = json.loads((folder / "model" / "metrics.json").read_text())
+    seconds = 2 * point.work / float(metrics["molecules_per_second"])
+    return seconds, wall - seconds
+
+
+def _explain(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
+    """Explained, then asked for again: the second time is that of its start."""
+    from hpcml.relevance import ExplainSettings
+    from hpcml.store import Dataset, Row, Schema, ShardWriter
+
+    data = Dataset.open(bench.dataset)
+    with ShardWriter(folder / "data", Schema(columns=("energy",)), "bench") as writer:
+        for number in range(point.work):
+            molecule = data.molecule(number % len(data))
+            writer.append(Row(f"{number:032x}", molecule, {"energy": np.array(0.0)}))
+    first = _program(bench, point, folder, "explain", ExplainSettings())
+    again = _program(bench, point, folder, "explain", ExplainSettings())
+    return max(1e-3, first - again), again
+
+
+def _program(
+    bench: Bench, point: Point, folder: Path, stage: str, settings: msgspec.Struct
+) -> float:
+    """Wall seconds of a stage's MPI program."""
+    orders = folder / f"{stage}.json"
+    orders.write_bytes(msgspec.json.encode(settings))
+    words = ["--settings", str(orders), "--model"]
+    if stage == "train":
+        words += [str(folder / "model"), "--dataset", bench.dataset]
+    else:
+        model = next(folder.parent.glob("train-*/model"), None)
+        if model is None:
+            raise SettingsError("explain needs a network: name train among the stages as well")
+        words += [str(model), "--dataset", str(folder / "data")]
+        words += ["--relevance", str(folder / "relevance")]
+    module = {
+        "train": "hpcml.training.train_program",
+        "explain": "hpcml.relevance.explain_program",
+    }[stage]
+    began = time.monotonic()
+    site = _site(bench, _size(bench, point))
+    if not run_mpi(point.ranks, module, words, site, folder / f"{stage}.log"):
+        raise PlatformError(f"{stage} on {point.ranks} ranks was stopped")
+    return time.monotonic() - began
+
+
+_RUNS: dict[str, Callable[[Bench, Point, Path], tuple[float, float]]] = {
+    "generate": _generate,
+    "train": _train,
+    "explain": _explain,
+}
+
+
+def efficiency(points: Sequence[Point], point: Point) -> tuple[float, float, float]:
+    """Efficiency of a point against the smallest of its stage and kind, and its 95 % interval.
+
+    Of the repeats, each against the smallest's of the same round (Student's t); a single repeat
+    has no interval: NaN.
+    """
+    alike = [p for p in points if (p.stage, p.kind) == (point.stage, point.kind)]
+    least = min(alike, key=lambda p: p.ranks)
+    ratios = np.array(
+        [
+            (a / least.work) * least.ranks / (b / point.work * point.ranks)
+            for a, b in zip(least.seconds, point.seconds, strict=True)
+        ]
+    )
+    mean = float(ratios.mean())
+    if len(ratios) < 2:
+        return mean, float("nan"), float("nan")
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios)))
+    return mean, mean - half, mean + half

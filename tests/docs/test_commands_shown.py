@@ -9,6 +9,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -16,6 +17,7 @@ import tomli_w
 from hpcml.cli.main import main
 from hpcml.config import tomllib
 from hpcml.generation.failures import Failure, write
+from hpcml.models import MODELS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/*.md", "jobs/*.md", "slurm/README.md", "benchmarks/README.md")
@@ -161,3 +163,32 @@ def test_the_command_does_what_it_says(
     if target is not None:
         (desk / target).write_text(said.out)
     assert said.out or said.err
+
+
+def _python_of(page: str) -> str:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def test_the_python_of_the_quickstart_runs(desk: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(_python_of("quickstart.md"), "quickstart.md", "exec"), names)
+    assert len(names["data"]) == 28
+
+
+def test_the_network_that_is_shown_learns_and_is_explained_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One vector an element is a count of elements: its terms are its relevances."""
+    monkeypatch.chdir(ROOT)
+    text = _python_of("add_network.md")
+    assert "runs/tiny" in text and "epochs=20" in text
+    text = text.replace("runs/tiny", str(tmp_path / "tiny")).replace("epochs=20", "epochs=2")
+    names: dict[str, Any] = {"__name__": "shown"}
+    try:
+        exec(compile(text, "add_network.md", "exec"), names)
+    finally:
+        MODELS.pop("tiny", None)
+    explained = names["explained"]
+    for prediction, atoms in zip(explained.prediction, explained.booked, strict=True):
+        assert atoms.sum() == pytest.approx(prediction, rel=1e-3)

@@ -5,7 +5,6 @@ from hpcml.report.facts import (
     Averages,
     Computed,
     Curve,
-    Explained,
     Explanation,
     Failed,
     LearningCurve,
@@ -13,7 +12,9 @@ from hpcml.report.facts import (
     Reasons,
     ReportFacts,
     ScoreLine,
+    Shown,
     Table,
+    Utilization,
 )
 from hpcml.report.headlines import told
 from hpcml.report.page import build, render
@@ -24,7 +25,6 @@ __all__ = [
     "Computed",
     "Curve",
     "Errors",
-    "Explained",
     "Explanation",
     "Failed",
     "LearningCurve",
@@ -32,7 +32,9 @@ __all__ = [
     "Reasons",
     "ReportFacts",
     "ScoreLine",
+    "Shown",
     "Table",
+    "Utilization",
     "build",
     "collect",
     "comparison",

@@ -10,11 +10,12 @@ import numpy as np
 from hpcml.analysis.analyze_stage import CANCELLATION
 from hpcml.analysis.controls import CEILINGS
 from hpcml.analysis.reasons_table import ALL_ATOMS, MERGED, NETWORK, headline_composition
-from hpcml.relevance.ledger import MOSTLY_CANCELLATION
+from hpcml.relevance.ledger import LEDGER, MOSTLY_CANCELLATION
 from hpcml.report.facts import Averages, Reasons, ScoreLine, Table
 from hpcml.report.run_files import Columns
 from hpcml.report.words import LEDGER_WORDS, number
 
+CONSERVATION = "Where the predictions went"
 _MOST_GROUPS = 14
 _REASONS_NOTE = (
     "Agreement of relevance with the share that the physics assigns to the same atom, within "
@@ -224,4 +225,10 @@ def conservation(folder: Path, unit: str) -> tuple[Table, ...]:
     medians = dict(zip(columns.texts("term"), values[1].tolist(), strict=True))
     if medians.get(CANCELLATION, 0.0) >= MOSTLY_CANCELLATION:
         note += _MOSTLY_CANCELLATION_NOTE.format(limit=MOSTLY_CANCELLATION)
-    return (Table("Where the predictions went", heading, rows, note),)
+    terms = columns.texts("term")
+    bars = tuple(
+        (LEDGER_WORDS.get(term, (term,))[0], float(values[0][row]))
+        for row, term in enumerate(terms)
+        if term in ("prediction", "atoms", *LEDGER) and values[2][row] > 0
+    )
+    return (Table(CONSERVATION, heading, rows, note, bars),)

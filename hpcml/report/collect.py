@@ -18,25 +18,24 @@ from hpcml.report.analysis_tables import averages, conservation, matched_pairs, 
 from hpcml.report.computed_properties import properties
 from hpcml.report.facts import (
     Curve,
-    Explained,
     Explanation,
     Failed,
     Predictions,
     ReportFacts,
 )
+from hpcml.report.gallery import gallery, residuals
 from hpcml.report.learning import Units, comparisons, labels_of, learning_curve
-from hpcml.report.prediction_errors import by_atom_counts
+from hpcml.report.prediction_errors import by_atom_counts, element_worth
 from hpcml.report.representation_section import inside
 from hpcml.report.run_files import Columns, read_json, read_toml
 from hpcml.report.trust_section import trust
+from hpcml.report.utilization import utilization
 from hpcml.report.words import LEDGER_WORDS, pretty_unit, quantity
 from hpcml.store import Dataset
 from hpcml.training.levels import distinct_levels, joined
 from hpcml.training.metrics import per_target
-from hpcml.training.model_folder import PARTS, ModelFolder
+from hpcml.training.model_folder import ModelFolder
 from hpcml.training.targets import Target
-
-_MOST_DRAWN = 24
 
 
 def collect(run: RunFolder, dataset: Path) -> ReportFacts:
@@ -52,11 +51,14 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
     units = units_of(model)
     predictions = predictions_of(model, units, data)
     computed = properties(data)
-    explanation = None
+    rows = explanation = None
     if any(run.relevance.glob("manifest*")):
         rows = open_relevance(run.relevance, data)
-        explanation = _explanation(rows, data, predictions.get(rows.target))
+        explanation = _explanation(rows)
     unit = explanation.unit if explanation else ""
+    first = next(iter(predictions.values()), None)
+    told_of = predictions.get(rows.target) if rows else first
+    far = {row for one in computed for row in one.outliers}
     return ReportFacts(
         title=str(campaign.get("name", run.name)),
         level=joined(distinct_levels(data)),
@@ -66,12 +68,16 @@ def collect(run: RunFolder, dataset: Path) -> ReportFacts:
             for failure in failures.read(run.failures).values()
         ),
         properties=computed,
-        names={row: _name(data, row) for one in computed for row in one.outliers},
+        names={row: _name(data, row) for row in far},
         predictions=tuple(predictions.values()),
         curve=_curve(model.curve, units),
         learning=learning_curve(model, units),
         comparisons=comparisons(model, units),
         explanation=explanation,
+        residuals=residuals(first, data) if first else (),
+        gallery=gallery(data, told_of, rows, far),
+        worth=told_of.worth if rows and told_of and rows.target.is_extensive else {},
+        utilization=utilization(run.work),
         averages=averages(run.analysis, unit),
         reasons=reasons(run.analysis),
         tables=conservation(run.analysis, unit) + matched_pairs(run.analysis),
@@ -111,14 +117,18 @@ def predictions_of(model: ModelFolder, units: Units, data: Dataset) -> dict[Targ
     row_of = {key: row for row, key in enumerate(data.keys.tolist())}
     rows = np.array([row_of.get(key, -1) for key in columns.texts("key")])
     parts = np.array(columns.texts("part"))
-    counts = _atom_counts(data)[rows]
+    elements, counts = atom_counts(data)
+    counts = counts[rows]
     found = {}
     names = (per_target(name, labels_of(units)) for name in ("reference", "predicted"))
     for (target, unit), reference, predicted in zip(units.items(), *names, strict=True):
         values = columns.numbers(reference)
-        by_counts = None
+        by_counts, worth = None, {}
         if not target.yes_or_no and (rows >= 0).all():
-            by_counts = by_atom_counts(counts, values, parts == "train")
+            training = parts == "train"
+            by_counts = by_atom_counts(counts, values, training)
+            fit = zip(elements, element_worth(counts, values, training).tolist(), strict=True)
+            worth = {number: value for number, value in fit if np.isfinite(value)}
         found[target] = Predictions(
             quantity=quantity(target),
             unit=unit,
@@ -127,16 +137,22 @@ def predictions_of(model: ModelFolder, units: Units, data: Dataset) -> dict[Targ
             predicted=columns.numbers(predicted),
             by_counts=by_counts,
             rows=rows,
+            worth=worth,
         )
     return found
 
 
-def _atom_counts(data: Dataset) -> NDArray[np.int64]:
-    """(N, E) atoms of each of the data set's E elements."""
+def atom_counts(data: Dataset) -> tuple[list[int], NDArray[np.int64]]:
+    """The atomic numbers of a data set's elements, and how many of each its molecules have.
+
+    Returns
+    -------
+    list of E numbers, (N, E) integer array
+    """
     elements, kind = np.unique(data.column("numbers"), return_inverse=True)
     molecule = np.repeat(np.arange(len(data)), np.diff(data.atom_offsets))
     flat = np.bincount(molecule * len(elements) + kind, minlength=len(data) * len(elements))
-    return flat.reshape(len(data), len(elements))
+    return elements.tolist(), flat.reshape(len(data), len(elements))
 
 
 def _name(data: Dataset, row: int) -> str:
@@ -160,74 +176,21 @@ def _curve(path: Path, units: Units) -> Curve | None:
 # ---- relevance ------------------------------------------------------------------------------
 
 
-def _explanation(
-    rows: RelevanceRows, data: Dataset, predictions: Predictions | None
-) -> Explanation:
-    """A few molecules to draw, and how well the ledger of all of them closes."""
+def _explanation(rows: RelevanceRows) -> Explanation:
+    """How well the ledger of all molecules closes, and how much of it cancels."""
     explained = np.add.reduceat(rows.atoms, rows.offsets[:-1])
     gap = relative_closure(rows.prediction, explained, rows.ledger)
     known = np.isfinite(gap)
-    parts, references = np.full(len(data), "not in the split"), np.full(len(data), np.nan)
-    if predictions is not None and predictions.rows is not None:
-        listed = predictions.rows >= 0
-        parts[predictions.rows[listed]] = predictions.parts[listed]
-        references[predictions.rows[listed]] = predictions.reference[listed]
-    error = np.abs(rows.target.told(rows.prediction) - references)
-    chosen = choose(parts, error, known, _MOST_DRAWN)
-    used = np.flatnonzero(np.abs(rows.ledger[chosen]).max(axis=0, initial=0.0) > 0)
-    drawn = []
-    for row in chosen.tolist():
-        one = rows[row]
-        drawn.append(
-            Explained(
-                molecule=data.molecules[row],
-                part=str(parts[row]),
-                reference=np.nan if rows.target.yes_or_no else float(references[row]),
-                prediction=one.prediction,
-                relevance=one.atoms,
-                ledger={LEDGER_WORDS[LEDGER[term]][0]: float(one.ledger[term]) for term in used},
-            )
-        )
+    used = np.flatnonzero(np.abs(rows.ledger[known]).max(axis=0, initial=0.0) > 0)
     return Explanation(
         quantity=quantity(rows.target),
         unit=pretty_unit(rows.unit),
         rule=rows.rule,
-        drawn=tuple(drawn),
         molecules=int(known.sum()),
         closure=float(gap[known].max(initial=0.0)),
         terms=dict(LEDGER_WORDS[LEDGER[term]] for term in used),
+        cancellation=rows.cancellation,
     )
-
-
-def choose(
-    parts: NDArray[np.str_], error: NDArray[np.float64], known: NDArray[np.bool_], most: int
-) -> NDArray[np.int64]:
-    """Rows to draw: test molecules first, then validation, then training, others last.
-
-    Within a part they go from the smallest to the largest error, and where there are more than
-    there is room for, they are taken evenly from that order, both ends included.
-
-    Parameters
-    ----------
-    parts : (N,) text array
-        The part of the split of each row.
-    error : (N,) array
-    known : (N,) boolean array
-        Rows that can be drawn.
-    most : int
-
-    Returns
-    -------
-    (n,) integer array
-        Rows, n <= most.
-    """
-    chosen: list[int] = []
-    for part in (*reversed(PARTS), *sorted(set(parts.tolist()) - set(PARTS))):
-        rows = np.flatnonzero((parts == part) & known)
-        rows = rows[np.argsort(error[rows], kind="stable")]
-        room = min(most - len(chosen), len(rows))
-        chosen += rows[np.linspace(0, len(rows) - 1, room).round().astype(int)].tolist()
-    return np.array(chosen, dtype=np.int64)
 
 
 # ---- where it came from ---------------------------------------------------------------------

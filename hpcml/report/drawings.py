@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,46 @@ both is 51), so that neither side looks the stronger."""
 _BOND_LENGTH = 30.0  # pixels, less where the molecule would not fit
 _RDKIT_BOND_LENGTH = 1.5
 _STRONGEST = 0.85  # opacity of the largest relevance, so that the element's letter stays legible
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A molecule laid out in the plane, without its colours.
+
+    head     what opens the SVG
+    body     bonds and letters, in the page's text colour
+    centres  (n, 2) pixels: where atoms stand
+    radii    (n,) pixels: of the disk behind each
+    """
+
+    head: str
+    body: str
+    centres: NDArray[np.float64]
+    radii: NDArray[np.float64]
+
+
+def skeleton(
+    molecule: Molecule, width: int = 230, height: int = 190, *, outlines: bool = True
+) -> Skeleton:
+    """The molecule drawn by RDKit, hydrogens and all; InputError where its bonds are not known.
+
+    outlines   letters as outlines, which look the same everywhere; else as text, which is small
+    """
+    mol = flat(molecule)
+    drawer = rdMolDraw2D.MolDraw2DSVG(width, height, -1, -1, not outlines)
+    options: Any = drawer.drawOptions()  # RDKit's type stubs get its members wrong
+    options.clearBackground = False
+    options.useBWAtomPalette()
+    options.fixedBondLength = _BOND_LENGTH
+    options.bondLineWidth = 1.6
+    options.padding = 0.09
+    rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol)
+    drawer.FinishDrawing()
+    text = drawer.GetDrawingText().replace("#000000", INK)
+    places = [drawer.GetDrawCoords(atom) for atom in range(len(molecule))]
+    centres = np.array([[place.x, place.y] for place in places])
+    head, body = text.split("<!-- END OF HEADER -->", 1)
+    return Skeleton(head, body.replace("</svg>", ""), centres, _radii(mol, centres))
 
 
 def molecule_drawing(
@@ -44,67 +86,35 @@ def molecule_drawing(
     name : str
         Prefix of ids, unique in the page.
     """
-    mol = flat(molecule)
-    drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
-    options: Any = drawer.drawOptions()  # RDKit's type stubs get its members wrong
-    options.clearBackground = False
-    options.useBWAtomPalette()
-    options.fixedBondLength = _BOND_LENGTH
-    options.bondLineWidth = 1.6
-    options.padding = 0.09
-    rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol)
-    drawer.FinishDrawing()
-    text = drawer.GetDrawingText().replace("#000000", INK)
-    places = [drawer.GetDrawCoords(atom) for atom in range(len(molecule))]
-    centres = np.array([[place.x, place.y] for place in places])
-    radii = _radii(mol, centres)
+    drawn = skeleton(molecule, width, height)
     disks, spots = [], []
     for atom, element in enumerate(molecule.symbols):
-        x, y = centres[atom]
-        circle = f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{radii[atom]:.1f}'"
+        x, y = drawn.centres[atom]
+        circle = f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{drawn.radii[atom]:.1f}'"
         colour, opacity = relevance_colour(float(relevance[atom]), limit)
         disks.append(f"{circle} fill='{colour}' fill-opacity='{opacity:.3f}'/>")
         value = f"{element}{atom + 1}: {relevance[atom]:+.4g} {unit}"
         spots.append(f"{circle} fill-opacity='0'><title>{_escaped(value)}</title></circle>")
-    head, body = text.split("<!-- END OF HEADER -->", 1)
-    body = body.replace("</svg>", "".join(spots) + "</svg>")
     said = f"{molecule.formula}, atoms coloured by relevance"
-    return embeddable(head + "".join(disks) + body, name, said)
+    whole = [drawn.head, *disks, drawn.body, *spots, "</svg>"]
+    return embeddable("".join(whole), name, said)
+
+
+def compact(drawn: Skeleton) -> str:
+    """The body in as few bytes as it takes: styles that repeat become attributes of a group."""
+    body = re.sub(r"<!--.*?-->|<rect [^>]*>(</rect>)?", "", drawn.body, flags=re.DOTALL)
+    body = re.sub(r" class='[^']*'", "", body)
+    body = re.sub(r"(-?\d+\.\d)\d+", r"\1", body)
+    body = re.sub(r"<path d='([^']*)' style='fill:none[^']*'[^>]*/>", r"<path d='\1'/>", body)
+    body = re.sub(r" style='font-size:(\d+)px[^']*' ?", r" font-size='\1'", body)
+    body = re.sub(r" style='[^']*'", "", body)
+    return re.sub(r"\s+", " ", body).replace("> <", "><").strip()
 
 
 def relevance_colour(relevance: float, limit: float) -> tuple[str, float]:
     """Colour and opacity of a relevance; beyond the limit the colour is full."""
     strength = min(abs(relevance) / limit, 1.0) if limit > 0 else 0.0
     return (POSITIVE if relevance > 0 else NEGATIVE), _STRONGEST * strength
-
-
-def colour_scale(limit: float, unit: str, name: str = "scale") -> str:
-    """The legend of ``molecule_drawing``: from -limit to +limit through nothing."""
-    stops = "".join(
-        f"<stop offset='{place:.0%}' stop-color='{colour}' stop-opacity='{opacity:.3f}'/>"
-        for place, colour, opacity in (
-            (0.0, NEGATIVE, _STRONGEST),
-            (0.5, NEGATIVE, 0.0),
-            (0.5, POSITIVE, 0.0),
-            (1.0, POSITIVE, _STRONGEST),
-        )
-    )
-    labels = "".join(
-        f"<text x='{x}' y='34' text-anchor='{anchor}'>{_escaped(text)}</text>"
-        for x, anchor, text in (
-            (1, "start", f"\N{MINUS SIGN}{limit:.3g}"),
-            (161, "middle", f"0 {unit}"),
-            (321, "end", f"+{limit:.3g}"),
-        )
-    )
-    return (
-        f"<svg role='img' aria-label='Colours of relevance' width='322' height='40' "
-        f"viewBox='0 0 322 40' xmlns='http://www.w3.org/2000/svg'><defs>"
-        f"<linearGradient id='{name}-gradient'>{stops}</linearGradient></defs>"
-        f"<rect x='1' y='4' width='320' height='14' rx='3' fill='url(#{name}-gradient)' "
-        f"stroke='currentColor' stroke-opacity='0.35'/>"
-        f"<g fill='currentColor' font-size='12'>{labels}</g></svg>"
-    )
 
 
 def flat(molecule: Molecule) -> Chem.Mol:

@@ -20,6 +20,7 @@ class Predictions:
     by_counts   (N,) what least squares on atom counts says (``by_atom_counts``), NaN where it can
                 say nothing; None: not known
     rows        (N,) rows of the data set, -1 where it has no such row; None: not known
+    worth       atomic number -> what an atom is worth by that least-squares fit
     """
 
     quantity: str
@@ -29,6 +30,7 @@ class Predictions:
     predicted: NDArray[np.float64]
     by_counts: NDArray[np.float64] | None = None
     rows: NDArray[np.int64] | None = None
+    worth: dict[int, float] = field(default_factory=dict)
 
     @property
     def known(self) -> Predictions:
@@ -83,41 +85,86 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One prediction taken apart, in the property's unit.
+class Shown:
+    """One molecule that the page draws, with what is known of it; in the property's unit.
 
-    relevance   (n,) for each atom of ``molecule``
+    row         of the data set
+    part        of the split
+    reference   what was computed, NaN where it is not known
+    prediction  what the network says, NaN where it says nothing
+    relevance   (n,) for each atom of ``molecule``; empty where it was not explained
+    own_terms   (n,) what each atom's own biases, steps and reference of its element add to it
+    share       (n,) what the physics assigns to each atom; empty where that is not known
     ledger      name -> what went to no atom (bias, epsilon, mean, reference, ...)
+    cancellation   size of the explanation's parts over that of their sum
+    groups      functional groups and rings that it has
+    dipole, beta   (3,) in the frame of its geometry, empty where they were not computed
 
     prediction = sum of relevance + sum of ledger, to rounding.
     """
 
     molecule: Molecule
-    part: str
-    reference: float
-    prediction: float
-    relevance: NDArray[np.float64]
-    ledger: dict[str, float]
+    row: int = -1
+    part: str = ""
+    reference: float = float("nan")
+    prediction: float = float("nan")
+    relevance: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    own_terms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    share: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    ledger: dict[str, float] = field(default_factory=dict)
+    cancellation: float = float("nan")
+    groups: tuple[str, ...] = ()
+    dipole: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    beta: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The relevances of a data set: some molecules to be drawn, and the ledger of all.
+    """The relevances of a data set, over all of its molecules.
 
-    rule        name of the rule by which relevance was handed back
-    drawn       molecules to show, in the order to show them
-    molecules   how many there are in all
-    closure     largest |prediction - atoms - ledger| / max(1, |prediction|) of all molecules
-    terms       what the names in the ledgers mean
+    rule          name of the rule by which relevance was handed back
+    molecules     how many there are in all
+    closure       largest |prediction - atoms - ledger| / max(1, |prediction|) of all molecules
+    terms         what the names in the ledgers mean
+    cancellation  (N,) of each molecule, NaN where it was not explained
     """
 
     quantity: str
     unit: str
     rule: str
-    drawn: tuple[Explained, ...]
     molecules: int
     closure: float
     terms: dict[str, str] = field(default_factory=dict)
+    cancellation: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+@dataclass(frozen=True)
+class Utilization:
+    """How the ranks' time was used.
+
+    ranks    names of R ranks
+    edges    (T + 1,) seconds of work, bins between them
+    busy     (R, T) part of each bin inside calculations
+    of       how many ranks there were in all
+    """
+
+    ranks: tuple[str, ...]
+    edges: NDArray[np.float64]
+    busy: NDArray[np.float64]
+    of: int
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Errors of a property's predictions on one part, sorted into kinds of molecules.
+
+    kinds   name -> (n,) predicted less computed
+    """
+
+    title: str
+    part: str
+    unit: str
+    kinds: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -140,12 +187,16 @@ class Averages:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a heading; ``note`` says how to read them."""
+    """Rows of text under a heading; ``note`` says how to read them.
+
+    bars    a number for some rows, to be drawn beside them: (name, number)
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    bars: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,6 +290,9 @@ class ReportFacts:
     properties   what was computed of every molecule
     names        row of the data set -> its molecule, of the rows that are named on the page
     comparisons  what the network's error is held against
+    residuals    of the first property, by size and by element
+    gallery      molecules that are drawn; a sample where there are many
+    worth        atomic number -> what least squares gives an atom, of what is explained
     provenance   heading -> name -> value: level of theory, versions, settings
     seconds      stage -> wall time
     settings     the campaign's TOML as resolved
@@ -255,6 +309,10 @@ class ReportFacts:
     learning: LearningCurve | None = None
     comparisons: tuple[Table, ...] = ()
     explanation: Explanation | None = None
+    residuals: tuple[Residuals, ...] = ()
+    gallery: tuple[Shown, ...] = ()
+    worth: dict[int, float] = field(default_factory=dict)
+    utilization: Utilization | None = None
     averages: tuple[Averages, ...] = ()
     reasons: Reasons | None = None
     tables: tuple[Table, ...] = ()

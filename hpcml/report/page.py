@@ -1,4 +1,4 @@
-"""The page: facts put into words and pictures, one file that needs nothing else to be read."""
+"""The page: facts put into words, tables and charts, one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hpcml.files import make_folder, write_whole
-from hpcml.report import figures
+from hpcml.relevance.ledger import MOSTLY_CANCELLATION
+from hpcml.report import charts
+from hpcml.report.analysis_tables import CONSERVATION
 from hpcml.report.computed_properties import property_table
-from hpcml.report.drawings import colour_scale, molecule_drawing
-from hpcml.report.facts import Explained, Explanation, Predictions, ReportFacts, Table
+from hpcml.report.facts import Explanation, Predictions, ReportFacts, Table
 from hpcml.report.headlines import five_facts
+from hpcml.report.page_data import molecules, packed, policy, scripts
 from hpcml.report.prediction_errors import errors
-from hpcml.report.representation_figure import direction_figure
-from hpcml.report.words import decimals_of, number, who_hands_back
+from hpcml.report.words import number, who_hands_back
 
 _MOST_FAILURES = 12  # named on the page; all are in failures.jsonl
 
@@ -26,8 +27,8 @@ _MOST_FAILURES = 12  # named on the page; all are in failures.jsonl
 def build(facts: ReportFacts, destination: Path) -> Path:
     """Write the page to ``destination`` (made whole, then put in place) and return its path.
 
-    It is a single HTML file: styles, figures and drawings are in it, and nothing is fetched.
-    Every text in ``facts`` is escaped.
+    It is a single HTML file: styles, scripts, data and drawings are in it, and nothing is fetched.
+    Every text in ``facts`` is escaped, and no script but the page's own may run.
     """
     page = render(facts)
     make_folder(destination.parent)
@@ -45,37 +46,87 @@ def render(facts: ReportFacts) -> str:
         lstrip_blocks=True,
     )
     stylesheet, _, _ = environment.loader.get_source(environment, "page.css")  # type: ignore[union-attr]
-    first = facts.predictions[0] if facts.predictions else None
-    causes = Counter(failed.cause for failed in facts.failures).most_common()
+    drawn = _charts(facts)
+    texts = scripts()
     return environment.get_template("page.html.j2").render(
         facts=facts,
         stylesheet=Markup(stylesheet),
+        policy=policy(texts),
+        scripts=[Markup(text) for text in texts],
+        data=packed({"charts": drawn, "gallery": molecules(facts)}),
+        charts=drawn,
         lead=_lead(facts),
         five=five_facts(facts),
         properties=property_table(facts.properties, facts.names) if facts.properties else None,
-        predictions=[
-            _prediction(predictions, f"parity{place}")
-            for place, predictions in enumerate(facts.predictions)
-        ],
-        curve=Markup(figures.training_curve(facts.curve, _validation_baseline(first)))
-        if facts.curve and facts.curve.epochs.size
-        else None,
-        learning=Markup(figures.learning_curve(facts.learning)) if facts.learning else None,
+        predictions=[_prediction(predictions) for predictions in facts.predictions],
         explanation=_explanation(facts.explanation) if facts.explanation else None,
-        averages=[
-            {"title": kinds.title, "figure": Markup(figures.averages(kinds, f"averages{place}"))}
-            for place, kinds in enumerate(facts.averages)
-        ],
+        shown=_shown(facts),
         tables=_tables(facts),
-        removal=Markup(figures.removal_curves(facts.trust.removal))
-        if facts.trust and facts.trust.removal
-        else None,
-        inside=Markup(direction_figure(facts.inside.carried)) if facts.inside else None,
-        stages=Markup(figures.stage_times(facts.seconds)) if facts.seconds else None,
-        causes=causes,
+        causes=_causes(facts),
         failures=facts.failures[:_MOST_FAILURES],
         more_failures=max(0, len(facts.failures) - _MOST_FAILURES),
     )
+
+
+def _charts(facts: ReportFacts) -> dict[str, charts.Chart]:
+    """Every chart that there is something to draw in, by its name on the page."""
+    drawn = _charts_of_molecules(facts)
+    if facts.curve and facts.curve.epochs.size:
+        first = facts.predictions[0] if facts.predictions else None
+        drawn["curve"] = charts.training_curve(facts.curve, _validation_baseline(first))
+    for place, residuals in enumerate(facts.residuals):
+        if residuals.kinds:
+            drawn[f"residuals{place}"] = charts.residual_boxes(residuals)
+    if facts.learning:
+        drawn["learning"] = charts.learning_curve(facts.learning)
+    drawn |= _charts_of_relevance(facts)
+    for place, level in enumerate(facts.inside.carried if facts.inside else ()):
+        drawn[f"inside{place}"] = charts.directions(level)
+    if facts.seconds:
+        drawn["stages"] = charts.stage_times(facts.seconds)
+    if facts.utilization:
+        drawn["ranks"] = charts.utilization(facts.utilization)
+    if facts.failures:
+        drawn["causes"] = charts.causes(_causes(facts))
+    return drawn
+
+
+def _charts_of_molecules(facts: ReportFacts) -> dict[str, charts.Chart]:
+    """Those whose points show their molecule where it is drawn."""
+    places = {one.row: place for place, one in enumerate(facts.gallery) if one.row >= 0}
+    names = {one.row: one.molecule.name or one.molecule.formula for one in facts.gallery}
+    names |= facts.names
+    drawn = {
+        f"property{place}": charts.distribution(computed, places, names)
+        for place, computed in enumerate(facts.properties)
+    }
+    for place, predictions in enumerate(facts.predictions):
+        drawn[f"parity{place}"] = charts.parity(predictions, places, names)
+    return drawn
+
+
+def _charts_of_relevance(facts: ReportFacts) -> dict[str, charts.Chart]:
+    """Where predictions went, how far that cancels, and how it agrees with the physics."""
+    drawn = {}
+    unit = facts.explanation.unit if facts.explanation else ""
+    for table in facts.tables:
+        if table.title == CONSERVATION and table.bars:
+            drawn["ledger"] = charts.ledger(table, unit)
+    if facts.explanation and np.isfinite(facts.explanation.cancellation).any():
+        drawn["cancellation"] = charts.cancellation(
+            facts.explanation.cancellation, MOSTLY_CANCELLATION
+        )
+    if facts.reasons and facts.reasons.lines:
+        drawn["reasons"] = charts.reasons(facts.reasons)
+    for place, kinds in enumerate(facts.averages):
+        drawn[f"averages{place}"] = charts.averages(kinds)
+    if facts.trust and facts.trust.removal:
+        drawn["removal"] = charts.removal_curves(facts.trust.removal)
+    return drawn
+
+
+def _causes(facts: ReportFacts) -> list[tuple[str, int]]:
+    return Counter(failed.cause for failed in facts.failures).most_common()
 
 
 def _lead(facts: ReportFacts) -> str:
@@ -96,14 +147,13 @@ def _validation_baseline(predictions: Predictions | None) -> float | None:
     return next((row.mean_predictor_mae for row in rows if row.part == "validation"), None)
 
 
-def _prediction(predictions: Predictions, name: str) -> dict[str, Any]:
+def _prediction(predictions: Predictions) -> dict[str, Any]:
     largest = max(Counter(predictions.parts.tolist()).values(), default=0)
-    sampled = largest > figures.MOST_POINTS
+    sampled = largest > charts.MOST_POINTS
     return {
         "quantity": predictions.quantity,
         "unit": predictions.unit,
-        "parity": Markup(figures.parity(predictions, name)),
-        "sampled": f" Of each part at most {figures.MOST_POINTS:,} are shown." if sampled else "",
+        "sampled": f" Of each part at most {charts.MOST_POINTS:,} are shown." if sampled else "",
         "errors": [
             {
                 "part": row.part,
@@ -120,41 +170,27 @@ def _prediction(predictions: Predictions, name: str) -> dict[str, Any]:
 
 
 def _explanation(explanation: Explanation) -> dict[str, Any]:
-    limit = (
-        max((float(np.abs(one.relevance).max()) for one in explanation.drawn), default=1.0) or 1.0
-    )
-    drawn = len(explanation.drawn)
-    shown = f"Shown are {drawn} of {explanation.molecules:,} molecules: those of the test set "
-    shown += "first, in each part of the split from the smallest to the largest error."
     return {
         "text": (
             f"{who_hands_back(explanation.rule)} the predicted {explanation.quantity} back to the "
-            f"atoms. What no atom receives stands in the ledger below each molecule. {shown}"
+            "atoms. What no atom receives stands in the ledger below each molecule."
         ),
+        "closure": f"The ledgers of {explanation.molecules:,} molecules close to "
+        f"{number(explanation.closure)} of max(1, |prediction|).",
         "terms": list(explanation.terms.items()),
-        "scale": Markup(colour_scale(limit, explanation.unit)),
-        "legend": "Relevance of an atom: vermillion raises the prediction, blue lowers it. One "
-        "scale for all molecules; rest on an atom to read its number.",
-        "cards": [
-            _card(one, limit, explanation.unit, f"molecule{place}")
-            for place, one in enumerate(explanation.drawn)
-        ],
     }
 
 
-def _card(one: Explained, limit: float, unit: str, name: str) -> dict[str, Any]:
-    drawing = molecule_drawing(one.molecule, one.relevance, limit, unit=unit, name=name)
-    decimals = decimals_of(one.prediction)
-    terms = {"sum over atoms": float(one.relevance.sum()), **one.ledger}
-    return {
-        "drawing": Markup(drawing),
-        "name": one.molecule.name or one.molecule.formula,
-        "formula": one.molecule.formula,
-        "part": one.part,
-        "reference": number(one.reference, decimals),
-        "prediction": number(one.prediction, decimals),
-        "ledger": [(label, number(value, decimals)) for label, value in terms.items()],
-    }
+def _shown(facts: ReportFacts) -> str:
+    """How many of the molecules are drawn."""
+    drawn = len(facts.gallery)
+    if drawn >= facts.computed:
+        return f"All {drawn:,} molecules are here."
+    return (
+        f"A sample: {drawn:,} of {facts.computed:,} molecules are here, most of them of the test "
+        "set, from the smallest to the largest error, and those far out in a property. The numbers "
+        "in charts and tables are of all molecules."
+    )
 
 
 def _tables(facts: ReportFacts) -> tuple[Table, ...]:

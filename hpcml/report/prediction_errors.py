@@ -83,15 +83,41 @@ def by_atom_counts(
         NaN for a molecule with an element that no training molecule has, and for all where fewer
         than five can be fitted.
     """
+    worth = element_worth(counts, values, training)
+    known = np.isfinite(worth)
+    said: NDArray[np.float64] = counts[:, known] @ worth[known]
+    unknown = np.isnan(worth).all() | (counts[:, ~known] > 0).any(axis=1)
+    return np.where(unknown, np.nan, said)
+
+
+def element_worth(
+    counts: NDArray[np.int64], values: NDArray[np.float64], training: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """What an atom of each element is worth by least squares, without an intercept.
+
+    Parameters
+    ----------
+    counts : (N, E) integer array
+        Atoms of each of E elements.
+    values : (N,) array
+        The property; NaN where it is not known.
+    training : (N,) boolean array
+        Molecules to fit.
+
+    Returns
+    -------
+    (E,) array
+        NaN for an element that no training molecule has, and for all where fewer than five
+        molecules can be fitted.
+    """
+    worth = np.full(counts.shape[1], np.nan)
     fitted = training & np.isfinite(values)
     if fitted.sum() < LEAST_TRAINING:
-        return np.full(len(values), np.nan)
+        return worth
     known = (counts[fitted] > 0).any(axis=0)
-    worth, *_ = np.linalg.lstsq(
-        counts[fitted][:, known].astype(np.float64), values[fitted], rcond=None
-    )
-    said: NDArray[np.float64] = counts[:, known] @ worth
-    return np.where((counts[:, ~known] > 0).any(axis=1), np.nan, said)
+    used = counts[fitted][:, known].astype(np.float64)
+    worth[known] = np.linalg.lstsq(used, values[fitted], rcond=None)[0]
+    return worth
 
 
 @dataclass(frozen=True)

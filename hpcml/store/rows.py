@@ -70,7 +70,7 @@ class Row:
                 put("beta_vector", beta.vector, index)
                 put("beta_hrs", beta.hrs, index)
         for gamma in properties.second_hyperpolarizability:
-            if "second_hyperpolarizability" in values:
+            if "second_hyperpolarizability" in wanted:
                 index = schema.process_index(gamma.process, gamma.frequencies[1:3])
                 put("second_hyperpolarizability", gamma.tensor, index)
                 put("gamma_parallel", gamma.parallel, index)

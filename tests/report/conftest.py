@@ -1,12 +1,13 @@
 import csv
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from hpcml.analysis import analyze
 from hpcml.cluster.run_folder import RunFolder
@@ -14,16 +15,21 @@ from hpcml.molecules import Molecule, molecule_from_smiles, read
 from hpcml.relevance import LEDGER
 from hpcml.report import (
     Averages,
+    Computed,
     Curve,
-    Explained,
     Explanation,
     Failed,
     LearningCurve,
     Predictions,
     Reasons,
     ReportFacts,
+    ScoreLine,
+    Shown,
     Table,
+    Utilization,
 )
+from hpcml.report.analysis_tables import CONSERVATION
+from hpcml.report.facts import Residuals
 from hpcml.response.level import Level, Request
 from hpcml.store import Dataset, Row, Schema, ShardWriter, result_key, shards
 
@@ -54,20 +60,43 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
     rng = np.random.default_rng(4)
     reference = rng.uniform(5.0, 60.0, 40)
     splits = np.array(["train"] * 30 + ["validation"] * 5 + ["test"] * 5)
-    drawn = []
-    for molecule in molecules:
+    gallery = []
+    for row, molecule in enumerate(molecules):
         relevance = rng.normal(size=len(molecule))
         ledger = {"biases": 0.25, "mean of the target": 30.0}
         total = float(relevance.sum() + sum(ledger.values()))
-        drawn.append(Explained(molecule, "test", 31.0, total, relevance, ledger))
+        gallery.append(
+            Shown(
+                molecule,
+                row=row,
+                part="test" if row < 3 else "train",
+                reference=31.0 + row,
+                prediction=total,
+                relevance=relevance,
+                own_terms=np.full(len(molecule), 0.5),
+                share=relevance[::-1],
+                ledger=ledger,
+                cancellation=1.5 + row,
+                groups=("methyl", HOSTILE) if row == 1 else (),
+                dipole=np.array([0.0, 0.3, 0.4]),
+                beta=np.array([1.0, 2.0, 2.0]),
+            )
+        )
     return ReportFacts(
         title=HOSTILE,
         level="HF/6-31G(d)",
         computed=40,
         failures=tuple(Failed(HOSTILE, "input", HOSTILE) for _ in range(20)),
+        properties=(Computed(HOSTILE, "a₀³", reference, (1, 39)),),
+        names={1: HOSTILE, 39: HOSTILE},
         predictions=(
             Predictions(
-                "polarizability", "a₀³", splits, reference, reference + rng.normal(size=40)
+                "polarizability",
+                "a₀³",
+                splits,
+                reference,
+                reference + rng.normal(size=40),
+                rows=np.arange(40),
             ),
         ),
         curve=Curve(np.arange(1, 31), np.geomspace(2, 0.05, 30), np.geomspace(9, 0.7, 30), "a₀³"),
@@ -80,7 +109,13 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
             HOSTILE,
         ),
         comparisons=(Table(HOSTILE, (HOSTILE,), ((HOSTILE,),), HOSTILE),),
-        explanation=Explanation("polarizability", "a₀³", "epsilon", tuple(drawn), 40, 3e-7),
+        explanation=Explanation(
+            "polarizability", "a₀³", "epsilon", 40, 3e-7, {HOSTILE: HOSTILE}, rng.uniform(1, 30, 40)
+        ),
+        residuals=(Residuals(HOSTILE, "test", "a₀³", {HOSTILE: np.array([0.1, -0.2, 0.3])}),),
+        gallery=tuple(gallery),
+        worth={1: 1.0, 6: 8.0, 7: 6.0, 8: 4.0},
+        utilization=Utilization(("rank 0",), np.linspace(0, 9, 4), np.array([[1, 0.5, 0.0]]), 1),
         averages=(
             Averages(
                 HOSTILE,
@@ -94,9 +129,20 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
             ),
         ),
         reasons=Reasons(
-            "test", 0.81, 0.7, 0.9, Table("Reasons score", ("", "r"), ((HOSTILE, "0.8"),), "a note")
+            "test",
+            0.81,
+            0.7,
+            0.9,
+            Table("Reasons score", ("", "r"), ((HOSTILE, "0.8"),), "a note"),
+            (
+                ScoreLine("the network", "network", 0.81, 0.7, 0.9),
+                ScoreLine(HOSTILE, "control", 0.1, -0.1, 0.3),
+            ),
         ),
-        tables=(Table(HOSTILE, (HOSTILE,), ((HOSTILE,),)),),
+        tables=(
+            Table(HOSTILE, (HOSTILE,), ((HOSTILE,),)),
+            Table(CONSERVATION, ("term",), (("atoms",),), bars=(("atoms", 3.0), ("biases", 1.0))),
+        ),
         seconds={"generate": 96.0, HOSTILE: 31.0},
         provenance={HOSTILE: {HOSTILE: HOSTILE}},
         settings=HOSTILE,
@@ -104,21 +150,39 @@ def facts(molecules: list[Molecule]) -> ReportFacts:
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Run headless Chromium with these arguments; what it prints.  It must be installed."""
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, WebGL drawn by the processor.  It must be installed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "Chromium is missing: apt-get install chromium"
-    profile = tmp_path_factory.mktemp("chromium")
+    words = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=program, args=words)
+        yield opened
+        opened.close()
 
-    def run(*arguments: str) -> str:
-        quiet = ["quic", "background-networking", "component-update", "sync", "gpu"]
-        command = [program, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars"]
-        command += [f"--disable-{feature}" for feature in quiet]
-        command += [f"--user-data-dir={profile}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        return done.stdout
 
-    return run
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page of ours; whatever it asks of the network or writes to the console fails."""
+    contexts, complaints = [], []
+
+    def open_page(path: Path, **settings: Any) -> Page:
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+        page.on("request", lambda asked: asked.url.startswith(("file:", "data:", "blob:"))
+                or complaints.append(asked.url))  # fmt: skip
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hpcml.cluster.run_folder import RunFolder
 from hpcml.errors import InputError
 from hpcml.generation import failures
 from hpcml.report import build, collect
-from hpcml.report.collect import choose
+from hpcml.report.gallery import choose
+from hpcml.report.utilization import busy, utilization
 from hpcml.store import Dataset
 
 Write = Callable[[RunFolder, Dataset], None]
@@ -65,18 +66,27 @@ def test_everything(run: RunFolder, write_model: Write, write_relevance: Write) 
     assert explanation is not None
     assert (explanation.rule, explanation.molecules) == ("epsilon", 29)
     assert explanation.closure == pytest.approx(1e-3 / data.scalar("alpha_iso")[4], rel=1e-3)
-    assert len(explanation.drawn) == 24
-    assert [one.part for one in explanation.drawn] == ["test"] * 9 + ["train"] * 15
+    assert explanation.cancellation.shape == (30,)
+    assert len(facts.gallery) == 30
+    assert [one.part for one in facts.gallery] == ["test"] * 10 + ["train"] * 20
     names = list(data.texts("name"))
-    for one in explanation.drawn:
+    for one in facts.gallery:
         row = names.index(one.molecule.name)
+        assert one.row == row
         assert one.reference == data.scalar("alpha_iso")[row]
-        assert len(one.relevance) == len(one.molecule)
+        if row == 5:  # could not be explained
+            assert len(one.relevance) == 0
+            continue
+        assert one.share.tolist() == data.value("share_alpha_iso", row).tolist()
         expected = [WORTH[number] - 0.5 for number in one.molecule.numbers.tolist()]
         assert one.relevance == pytest.approx(expected)
         assert one.ledger == {"biases": 0.5 * len(one.molecule)}
         left = one.prediction - one.relevance.sum() - sum(one.ledger.values())
         assert left == pytest.approx(1e-3 if row == 4 else 0.0, abs=1e-9)
+    assert facts.worth == pytest.approx(WORTH)  # alpha was made of these
+    by_size, by_element = facts.residuals
+    assert sum(len(errors) for errors in by_size.kinds.values()) == 10
+    assert len(by_element.kinds["H"]) <= 10
     assert set(explanation.terms) == {"biases"}
     assert build(facts, run.report_page).stat().st_size > 50_000
 
@@ -173,10 +183,31 @@ def test_a_damaged_table_is_named(run: RunFolder) -> None:
 def test_choice_goes_through_the_splits_and_keeps_both_ends() -> None:
     splits = np.array(["train"] * 6 + ["test"] * 5 + ["validation"])
     error = np.array([6.0, 5, 4, 3, 2, 1, 9, 7, 8, 5, 6, 0])
-    known = np.ones(12, dtype=bool)
-    assert choose(splits, error, known, 3).tolist() == [9, 7, 6]
-    assert choose(splits, error, known, 8).tolist() == [9, 10, 7, 8, 6, 11, 5, 0]
-    known[6] = False
-    assert choose(splits, error, known, 2).tolist() == [9, 8]
-    assert choose(splits, error, known, 100).size == 11
-    assert choose(splits, error, np.zeros(12, dtype=bool), 5).size == 0
+    assert choose(splits, error, 5).tolist() == [9, 7, 6, 11, 5]  # six tenths of them test
+    assert choose(splits, error, 100).tolist() == [9, 10, 7, 8, 6, 11, 5, 4, 3, 2, 1, 0]
+    error[6] = np.nan
+    assert choose(splits, error, 5).tolist() == [9, 7, 6, 11, 5]  # without an error: last
+    assert choose(splits, error, 0).size == 0
+
+
+def test_time_of_the_ranks_is_that_inside_calculations() -> None:
+    edges = np.array([0.0, 1.0, 2.0, 4.0])
+    assert busy(np.array([[1.5, 3.0], [0.0, 0.25]]), edges).tolist() == [0.25, 0.5, 0.5]
+
+
+def test_tasks_are_laid_end_to_end_and_blocks_below_each_other(tmp_path: Path) -> None:
+    heading = "key,rank,start,end,busy,size,outcome\n"
+    for name, lines in (
+        ("a", "k,0,100,110,10,9,done\nk,1,100,105,5,9,convergence\nk,1,105,1"),  # cut short
+        ("b", "k,0,104,110,6,9,done\n"),  # a block beside it
+        ("c", "k,0,900,910,10,9,done\n"),  # later
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "task.json").write_text("{}")
+        (tmp_path / name / "timings.csv").write_text(heading + lines)
+    found = utilization(tmp_path)
+    assert found is not None
+    assert found.ranks == ("block 0, rank 0", "block 0, rank 1", "block 1, rank 0")
+    assert found.edges[-1] == 20.0
+    assert (found.busy * np.diff(found.edges)).sum(axis=1) == pytest.approx([20.0, 5.0, 6.0])
+    assert utilization(tmp_path / "none") is None

@@ -8,9 +8,10 @@ from hpcml.molecules import Molecule, molecule_from_smiles
 from hpcml.report.drawings import (
     NEGATIVE,
     POSITIVE,
-    colour_scale,
+    compact,
     molecule_drawing,
     relevance_colour,
+    skeleton,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,17 +71,31 @@ def test_positive_and_negative_stay_apart_for_the_colour_blind() -> None:
     assert (yellow_first - blue_first) * (yellow_second - blue_second) < 0
 
 
-def test_the_scale_is_symmetric_and_has_its_unit() -> None:
-    root = ET.fromstring(colour_scale(2.5, "<u>"))
-    assert [text.text for text in root.iter(f"{SVG}text")] == ["−2.5", "0 <u>", "+2.5"]
-    stops = [
-        (float(stop.get("offset", "").rstrip("%")), float(stop.get("stop-opacity", "")))
-        for stop in root.iter(f"{SVG}stop")
-    ]
-    assert [(100 - place, opacity) for place, opacity in reversed(stops)] == stops
+def lightness(colour: str, opacity: float, paper: str) -> float:
+    """CIELAB's L* of a colour laid over paper."""
+
+    def channels(text: str) -> np.ndarray:
+        return np.array([int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+
+    seen = opacity * channels(colour) + (1 - opacity) * channels(paper)
+    light = np.where(seen <= 0.04045, seen / 12.92, ((seen + 0.055) / 1.055) ** 2.4)
+    y = float(light @ [0.2126, 0.7152, 0.0722])
+    return 116 * y ** (1 / 3) - 16
 
 
-def test_drawings_take_the_ink_of_the_page(molecules: list[Molecule]) -> None:
-    svg = molecule_drawing(molecules[1], np.zeros(len(molecules[1])), 1.0, unit="u", name="m")
-    assert "currentColor" in svg
-    assert not re.search(r"#000000|#FFFFFF", svg)
+@pytest.mark.parametrize("paper", ["#ffffff", "#f6f7f9", "#1c222a"])
+@pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
+def test_both_sides_of_the_scale_are_of_one_lightness(strength: float, paper: str) -> None:
+    sides = [lightness(*relevance_colour(sign * strength, 1.0), paper) for sign in (1, -1)]
+    assert sides[0] == pytest.approx(sides[1], abs=2.5)
+
+
+def test_a_compact_drawing_keeps_every_bond_and_letter() -> None:
+    molecule = molecule_from_smiles("CC(=O)[NH3+]")
+    drawn = skeleton(molecule, outlines=False)
+    small = compact(drawn)
+    assert len(small) < 0.4 * len(drawn.body)
+    ET.fromstring(f"<g>{small}</g>")
+    assert re.findall(r">([^<>]+)</text>", small) == re.findall(r">([^<>]+)</text>", drawn.body)
+    assert re.findall(r" d='([^']*)'", small) == re.findall(r" d='([^']*)'", drawn.body)
+    assert {"17", "11"} == set(re.findall(r"font-size='(\d+)'", small))  # the charge is smaller

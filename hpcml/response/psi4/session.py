@@ -92,6 +92,9 @@ def session(molecule: Molecule, level: Level, resources: Resources) -> Iterator[
         basis = basis_sets.resolve(level.basis, numbers, library_folder())
         refusals.check_room(molecule, basis)
         psi4_errors.check_method(psi4, level)
+        if lacking := psi4_errors.missing_program(psi4, level):
+            # Psi4 finds out in a folder that it made in the user's home, and stays there
+            raise PlatformError(f"{molecule.name or molecule.formula} at {level.label}: {lacking}")
         try:
             opened = Session(psi4, _molecule(psi4.core, molecule), basis)
             _set_options(opened, level, resources)

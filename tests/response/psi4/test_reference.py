@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -172,8 +173,10 @@ def test_the_least_of_a_rank_is_enough_for_psi4() -> None:
 
 
 def test_dispersion_without_its_program() -> None:
+    before = Path.cwd(), set(Path.home().glob("dftd3_*"))
     with pytest.raises(PlatformError, match="dftd3 is not installed"):
         refused(level=Level(method="B3LYP-D3BJ", basis="STO-3G", grid=(20, 50)))
+    assert (Path.cwd(), set(Path.home().glob("dftd3_*"))) == before  # where Psi4 tries it
 
 
 def test_too_little_memory() -> None:

@@ -21,6 +21,7 @@ rotation       it does not depend on where and how the molecule lies
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -329,7 +330,12 @@ def _null(asked: _Asked, steps: int, seed: int) -> Check:
         "spread within molecules, trained on noise / as trained",
         passes="where a network of this build had nothing to learn no atom stands out",
         fails="atoms stand out as much where a network of this build had nothing to learn",
-    ).below(_HALF, jackknife(lambda kept: float(noise[kept].sum() / own[kept].sum()), len(noise)))
+    ).below(_HALF, jackknife(lambda kept: _over(noise[kept].sum(), own[kept].sum()), len(noise)))
+
+
+def _over(spread: float, own: float) -> float:
+    """Their ratio; not known where the network gives its atoms nothing that could stand out."""
+    return float(spread / own) if own else math.nan
 
 
 def _planted(asked: _Asked, dataset: Dataset, steps: int, seed: int) -> Check:

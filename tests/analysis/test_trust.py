@@ -40,36 +40,38 @@ def dataset(tmp_path_factory):
     return Dataset.open(folder)
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    """One weight for each element, no bias: each atom is worth its weight."""
-    folder = tmp_path_factory.mktemp("model")
-    model = build("linear", {}, scaling=unit_scaling(1))
-    with torch.no_grad():
-        weights = [WEIGHTS.get(z, 0.0) for z in model.elements.tolist()]
-        model.neuron.weight[0] = torch.tensor(weights)
-        model.neuron.bias.zero_()
-    target = Target(name="energy")
+def kept(folder, name, hyperparameters, model):
     info = ModelInfo(
-        model="linear", hyperparameters={}, targets=(target,), units=("Eh",),
-        scaling=unit_scaling(1),
+        model=name, hyperparameters=hyperparameters, targets=(Target(name="energy"),),
+        units=("Eh",), scaling=unit_scaling(1),
     )  # fmt: skip
     save_model(folder, model.state_dict(), info)
     return folder
 
 
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """One weight for each element, no bias: each atom is worth its weight."""
+    model = build("linear", {}, scaling=unit_scaling(1))
+    with torch.no_grad():
+        weights = [WEIGHTS.get(z, 0.0) for z in model.elements.tolist()]
+        model.neuron.weight[0] = torch.tensor(weights)
+        model.neuron.bias.zero_()
+    return kept(tmp_path_factory.mktemp("model"), "linear", {}, model)
+
+
 @pytest.fixture
 def reported(dataset, model_folder, tmp_path, monkeypatch):
-    """reported(rule): check's name -> check, of the linear network explained by it."""
+    """reported(rule): check's name -> check, of a network explained by it, the linear one."""
     monkeypatch.setattr(brief_training, "_RATE", 0.1)  # a neuron alone wants larger steps
 
-    def report(rule):
+    def report(rule, model_folder=model_folder, steps=300):
         settings = ExplainSettings(rule=rule)
         explain_dataset(dataset, model_folder, tmp_path / "relevance", settings, Alone())
         rows = open_relevance(tmp_path / "relevance", dataset)
         analyze(dataset, rows, model_folder, tmp_path / "analysis")
         checks = trust_report(
-            dataset, rows, model_folder, tmp_path / "analysis", settings, steps=300
+            dataset, rows, model_folder, tmp_path / "analysis", settings, steps=steps
         )
         return {check.check: check for check in checks}
 
@@ -125,6 +127,44 @@ def test_what_does_not_look_at_the_network_fails(blind, failing, reported, monke
     assert [checks[name].verdict for name in failing] == [FAILS, FAILS]
     assert checks["planted bias"].verdict != PASSES
     assert checks["removal"].verdict != PASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters"),
+    [
+        ("graphconv", {"hidden": (8, 8), "dense": 8}),
+        ("dtnn", {"passes": 2, "coefficients": 8, "factors": 8, "gaussians": 20}),
+        ("ani", {"hidden": ((8, 8),) * 4}),
+        ("painn", {"features": 8, "interactions": 2}),
+        ("weave", {"hidden": 8, "representation": 8, "fully_connected": (8,)}),
+    ],
+)
+def test_every_network_is_asked_every_question(name, hyperparameters, reported, tmp_path_factory):
+    """Of random weights, which have learned nothing: what holds by construction must hold."""
+    model = build(name, hyperparameters, scaling=unit_scaling(1))
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():  # some networks begin with a last layer of zeros
+            weights.add_(0.2 * torch.randn(weights.shape, generator=drawn))
+    folder = tmp_path_factory.mktemp(name)
+    checks = reported("gamma", kept(folder, name, hyperparameters, model), steps=20)
+    assert len(checks) == 11
+    # after so few steps a network may know neither of the reasons that are planted
+    known = {check for check, found in checks.items() if np.isfinite(found.value)}
+    assert known >= set(checks) - {"planted bias"}
+    held = ("conservation", "rotation")
+    assert {check: checks[check].verdict for check in held} == dict.fromkeys(held, PASSES)
+
+
+def test_a_network_that_says_nothing_has_nothing_to_stand_out(reported, tmp_path_factory):
+    hyperparameters = {"passes": 1, "coefficients": 4, "factors": 4, "gaussians": 4}
+    model = build("dtnn", hyperparameters, scaling=unit_scaling(1))
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()
+    folder = tmp_path_factory.mktemp("silent")
+    checks = reported("gamma", kept(folder, "dtnn", hyperparameters, model), steps=5)
+    assert checks["null test"].verdict == OPEN
 
 
 class Rows(SimpleNamespace):

@@ -190,7 +190,7 @@ def test_the_set_up_knows_what_is_for_building_and_for_tests(tmp_path: Path) -> 
         )  # fmt: skip
         asked[word] = set((tmp_path / "asked").read_text().split())
     assert {"chromium", "slurm-wlm", "cmake", "psi4"} <= asked[""]
-    assert asked["build"] == asked[""] - {"chromium", "slurm-wlm", "munge"}
+    assert asked["build"] == asked[""] - {"chromium", "slurm-wlm", "munge", "strace"}
     assert {"psi4", "openmpi-bin", "python3-venv"} <= asked["run"]
     assert not {"build-essential", "cmake", "python3-dev", "chromium"} & asked["run"]
 

@@ -9,7 +9,7 @@ from hpcml.errors import ConvergenceError
 from hpcml.molecules.molecule import Molecule
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
-from hpcml.response.psi4 import self_consistent
+from hpcml.response.psi4 import psi4_errors, self_consistent
 from hpcml.response.psi4.reference import ground_state
 from hpcml.response.psi4.session import session
 
@@ -52,6 +52,7 @@ def test_where_the_coarse_grid_serves(level, corrects, monkeypatch) -> None:
     def plain(*_: object, **__: object) -> None:
         raise PlainError
 
+    monkeypatch.setattr(psi4_errors, "missing_program", lambda *_: "")  # as if dftd3 were there
     with session(WATER, level, Resources()) as (psi4, psi4_molecule, _):
         monkeypatch.setattr(psi4, "energy", plain)
         if corrects:

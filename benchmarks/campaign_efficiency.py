@@ -39,6 +39,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from machinery import disk_seconds
 
 from hpcml.cluster import RunFolder, Site
 from hpcml.generation import failures, generate, status
@@ -107,20 +108,6 @@ def overhead(*, short: bool) -> None:
     row("wall time a molecule, ms", f"{1e3 * span / len(molecules):.2f}")
     each = 1e3 * span * state.ranks / len(molecules)
     bar("wall time a molecule and rank", each, "ms", most=3)
-
-
-def disk_seconds() -> float:
-    """Median seconds of making a kilobyte in a file that is there already permanent."""
-    with tempfile.NamedTemporaryFile(buffering=0) as stream:
-        stream.write(bytes(1 << 18))
-        os.fsync(stream.fileno())
-        times = []
-        for i in range(200):
-            began = time.perf_counter()
-            os.pwrite(stream.fileno(), b"x" * 1000, 1000 * i)
-            os.fdatasync(stream.fileno())
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 _FRESH = """

@@ -89,9 +89,10 @@ def named(psi4: Any, error: Exception, molecule: Molecule, level: Level) -> Hpcm
 def missing_program(psi4: Any, level: Level) -> str:
     """One line where the method's dispersion correction needs a program that is not there."""
     functional = psi4.driver.dft.functionals.get(level.method.lower(), {})
-    kind = str(functional.get("dispersion", {}).get("type", ""))
+    if not str(functional.get("dispersion", {}).get("type", "")).startswith("d3"):
+        return ""
     there = shutil.which("dftd3") or shutil.which("s-dftd3") or find_spec("dftd3")
-    return _NO_DFTD3 if kind.startswith("d3") and not there else ""
+    return "" if there else _NO_DFTD3
 
 
 def check_method(psi4: Any, level: Level) -> None:

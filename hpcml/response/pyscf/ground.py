@@ -86,8 +86,7 @@ class PySCFGroundState:
             if field is not None:
                 # the energy changes by -mu . field
                 operator = -np.einsum("x,xmn->mn", field, self.dipole_integrals)
-                core = np.asarray(unsolved.get_hcore()) + operator
-                unsolved.get_hcore = lambda *_: core
+                unsolved.get_hcore = scf.in_field(unsolved, operator)
             if start is not None:
                 density = np.array([occupied @ occupied.T for occupied in start])
             recipe = 0 if start is None else scf.DOWNHILL

@@ -51,7 +51,12 @@ from hpcml.response.psi4.session import session
 from hpcml.response.tensors import tensors
 from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
 
-MOLECULES = {"glycine": "NCC(=O)O", "aniline": "Nc1ccccc1", "valine": "CC(C)C(N)C(=O)O"}
+MOLECULES = {
+    "glycine": "NCC(=O)O",
+    "aniline": "Nc1ccccc1",
+    "valine": "CC(C)C(N)C(=O)O",
+    "p-nitroaniline": "Nc1ccc(cc1)[N+](=O)[O-]",
+}
 MEMORY_MB = 6000
 FREQUENCY = 0.0656
 TIGHT = {"scf_convergence": 1e-9, "response_convergence": 1e-8, "kernel_grid": (99, 590)}

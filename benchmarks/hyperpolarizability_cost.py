@@ -98,7 +98,8 @@ class Stages:
 STAGES = Stages()
 STAGES.watch(Reference, "two_electron", "fitted integrals")
 STAGES.watch(Kernel, "__init__", "kernel setup")
-STAGES.watch(Kernel, "potentials", "kernel products")
+STAGES.watch(Kernel, "on_occupied", "kernel products")
+STAGES.watch(Kernel, "potentials", "kernel potentials")
 STAGES.watch(Kernel, "third_order", "third derivatives")
 for implementation in (FittedIntegrals, MatrixBuilder):
     STAGES.watch(implementation, "occupied_virtual", "J/K products")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
+from hpcml.response import thinned_grid
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -123,6 +124,7 @@ class PySCFGroundState:
             gradients=self._kind != "LDA",
             kinetic=self._kind == "MGGA",
             memory=_KERNEL_SHARE * self._resources.memory_mb * 1e6,
+            thinned=thinned_grid.wanted(self._level),
         )
 
     def functional(self, closed_shell: bool) -> Functional:

@@ -85,6 +85,12 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         help="what to do about an SCF that is no minimum (warn unless given)",
     )
     parser.add_argument(
+        "--damping",
+        type=float,
+        metavar="GAMMA",
+        help="of alpha at frequencies, hartree: complex, finite on a pole (none unless given)",
+    )
+    parser.add_argument(
         "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"
     )
     parser.add_argument("--exact", action="store_true", help="no density fitting")
@@ -194,6 +200,7 @@ def _level(options: argparse.Namespace) -> Level:
         basis=basis,
         exact=options.exact,
         instability=options.instability,
+        damping=UNSET if options.damping is None else options.damping,
         engine=options.engine or UNSET,
     )
     return with_engine(level.tight() if options.tight else level)

@@ -305,7 +305,7 @@ class Subspace:
     @property
     def stable(self) -> bool:
         """Whether A + B has no negative eigenvalue in the space."""
-        reduced, _ = self._reduced()
+        reduced, _ = self.reduced()
         return bool(np.all(np.linalg.eigvalsh(reduced) > 0.0))
 
     def excitations(self) -> Array:
@@ -328,7 +328,7 @@ class Subspace:
         -------
         (m,), (m, plus space) and (m, minus space) arrays, or None without minus space
         """
-        reduced_plus, reduced_minus = self._reduced()
+        reduced_plus, reduced_minus = self.reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
             return None
         overlap = self._plus.basis @ self._minus.basis.T
@@ -342,7 +342,7 @@ class Subspace:
         scale = 1.0 / np.sqrt(np.sum((p @ overlap) * m, axis=1))[:, None]
         return omega, scale * p, scale * m
 
-    def _reduced(self) -> tuple[Array, Array]:
+    def reduced(self) -> tuple[Array, Array]:
         """A + B in the plus space and A - B in the minus space."""
         return (
             _symmetric(self._plus.basis @ self._plus.images.T),
@@ -378,7 +378,7 @@ class Subspace:
     def _galerkin(self, equations: Equations) -> SubspaceSolution:
         """P and M whose residuals are orthogonal to the spaces."""
         plus, minus, omega = self._plus, self._minus, equations.omega
-        reduced_plus, reduced_minus = self._reduced()
+        reduced_plus, reduced_minus = self.reduced()
         overlap = plus.basis @ minus.basis.T
         right_plus = equations.plus @ plus.basis.T
         right_minus = equations.minus @ minus.basis.T

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.response import finite_field, quadratic
+from hpcml.response import damped_response, finite_field, quadratic
 from hpcml.response import linear_response as linear
 from hpcml.response.engine import GroundState
 from hpcml.response.equations import ROUGH_GRID, kernel_of, stability_of
@@ -59,6 +60,17 @@ class _Wanted:
             shares,
             "excitation" in request.properties,
         )
+
+    @property
+    def lights(self) -> list[float]:
+        """Frequencies above zero at which alpha is wanted."""
+        return [w for w in self.alphas if w > 0.0]
+
+    @property
+    def without_lights(self) -> _Wanted:
+        """The same without alpha at them (whose betas are static)."""
+        kept = [w for w in self.frequencies if w not in self.lights]
+        return replace(self, frequencies=kept, alphas=tuple(w for w in self.alphas if w == 0.0))
 
     @property
     def first_order(self) -> list[float]:
@@ -127,6 +139,9 @@ def tensors(
         return Tensors()
     if reference.why_not_analytic:
         return on_root(communicator, lambda: _by_finite_field(reference, level, wanted))
+    lights = wanted.lights if level.damping is not UNSET else []
+    if lights:
+        wanted = wanted.without_lights
 
     def equations() -> tuple[FockResponse, FockResponse]:
         two_electron = reference.two_electron(3 * len(wanted.frequencies))
@@ -162,9 +177,20 @@ def tensors(
     if not wanted.frequencies:
         return Tensors(provenance=_state(stable, lowest) | {"warnings": stable.warnings})
     solved = lead(shared, communicator, solve)
-    return together(
+    damped: list[Polarizability] = []
+    if lights:
+        damped = lead(
+            shared,
+            communicator,
+            lambda products: _damped(fock, operators, lights, level, SharedProducts(products)),
+        )
+    found = together(
         communicator, lambda: _assemble(fock, operators, solved, (stable, lowest), wanted)
     )
+    if damped:
+        found.polarizability.extend(damped)
+        found.provenance["damping"] = level.damping
+    return found
 
 
 def _solve(
@@ -188,6 +214,35 @@ def _solve(
     )
 
 
+def _damped(
+    fock: FockResponse,
+    operators: Array,
+    frequencies: Sequence[float],
+    level: Level,
+    shared: SharedProducts,
+) -> list[Polarizability]:
+    """alpha(w + i gamma) at each frequency."""
+    assert level.damping is not UNSET
+    precondition = None
+    if fock.kernel is not None:
+        precondition = damped_response.nested(fock.gaps, shared.rough_plus, shared.minus)
+    gradients = fock.gradients(operators)
+    plus, _ = damped_response.solve(
+        fock.gaps,
+        gradients,
+        np.array(frequencies) + 1j * level.damping,
+        shared.plus,
+        shared.minus,
+        convergence=level.response_convergence,
+        precondition=precondition,
+    )
+    found = []
+    for index, w in enumerate(frequencies):
+        tensor = -fock.occupation * gradients @ plus[:, index].T
+        found.append(Polarizability(w, _symmetric(tensor.real), _symmetric(tensor.imag)))
+    return found
+
+
 def _assemble(
     fock: FockResponse,
     operators: Array,
@@ -198,7 +253,6 @@ def _assemble(
     """The tensors from the solutions of the response equations.
 
     solved   these, and the ``kernel_blocks`` of the static ones where they are wanted
-
 
     A perturbation is (axis, |w|): the field along an axis at a frequency, whose sign only
     exchanges X and Y.

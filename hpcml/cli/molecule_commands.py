@@ -85,10 +85,7 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
         help="what to do about an SCF that is no minimum (warn unless given)",
     )
     parser.add_argument(
-        "--damping",
-        type=float,
-        metavar="GAMMA",
-        help="of alpha at frequencies, hartree: complex, finite on a pole (none unless given)",
+        "--damping", type=float, metavar="GAMMA", help="of alpha at frequencies, in hartree (none)"
     )
     parser.add_argument(
         "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"

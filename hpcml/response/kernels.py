@@ -302,7 +302,16 @@ class Kernel:
 
 
 def columns_of(first_order: Sequence[Array]) -> list[Array]:
-    """First-order orbitals (k, n, o) as rows of basis functions, (n, k o)."""
+    """First-order orbitals as rows of basis functions.
+
+    Parameters
+    ----------
+    first_order : per channel (k, n, o) array
+
+    Returns
+    -------
+    per channel (n, k o) array
+    """
     return [
         np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(n, k * o)
         for orbitals in first_order

@@ -343,7 +343,13 @@ class Subspace:
         return omega, scale * p, scale * m
 
     def reduced(self) -> tuple[Array, Array]:
-        """A + B in the plus space and A - B in the minus space."""
+        """A + B in the plus space and A - B in the minus space.
+
+        Returns
+        -------
+        (m, m) arrays
+            One for each space, as large as it is.
+        """
         return (
             _symmetric(self._plus.basis @ self._plus.images.T),
             _symmetric(self._minus.basis @ self._minus.images.T),

@@ -116,7 +116,15 @@ def _points(
 def near_one_another(points: Array, most: int) -> Iterator[NDArray[np.int64]]:
     """Points in groups that lie together: halved across their longest side until few enough.
 
-    points   (p, 3)
+    Parameters
+    ----------
+    points : (p, 3) array
+    most : int
+        In a group.
+
+    Returns
+    -------
+    iterator of (g,) arrays of int
     """
     waiting = [np.arange(len(points))]
     while waiting:

@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,9 @@ from hpcml.molecules import Molecule
 
 STAGES = ("generate", "train", "explain")
 KINDS = ("strong", "weak")
+_ROOMS = {"train": "training", "explain": "relevance"}
+_HELD_OUT = 20  # rows for validation, and as many for the test
+_EPOCHS = 10
 
 
 class Point(msgspec.Struct, kw_only=True):
@@ -79,6 +83,8 @@ def run(bench: Bench, folder: Path, told: Callable[[str], None]) -> list[Point]:
         raise SettingsError("train and explain need a data set: --dataset DIR")
     if not bench.sizes or min(bench.sizes) < 1 or bench.repeats < 1:
         raise SettingsError("sizes and repeats must be at least 1")
+    if "train" in bench.stages:
+        _check_rows(bench)
     points = [_point(bench, *key) for key in _order(bench)]
     for repeat in range(bench.repeats):
         for point in points:
@@ -91,6 +97,17 @@ def run(bench: Bench, folder: Path, told: Callable[[str], None]) -> list[Point]:
                 f"{seconds:.1f} s, beside them {starting:.1f} s"
             )
     return points
+
+
+def _check_rows(bench: Bench) -> None:
+    from hpcml.store import Dataset
+
+    wanted = bench.rows * _site(bench, max(bench.sizes)).ranks + 2 * _HELD_OUT
+    if (there := len(Dataset.open(bench.dataset))) < wanted:
+        raise SettingsError(
+            f"--rows {bench.rows}: training on {_site(bench, max(bench.sizes)).ranks} ranks takes "
+            f"{wanted} rows, {bench.dataset} has {there}"
+        )
 
 
 def _order(bench: Bench) -> Iterator[tuple[str, str, int]]:
@@ -149,7 +166,16 @@ def _waters(count: int, name: str) -> Iterator[Molecule]:
 
 
 def _train(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
-    """Two epochs; the seconds are those of the training itself, from metrics.json."""
+    """The seconds are those of the training itself, from metrics.json."""
+    batch = 32 * point.ranks if point.kind == "weak" else 64
+    wall = _train_into(folder / "model", bench, point, batch=batch, epochs=_EPOCHS)
+    metrics = json.loads((folder / "model" / "metrics.json").read_text())
+    seconds = _EPOCHS * point.work / float(metrics["molecules_per_second"])
+    return seconds, wall - seconds
+
+
+def _train_into(model: Path, bench: Bench, point: Point, *, batch: int, epochs: int) -> float:
+    """Wall seconds of training on as many rows as the point has."""
     from hpcml.store import Dataset
     from hpcml.training import TrainSettings
 
@@ -157,22 +183,23 @@ def _train(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
     settings = TrainSettings(
         model="weave",
         target=column,
-        epochs=2,
+        epochs=epochs,
         train=point.work,
-        validation=20,
-        test=20,
-        batch_size=32 * point.ranks if point.kind == "weak" else 64,
+        validation=_HELD_OUT,
+        test=_HELD_OUT,
+        batch_size=batch,
         ranks=point.ranks,
         checkpoint_steps=10**6,
     )
-    wall = _program(bench, point, folder, "train", settings)
-    metrics = json.loads((folder / "model" / "metrics.json").read_text())
-    seconds = 2 * point.work / float(metrics["molecules_per_second"])
-    return seconds, wall - seconds
+    words = ["--model", str(model), "--dataset", bench.dataset]
+    return _program(bench, point, "train", folder=model.parent, words=words, settings=settings)
 
 
 def _explain(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
-    """Explained, then asked for again: the second time is that of its start."""
+    """Explained, then asked for again: the second time is that of its start.
+
+    The rule is named: choosing one (``auto``) is done once for each network, by one rank.
+    """
     from hpcml.relevance import ExplainSettings
     from hpcml.store import Dataset, Row, Schema, ShardWriter
 
@@ -181,32 +208,43 @@ def _explain(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
         for number in range(point.work):
             molecule = data.molecule(number % len(data))
             writer.append(Row(f"{number:032x}", molecule, {"energy": np.array(0.0)}))
-    first = _program(bench, point, folder, "explain", ExplainSettings())
-    again = _program(bench, point, folder, "explain", ExplainSettings())
+    words = ["--model", str(_network(bench, folder.parent)), "--dataset", str(folder / "data")]
+    words += ["--relevance", str(folder / "relevance")]
+    settings = ExplainSettings(rule="epsilon_gamma", ranks=point.ranks)
+    run = partial(_program, bench, point, "explain", folder=folder, words=words, settings=settings)
+    first, again = run(), run()
     return max(1e-3, first - again), again
 
 
+def _network(bench: Bench, folder: Path) -> Path:
+    """One that a training of this bench has left, else one that is trained for a moment."""
+    for model in sorted(folder.glob("train-*/model")):
+        if (model / "metrics.json").exists():
+            return model
+    one = msgspec.structs.replace(bench, sizes=(1,), rows=100)
+    point = _point(one, "train", "weak", 1)
+    model = folder / "train-for-explain" / "model"
+    _train_into(model, one, point, batch=32, epochs=1)
+    return model
+
+
 def _program(
-    bench: Bench, point: Point, folder: Path, stage: str, settings: msgspec.Struct
+    bench: Bench,
+    point: Point,
+    stage: str,
+    *,
+    folder: Path,
+    words: Sequence[str],
+    settings: msgspec.Struct,
 ) -> float:
-    """Wall seconds of a stage's MPI program."""
+    """Wall seconds of a stage's MPI program; its settings and its log go to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
     orders = folder / f"{stage}.json"
     orders.write_bytes(msgspec.json.encode(settings))
-    words = ["--settings", str(orders), "--model"]
-    if stage == "train":
-        words += [str(folder / "model"), "--dataset", bench.dataset]
-    else:
-        model = next(folder.parent.glob("train-*/model"), None)
-        if model is None:
-            raise SettingsError("explain needs a network: name train among the stages as well")
-        words += [str(model), "--dataset", str(folder / "data")]
-        words += ["--relevance", str(folder / "relevance")]
-    module = {
-        "train": "hpcml.training.train_program",
-        "explain": "hpcml.relevance.explain_program",
-    }[stage]
+    module = f"hpcml.{_ROOMS[stage]}.{stage}_program"
     began = time.monotonic()
     site = _site(bench, _size(bench, point))
+    words = ["--settings", str(orders), *words]
     if not run_mpi(point.ranks, module, words, site, folder / f"{stage}.log"):
         raise PlatformError(f"{stage} on {point.ranks} ranks was stopped")
     return time.monotonic() - began

@@ -26,7 +26,16 @@ import hpcml
 from hpcml import errors
 from hpcml.generation.failures import BUG
 from hpcml.generation.protocol import wire
-from hpcml.generation.protocol.messages import Answer, Compute, Error, FromKeeper, NoPsi4, Values
+from hpcml.generation.protocol.messages import (
+    Answer,
+    Answers,
+    Compute,
+    Error,
+    FromKeeper,
+    NoPsi4,
+    Question,
+    Values,
+)
 from hpcml.generation.protocol.task import Orders
 from hpcml.generation.psi4_process.keeper import scratch_prefix, sweep
 from hpcml.molecules import Molecule
@@ -103,19 +112,21 @@ class Foreground:
         questions, answers = wire.ends(self._keeper)
         limit = self.orders.site.hang_seconds
         try:
-            wire.write(questions, Compute(wire.pack_molecule(molecule), limit, whole=True))
-            answer: Answer | NoPsi4 = wire.read(answers, Answer | NoPsi4)
+            question = Question(wire.pack_molecule(molecule), limit, whole=True)
+            wire.write(questions, Compute([question]))
+            said: Answers | NoPsi4 = wire.read(answers, Answers | NoPsi4)
         except (BrokenPipeError, EOFError):
-            answer = NoPsi4(self._last_line())
-        match answer:
+            said = NoPsi4(self._last_line())
+        match said:
             case NoPsi4(message):
                 self._keeper.wait()
                 self._keeper = None
                 raise errors.PlatformError(
                     f"{_name(molecule)}: the engine's keeper has ended: {message}"
                 )
-            case Answer():
+            case Answers([answer]):
                 return answer
+        raise AssertionError(f"one answer was asked for, not {said}")
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the keeper and wait until its process has loaded the engine."""

@@ -1,12 +1,15 @@
-"""A whole data set explained: ranks share the rows of each shard, rank 0 writes it."""
+"""A whole data set explained: each rank explains shards of its own, and all share what is left."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -26,12 +29,14 @@ from hpcml.relevance.ledger import LEDGER
 from hpcml.relevance.propagation import Relevance
 from hpcml.relevance.relevance_rows import RelevanceRow
 from hpcml.relevance.rule_choice import told
+from hpcml.relevance.shard_turns import Told, cost, dealt, shards_each, told_by_all
 from hpcml.store import Dataset, Manifest, shards
+from hpcml.store.lines import Entry, add_entry
 from hpcml.training.data import share_of_rank
 from hpcml.training.model_file import load_model
 from hpcml.training.model_folder import ModelFolder
 from hpcml.training.run import from_rank_0
-from hpcml.training.world import World
+from hpcml.training.world import Alone, World
 
 VALUES = (
     *("prediction", "ledger", "relevance", "atom_ledger"),
@@ -76,30 +81,102 @@ def explain_dataset(
     missing = _missing(dataset, destination, identity)
     missing = msgspec.json.decode(world.broadcast(msgspec.json.encode(missing)), type=list[str])
     done = len(dataset) - sum(s.rows for s in dataset.shards if s.name in missing)
+    work = _Work(model, dataset, destination, settings, target, about, world, stop)
     with ExitStack() as stack:
         advance: Advance = silent
         if world.rank == 0:
             advance = stack.enter_context(progress("explain", len(dataset), before=done))
             advance(done)
-        for name in missing:
+        return work.do(missing, lambda rows: advance(done + rows))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a rank has to do, turn by turn (``shard_turns``).
+
+    about   what every shard of relevances says of itself
+    """
+
+    model: Network
+    dataset: Dataset
+    destination: Path
+    settings: ExplainSettings
+    target: int
+    about: dict[str, str]
+    world: World
+    stop: Callable[[], bool]
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self.dataset.entries}
+
+    def _rows(self, names: Sequence[str]) -> int:
+        return sum(self.entries[name].rows for name in names)
+
+    def do(self, missing: Sequence[str], advance: Callable[[int], None]) -> bool:
+        """Explain these shards; ``advance`` is told how many rows are done.  False: stopped."""
+        left, size, rows, seconds = list(missing), self.world.size, 0, 0.0
+        while left:
+            each = shards_each(len(left), size, seconds)
+            count = each * size or 1
+            now, left = left[:count], left[count:]
+            if each:
+                told = self._each_its_own(now, partial(_advance_from, advance, rows))
+            else:
+                told = self._together(now[0])
+            if self.world.rank == 0:
+                entries = {entry.name: entry for one in told for entry in one.entries}
+                for name in now:
+                    if name in entries:
+                        add_entry(self.destination, entries[name])
+            if any(one.stopped for one in told):
+                return False
+            seconds = max(one.seconds for one in told) / max(1, each)
+            rows += self._rows(now)
+            advance(rows)
+        return True
+
+    def _each_its_own(self, names: Sequence[str], advance: Callable[[int], None]) -> Sequence[Told]:
+        """Whole shards for each rank; rows of the others count as done when this rank's are."""
+        began = time.monotonic()
+        costs = [cost(self.entries[name]) for name in names]
+        entries, stopped, rows = [], False, 0
+        for number in sorted(dealt(costs, self.world.size)[self.world.rank]):
             columns, stopped = _explain_shard(
-                model, dataset.shard(name), settings, target, world=world, stop=stop
+                *(self.model, self.dataset.shard(names[number]), self.settings, self.target),
+                world=Alone(),
+                stop=self.stop,
             )
             if stopped:
-                return False
-            if world.rank == 0:
-                source = next(s.checksum for s in dataset.shards if s.name == name)
-                failed = int(np.isnan(columns["prediction"]).sum())
-                shards.write(
-                    destination,
-                    name,
-                    columns,
-                    {**about, "source": source, "failed": failed},
-                    units={column: unit for column in VALUES if column in columns},
-                )
-            done += len(columns["key"])
-            advance(done)
-    return True
+                break
+            entries.append(self._write(names[number], columns))
+            rows += len(columns["key"])
+            advance(min(rows * self.world.size, self._rows(names)))
+        return told_by_all(self.world, Told(entries, stopped, time.monotonic() - began))
+
+    def _together(self, name: str) -> Sequence[Told]:
+        """The rows of one shard shared by all ranks; rank 0 writes it."""
+        columns, stopped = _explain_shard(
+            *(self.model, self.dataset.shard(name), self.settings, self.target),
+            world=self.world,
+            stop=self.stop,
+        )
+        write = self.world.rank == 0 and not stopped
+        return [Told([self._write(name, columns)] if write else [], stopped, 0.0)]
+
+    def _write(self, name: str, columns: dict[str, NDArray[np.generic]]) -> Entry:
+        failed = int(np.isnan(columns["prediction"]).sum())
+        return shards.put_file(
+            self.destination,
+            name,
+            columns,
+            {**self.about, "source": self.entries[name].checksum, "failed": failed},
+            units={column: self.about["unit"] for column in VALUES if column in columns},
+        )
+
+
+def _advance_from(advance: Callable[[int], None], before: int, rows: int) -> None:
+    advance(before + rows)
 
 
 def _settled(
@@ -118,7 +195,7 @@ def _settled(
 
 
 def _missing(dataset: Dataset, destination: Path, identity: str) -> list[str]:
-    """Names of the shards to explain, largest first."""
+    """Names of the shards to explain, in the data set's order."""
     written = Manifest(destination).entries
 
     def is_done(name: str, checksum: str) -> bool:

@@ -164,9 +164,7 @@ def _electronic_shares(
     if found.densities is not None:
         densities = MatrixDensities.of(*found.densities)
     elif found.fock is not None and found.static:
-        densities = second_order.densities(
-            found.fock, found.static, reference.matrices, _SECOND_ORDER_CONVERGENCE
-        )
+        densities = second_order.densities(found.fock, found.static, _SECOND_ORDER_CONVERGENCE)
     else:  # nothing electronic was asked for
         return {}
     positions = molecule.positions / units.ANGSTROM

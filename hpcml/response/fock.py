@@ -80,6 +80,20 @@ class TwoElectron(Protocol):
         for each channel an (m, o, o) and an (m, v, v) array
         """
 
+    def idempotent_blocks(self, parameters: Sequence[Array]) -> list[Array]:
+        """(J - K)_ia of the blocks of the second-order densities that idempotency gives.
+
+        Parameters
+        ----------
+        parameters : for each channel a (3, o, v) array
+            Static ones of first order; the blocks are ``second_order``'s D_bc(oo) and D_bc(vv).
+
+        Returns
+        -------
+        for each channel a (6, o, v) array
+            By ``kernels.PAIRS``.
+        """
+
 
 class FockResponse:
     """Response of the Fock (Kohn-Sham) matrices to changes of the orbitals."""

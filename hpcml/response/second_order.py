@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.response import linear_response as linear
-from hpcml.response.fock import FockResponse, Orbitals
+from hpcml.response.fock import FockResponse
 from hpcml.response.induced_densities import OrbitalDensities
 from hpcml.response.kernels import PAIRS
 from hpcml.response.quadratic import FirstOrder
-from hpcml.response.two_electron import Matrices
+from hpcml.response.two_electron import occupied_block
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,6 @@ Array = NDArray[np.float64]
 def densities(
     fock: FockResponse,
     first_order: Sequence[Sequence[FirstOrder]],
-    matrices: Matrices,
     convergence: float,
 ) -> OrbitalDensities:
     """Static densities of first and second order, of all electrons.
@@ -47,8 +46,6 @@ def densities(
     fock : FockResponse
     first_order : [channel][axis] of FirstOrder
         Static, of the operators -mu (``fock.first_order``).
-    matrices : callable
-        J and scaled K of densities left right^T (``two_electron.Matrices``).
     convergence : float
         Of W, as ``linear_response.solve`` takes it.
 
@@ -64,14 +61,13 @@ def densities(
     """
     channels = fock.channels
     parameters = [np.array([axis.x for axis in channel]) for channel in first_order]
-    known = _known_fock(fock, parameters, matrices)
+    known = _known_fock(fock, parameters)
     right_sides = []
     for s, channel in enumerate(channels):
         u, axes = parameters[s], first_order[s]
-        known_block = channel.occupied.T @ known[s] @ channel.virtual
         sides = np.empty((len(PAIRS), *channel.shape))
         for index, (b, c) in enumerate(PAIRS):
-            sides[index] = known_block[index]
+            sides[index] = known[s][index]
             for left, right in ((b, c), (c, b)):
                 sides[index] -= axes[left].occupied @ u[right] - u[right] @ axes[left].virtual
         right_sides.append(sides.reshape(len(PAIRS), -1))
@@ -89,50 +85,22 @@ def densities(
     for channel, u, w in zip(channels, parameters, solved, strict=True):
         moved = np.concatenate([u, w]) @ channel.virtual.T  # (9, o, n)
         for index, (b, c) in enumerate(PAIRS):
-            occupied, _ = _idempotency(u[b], u[c])
-            moved[3 + index] += 0.5 * occupied @ channel.occupied.T
+            moved[3 + index] += 0.5 * occupied_block(u[b], u[c]) @ channel.occupied.T
         every = np.concatenate([channel.occupied.T[None], moved])
         orbitals.append(np.ascontiguousarray(every.transpose(2, 0, 1)))
     return OrbitalDensities(orbitals, fock.occupation)
 
 
-def _idempotency(u_b: Array, u_c: Array) -> tuple[Array, Array]:
-    """The (o, o) and (v, v) blocks of D_bc that need no equation."""
-    occupied, virtual = u_b @ u_c.T, u_b.T @ u_c
-    return -(occupied + occupied.T), virtual + virtual.T
-
-
-def _known_fock(fock: FockResponse, parameters: list[Array], matrices: Matrices) -> list[Array]:
-    """G per channel, (6, n, n): what the known blocks and the third derivative make."""
-    size = len(fock.channels[0].occupied)
-    coulomb, exchange = np.zeros((len(PAIRS), size, size)), []
-    for channel, u in zip(fock.channels, parameters, strict=True):
-        j, k = _known_integrals(channel, u, matrices)
-        coulomb += fock.occupation * j
-        exchange.append(k)
-    known = [coulomb - k for k in exchange]
-    if fock.kernel is not None:
-        potentials = fock.kernel.second_order_potentials(
-            fock.first_order_orbitals(parameters),
-            [np.array([_idempotency(u[b], u[c])[0] for b, c in PAIRS]) for u in parameters],
-        )
-        known = [total + potential for total, potential in zip(known, potentials, strict=True)]
-    return known
-
-
-def _known_integrals(channel: Orbitals, u: Array, matrices: Matrices) -> tuple[Array, Array]:
-    """J and scaled K, (6, n, n) each, of one channel's known density blocks."""
-    size = len(channel.occupied)
-    coulomb, exchange = (np.zeros((len(PAIRS), size, size)) for _ in range(2))
-    inside = [channel.occupied @ _idempotency(u[b], u[c])[0] for b, c in PAIRS]
-    j, k = matrices(channel.occupied, inside)
-    coulomb += np.array(j)
-    exchange += 0.0 if k is None else np.array(k)
-    moved = [channel.virtual @ u_b.T for u_b in u]
-    for b in range(3):
-        later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
-        j, k = matrices(moved[b], [moved[PAIRS[index][1]] for index in later])
-        coulomb[later] += 2.0 * np.array(j)
-        if k is not None:
-            exchange[later] += np.array(k) + np.array(k).transpose(0, 2, 1)
-    return coulomb, exchange
+def _known_fock(fock: FockResponse, parameters: list[Array]) -> list[Array]:
+    """G_ov per channel, (6, o, v): what the known blocks and the third derivative make."""
+    known = fock.two_electron.idempotent_blocks(parameters)
+    if fock.kernel is None:
+        return known
+    potentials = fock.kernel.second_order_potentials(
+        fock.first_order_orbitals(parameters),
+        [np.array([occupied_block(u[b], u[c]) for b, c in PAIRS]) for u in parameters],
+    )
+    return [
+        total + channel.occupied.T @ potential @ channel.virtual
+        for total, channel, potential in zip(known, fock.channels, potentials, strict=True)
+    ]

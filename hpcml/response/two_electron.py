@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.response.fock import Orbitals
+from hpcml.response.kernels import PAIRS
 
 Array = NDArray[np.float64]
 
@@ -73,6 +74,28 @@ class MatrixBuilder:
                 )
             )
         return results
+
+    def idempotent_blocks(self, parameters: Sequence[Array]) -> list[Array]:
+        """See ``fock.TwoElectron``."""
+        shape = (len(PAIRS), *self._channels[0].occupied.shape[:1] * 2)
+        coulomb, exchange = np.zeros(shape), []
+        for channel, u in zip(self._channels, parameters, strict=True):
+            inside = [channel.occupied @ occupied_block(u[b], u[c]) for b, c in PAIRS]
+            j, k = self._matrices(channel.occupied, inside)
+            coulomb += self._occupation * np.array(j)
+            part = np.zeros(shape) if k is None else np.array(k)
+            moved = [channel.virtual @ u_b.T for u_b in u]
+            for b in range(3):
+                later = [index for index, pair in enumerate(PAIRS) if pair[0] == b]
+                j, k = self._matrices(moved[b], [moved[PAIRS[index][1]] for index in later])
+                coulomb[later] += 2.0 * self._occupation * np.array(j)
+                if k is not None:
+                    part[later] += np.array(k) + np.array(k).transpose(0, 2, 1)
+            exchange.append(part)
+        return [
+            channel.occupied.T @ (coulomb - part) @ channel.virtual
+            for channel, part in zip(self._channels, exchange, strict=True)
+        ]
 
     def _build(self, parts: Sequence[Array]) -> tuple[Array, list[Array | None]]:
         """Coulomb (k, n, n) of all electrons, and exchange (k, n, n) of each channel."""
@@ -161,6 +184,32 @@ class FittedIntegrals:
             results.append((occupied, virtual))
         return results
 
+    def idempotent_blocks(self, parameters: Sequence[Array]) -> list[Array]:
+        """See ``fock.TwoElectron``."""
+        size = len(self._channels[0].occupied_virtual)
+        fitted = np.zeros((len(PAIRS), size))
+        blocks = []
+        for channel, u in zip(self._channels, parameters, strict=True):
+            occupied = np.array([occupied_block(u[b], u[c]) for b, c in PAIRS])
+            virtual = np.array([u[b].T @ u[c] + u[c].T @ u[b] for b, c in PAIRS])
+            for integrals, block in ((channel.occupied, occupied), (channel.virtual, virtual)):
+                both = block.reshape(len(PAIRS), -1) @ integrals.reshape(size, -1).T
+                fitted += self._occupation * both
+            blocks.append((occupied, virtual))
+        results = []
+        for channel, (occupied, virtual) in zip(self._channels, blocks, strict=True):
+            _, o, v = channel.occupied_virtual.shape
+            found = (fitted @ channel.occupied_virtual.reshape(size, o * v)).reshape(-1, o, v)
+            if self._exact_exchange:
+                for index in range(len(PAIRS)):
+                    inner = channel.occupied @ occupied[index]
+                    exchange = np.tensordot(inner, channel.occupied_virtual, axes=((0, 2), (0, 1)))
+                    outer = channel.occupied_virtual @ virtual[index]
+                    exchange += np.tensordot(outer, channel.virtual, axes=((0, 2), (0, 1)))
+                    found[index] -= self._exact_exchange * exchange
+            results.append(found)
+        return results
+
     def _fitted_density(self, parts: Sequence[Array]) -> Array:
         """(k, Q): (Q|D) of the densities C_0 C_1^T of all electrons."""
         fitted = np.zeros((len(parts[0]), len(self._channels[0].occupied_virtual)))
@@ -169,6 +218,22 @@ class FittedIntegrals:
             integrals = channel.occupied_virtual.reshape(size, o * v)
             fitted += self._occupation * part.reshape(len(part), o * v) @ integrals.T
         return fitted
+
+
+def occupied_block(u_b: Array, u_c: Array) -> Array:
+    """The block of a second-order density D_bc that idempotency gives.
+
+    Parameters
+    ----------
+    u_b, u_c : (o, v) arrays
+        Static parameters of first order.
+
+    Returns
+    -------
+    (o, o) array
+    """
+    product = u_b @ u_c.T
+    return -(product + product.T)
 
 
 def _stored_forward(channel: FittedChannel) -> Array:

@@ -41,6 +41,7 @@ class Row:
         """
         values: dict[str, NDArray[Any]] = {}
         wanted = set(schema.columns)
+        shapes = _shapes(schema)
 
         def put(name: str, value: Any, index: int | None = None) -> None:
             if name not in wanted or value is None:
@@ -49,7 +50,7 @@ class Row:
                 values[name] = np.asarray(value, np.float64)
             else:
                 if name not in values:
-                    values[name] = empty_value(name, schema, len(molecule))
+                    values[name] = _empty(*shapes[name], len(molecule))
                 values[name][index] = value
 
         put("energy", properties.energy)
@@ -81,7 +82,7 @@ class Row:
         for name, share in properties.shares.items():
             put(f"share_{name}", share)
         for name in wanted - values.keys():
-            values[name] = empty_value(name, schema, len(molecule))
+            values[name] = _empty(*shapes[name], len(molecule))
         return cls(key, molecule, values, properties.provenance)
 
 
@@ -101,8 +102,12 @@ def empty_value(name: str, schema: Schema, atoms: int) -> NDArray[Any]:
     -------
     array of the column's shape, (atoms, ...) where per atom, (0,) for a list
     """
-    length = {"molecule": (), "atom": (atoms,), "list": (0,)}[schema.column(name).per]
-    return np.full((*length, *schema.shape(name)), np.nan)
+    return _empty(schema.column(name).per, schema.shape(name), atoms)
+
+
+def _empty(per: str, tail: tuple[int, ...], atoms: int) -> NDArray[Any]:
+    length = {"molecule": (), "atom": (atoms,), "list": (0,)}[per]
+    return np.full((*length, *tail), np.nan)
 
 
 def check_row(row: Row, schema: Schema) -> None:

@@ -56,9 +56,8 @@ def cells_of(study: Study) -> list[Cell]:
     was stopped has whole columns, and what is chosen by a network is chosen by a good one."""
     cells: list[Cell] = []
     most = max([study.seeds, *(one.seeds for one in study.networks.values())])
-    for seed, (target, split) in product(
-        range(1, most + 1), product(study.all_targets, study.splits)
-    ):
+    divided = [(one, split) for one in study.all_targets for split in study.splits_of(one.label)]
+    for seed, (target, split) in product(range(1, most + 1), divided):
         for network, chosen in study.networks.items():
             if seed <= (chosen.seeds or study.seeds):
                 cells += _of_network(study, network, target, split, seed)
@@ -87,7 +86,7 @@ def _of_network(
     for size, weight in product(sizes, weights):
         if not weight or size in (study.share_sizes or sizes):
             yield cell(size, weight)
-    if split == next(iter(study.splits)):
+    if split == study.splits_of(target.label)[0]:
         for kind in study.controls:
             yield cell(sizes[0], kind=kind)
 

@@ -71,10 +71,12 @@ class StudySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A way to divide the rows.
 
     train         settings of training by name (split, heavy_atoms, train, validation, ...)
+    targets       names of the targets whose rows are divided so; empty: all
     train_sizes, share_weights   of this split; empty: the network's, or the study's
     """
 
     train: dict[str, Any] = {}
+    targets: tuple[str, ...] = ()
     train_sizes: tuple[Count, ...] = ()
     share_weights: tuple[Weight, ...] = ()
 
@@ -87,8 +89,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     transfer       name -> further data sets that every network is tested on
     targets        properties, each with its shares in the data set where it is to be scored
     networks       by the name they have in the tables
-    splits         by name; the first is the one that controls are made with.  Rows are divided once
-                   for all cells (split_seed)
+    splits         by name; the first of a target is the one that its controls are made with.  Rows
+                   are divided once for all cells (split_seed)
     train_sizes    training rows, the first so many in an order of the seed; 0: all there are.  Each
                    takes about as many steps
     seeds          trainings of each cell: of first weights, of the order of molecules, and of
@@ -138,6 +140,15 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 raise SettingsError(
                     f"attributions: no rule {rule!r}; there are {', '.join(rule_names())}"
                 )
+        for name, divided in self.splits.items():
+            if unknown := set(divided.targets) - set(labels):
+                raise SettingsError(
+                    f"splits.{name}.targets: no target {min(unknown)!r}; there are "
+                    f"{', '.join(labels)}"
+                )
+        for label in labels:
+            if not self.splits_of(label):
+                raise SettingsError(f"splits: none is for the target {label!r}")
         for network in self.networks:
             for split in self.splits:
                 self.train_settings(network, self.all_targets[0], split)
@@ -150,6 +161,12 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def target(self, label: str) -> StudyTarget:
         """The target of a label."""
         return next(one for one in self.all_targets if one.label == label)
+
+    def splits_of(self, label: str) -> tuple[str, ...]:
+        """The splits of a target, by name."""
+        return tuple(
+            name for name, one in self.splits.items() if not one.targets or label in one.targets
+        )
 
     def dataset_of(self, target: StudyTarget) -> str:
         """Where a target is learned from."""

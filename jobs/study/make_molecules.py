@@ -6,7 +6,8 @@
 
 small.xyz        up to seven heavy atoms: first all with up to six, then those with seven at random
 held_out.xyz     a random sample with eight heavy atoms and one with nine, in turn
-vibrations.xyz   of those up to six heavy atoms, a random sample, for optimization and frequencies
+vibrations.xyz   all with up to five heavy atoms, then some with six at random, for optimization and
+                 frequencies
 
 Geometries (B3LYP/6-31G(2df,p)) and SMILES are those of QM9: R. Ramakrishnan, P. O. Dral,
 M. Rupp, O. A. von Lilienfeld, Sci. Data 1, 140022 (2014).
@@ -43,7 +44,7 @@ def write(dataset: Path, folder: Path) -> None:
     chosen = {
         "small.xyz": np.concatenate([of(1, 2, 3, 4, 5, 6), of(7)]),
         "held_out.xyz": np.stack([eight, nine], axis=1).ravel(),
-        "vibrations.xyz": of(2, 3, 4, 5, 6)[:VIBRATIONS],
+        "vibrations.xyz": np.concatenate([of(1, 2, 3, 4, 5), of(6)])[:VIBRATIONS],
     }
     for name, rows in chosen.items():
         write_extended_xyz(folder / name, [molecules[row] for row in rows], source=SOURCE)

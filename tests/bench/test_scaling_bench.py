@@ -1,5 +1,8 @@
 """A scaling bench over real ranks; its table; a simulation that foretells what was measured."""
 
+import json
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -7,10 +10,12 @@ import pytest
 from hpcml.bench import scaling_table
 from hpcml.bench.campaign_simulation import Machine, simulate
 from hpcml.bench.measured_run import measured
-from hpcml.bench.scaling_runs import Point, efficiency
+from hpcml.bench.scaling_runs import Bench, Point, efficiency, run
 from hpcml.cli.main import main
-from hpcml.cluster import RunFolder
+from hpcml.cluster import RunFolder, Site
 from hpcml.errors import InputError
+from hpcml.relevance import open_relevance
+from hpcml.store import Dataset
 
 
 def points(*seconds):
@@ -71,6 +76,41 @@ def test_a_simulation_is_fed_by_a_runs_records(benched):
     made = simulate(one.machine(Machine(ranks_per_node=3)), one.costs, 36)
     three = next(run for run in runs if run.ranks == 3)
     assert made.makespan - one.start == pytest.approx(three.seconds, rel=0.5)
+
+
+DATA = Path(__file__).parents[2] / "jobs" / "study" / "small"
+
+
+@pytest.mark.parametrize("stages", [("train", "explain"), ("explain",)])
+def test_training_and_relevance_are_benched_on_one_rank_and_on_two(stages, tmp_path):
+    bench = Bench(
+        site=Site(memory_mb=1000),
+        sizes=(1, 2),
+        stages=stages,
+        kinds=("strong",),
+        dataset=str(DATA),
+        rows=24,
+        repeats=1,
+    )
+    told = []
+    found = run(bench, tmp_path, told.append)
+    assert [(p.stage, p.ranks, p.work) for p in found] == [
+        (stage, ranks, 48) for stage in stages for ranks in (1, 2)
+    ]
+    assert len(told) == len(found)
+    assert all(p.seconds[0] > 0.0 and p.starting[0] > 0.0 for p in found)
+    trained = [json.loads(path.read_text()) for path in tmp_path.glob("train-*/model/metrics.json")]
+    assert sorted(m["ranks"] for m in trained) == ([1, 2] if "train" in stages else [1])
+    for folder in tmp_path.glob("explain-*"):
+        rows = open_relevance(folder / "relevance", Dataset.open(folder / "data"))
+        assert len(rows) == 48
+        assert np.isfinite(rows.prediction).all()
+
+
+def test_a_data_set_that_is_too_small_to_train_on_is_told_at_once(tmp_path, capsys):
+    words = ["--stages", "train", "--dataset", str(DATA), "--rows", "600", "--out", str(tmp_path)]
+    assert main(["bench", "scaling", *words]) == 2
+    assert "--rows 600: training on 2 ranks takes 1240 rows" in capsys.readouterr().err
 
 
 def test_simulate_prints_a_line_for_each_size(capsys):

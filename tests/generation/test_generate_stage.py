@@ -90,6 +90,20 @@ def test_a_molecule_that_kills_its_rank_is_found_and_the_others_are_done(campaig
     assert_each_has_one_row(campaign, molecules[1:])
 
 
+def test_faults_among_molecules_that_are_handed_out_together_cost_nobody_else(campaign):
+    """Calculations of no length: after the first twenty, a rank is given several at a time."""
+    names = [f"fine-{i}" for i in range(120)]
+    for place, fault in ((50, "crash"), (60, "deadly"), (65, "stubborn-9"), (100, "wrong")):
+        names[place] = fault
+    molecules = campaign.waters(*names)
+    report = campaign.run(molecules)
+    assert report.failed == {"crash": 2, "convergence": 1, "input": 1}
+    assert report.done == len(molecules) - 4
+    assert_each_has_one_row(campaign, [m for m in molecules if m.name.startswith("fine")])
+    filed = {f.name: f.tries for f in failures.read(campaign.folder.failures).values()}
+    assert filed["stubborn-9"] == filed["crash"] == campaign.site.tries
+
+
 def test_a_molecule_that_hangs_is_ended_and_filed_and_the_others_are_done(campaign):
     molecules = campaign.waters("fine-1", "hang", "fine-2")
     site = msgspec.structs.replace(campaign.site, hang_seconds=4, tries=1)

@@ -17,6 +17,7 @@ from hpcml.response.level import Level, Request
 from hpcml.response.psi4.reference import Reference, ground_state
 from hpcml.response.psi4.session import session
 from hpcml.response.tensors import Tensors, tensors
+from hpcml.response.two_electron import FittedIntegrals, MatrixBuilder
 
 Array = NDArray[np.float64]
 
@@ -37,9 +38,7 @@ def _densities(reference: Reference, level: Level) -> tuple[Tensors, Array, Arra
     found = tensors(reference, level, Request(properties=("alpha", "beta", "shares")))
     fock = found.fock
     assert fock is not None
-    densities = second_order.densities(
-        fock, found.static, reference.matrices, level.response_convergence
-    )
+    densities = second_order.densities(fock, found.static, level.response_convergence)
     _at_points_as_by_matrices(densities)
     first, second = densities.matrices[:3], np.empty((3, 3, *densities.matrices.shape[1:]))
     for (b, c), matrix in zip(PAIRS, densities.matrices[3:], strict=True):
@@ -79,6 +78,24 @@ def test_n_plus_1_is_2n_plus_1(molecule: Molecule, method: str, tmp_path: Path) 
         rtol=1e-6,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    ("molecule", "method"), [(WATER, "HF"), (AMINO, "HF"), (WATER, "PBE"), (WATER, "PBE0")]
+)
+def test_fitted_integrals_make_of_known_blocks_what_matrices_make(
+    molecule: Molecule, method: str, tmp_path: Path
+) -> None:
+    level = Level(method=method, basis="6-31G")
+    random = np.random.default_rng(3)
+    with ground_state(molecule, level, Resources(scratch=tmp_path)) as reference:
+        fitted = reference.two_electron(3)
+        assert isinstance(fitted, FittedIntegrals)
+        plain = MatrixBuilder(reference.channels, reference.matrices)
+        parameters = [random.normal(size=(3, *channel.shape)) for channel in reference.channels]
+        found, expected = (way.idempotent_blocks(parameters) for way in (fitted, plain))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10 * np.abs(other).max())
 
 
 def test_densities_are_those_of_finite_fields(tmp_path: Path) -> None:

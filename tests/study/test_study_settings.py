@@ -69,6 +69,19 @@ def test_the_cells_are_the_product_of_what_is_asked(load: Load, tmp_path: Path) 
     assert study.transfer_of(study.target("alpha_iso")) == {"nine": str(tmp_path / "nine")}
 
 
+def test_a_split_may_be_of_one_target(load: Load) -> None:
+    """Controls are made with the first split that the target has."""
+    study = load(
+        TEXT.replace("[splits.random]", '[splits.random]\ntargets = ["alpha_iso"]').replace(
+            "[splits.rare]", '[splits.rare]\ntargets = ["zpve"]'
+        )
+    )
+    cells = {(one.target, one.split, one.kind) for one in cells_of(study)}
+    kinds = ("network", "untrained", "shuffled")
+    pairs = (("alpha_iso", "random"), ("zpve", "rare"))
+    assert cells == {(*pair, kind) for pair in pairs for kind in kinds}
+
+
 def test_parts_share_the_cells_and_keep_a_network_s_together(load: Load) -> None:
     cells = cells_of(load(TEXT))
     parts = [part_of(cells, number, 3) for number in (1, 2, 3)]
@@ -94,6 +107,12 @@ def test_what_was_saved_is_read_again(load: Load, tmp_path: Path) -> None:
         ('"alpha_iso",', '"alpha_iso", "alpha_iso",', "one stands twice in alpha_iso"),
         ("seeds = 3", 'attributions = ["gama"]', "attributions: no rule 'gama'; there are auto"),
         ("[networks.dtnn]", "[networks.-x]", "networks"),
+        ("[splits.random]", '[splits.random]\ntargets = ["mu"]', "random.targets: no target 'mu'"),
+        (
+            "[splits.random]\n[splits.rare]",
+            '[splits.rare]\ntargets = ["alpha_iso"]',
+            "splits: none is for the target 'zpve'",
+        ),
         ("transfer = { nine", "transfers = { nine", "unknown key 'transfers'"),
     ],
 )

@@ -80,13 +80,19 @@ class Member(msgspec.Struct, frozen=True):
     size: int
 
 
-class Try(Message):
-    """To the Psi4 process: compute this molecule (``wire.pack_molecule``) on this rung."""
+class Try(msgspec.Struct):
+    """One calculation: this molecule (``wire.pack_molecule``) on this rung."""
 
     molecule: bytes
     rung: int
     member: Member | None = None
     whole: bool = False
+
+
+class Tries(Message):
+    """To the Psi4 process: compute these one after the other."""
+
+    tries: list[Try]
 
 
 class Letter(Message):
@@ -101,8 +107,8 @@ class Ready(Message):
     process: int
 
 
-class TryEnded(Message):
-    """From the Psi4 process; ``start`` and ``end`` are seconds since the epoch.
+class TryEnded(msgspec.Struct):
+    """How a try ended; ``start`` and ``end`` are seconds since the epoch.
 
     values   ``Values``, encoded: the keeper passes them on as they are; none where there is an
              error
@@ -112,6 +118,16 @@ class TryEnded(Message):
     values: msgspec.Raw
     start: float
     end: float
+
+
+class TriesEnded(Message):
+    """From the Psi4 process: the next of its tries have ended, in their order.
+
+    Short ones are told of together, so that a message does not cost more than they do; who is being
+    computed meanwhile stands in memory that the keeper shares (``pulse``).
+    """
+
+    ended: list[TryEnded]
 
 
 class SendLetter(Message):
@@ -136,8 +152,8 @@ class Pin(Message):
     cpus: list[int]
 
 
-class Compute(Message):
-    """To the keeper: compute this molecule, with as many tries as it takes.
+class Question(msgspec.Struct):
+    """A molecule that is to be computed, with as many tries as it takes.
 
     limit    seconds after which a try counts as hung
     member   where several ranks compute it together: then ``rung`` is the one to try, once
@@ -151,8 +167,17 @@ class Compute(Message):
     whole: bool = False
 
 
-class Answer(Message):
-    """From the keeper: what became of a molecule.
+class Compute(Message):
+    """To the keeper: compute these, one that is long or several that are short.
+
+    Each has its own tries and its own limit, and fails alone.
+    """
+
+    questions: list[Question]
+
+
+class Answer(msgspec.Struct):
+    """What became of a molecule.
 
     tries        calculations that were begun
     start, end   of the first and the last, in seconds since the epoch
@@ -173,6 +198,12 @@ class Answer(Message):
             return self.error
         values: Values = wire.decode(self.values, Values)
         return values
+
+
+class Answers(Message):
+    """From the keeper: what became of the next molecules that it was asked for, in their order."""
+
+    answers: list[Answer]
 
 
 class NoPsi4(Message):
@@ -236,9 +267,9 @@ class MemberLetter(Message):
     content: bytes | None
 
 
-ToPsi4 = Try | Letter
-FromPsi4 = Ready | TryEnded | SendLetter | WantLetter
+ToPsi4 = Tries | Letter
+FromPsi4 = Ready | TriesEnded | SendLetter | WantLetter
 ToKeeper = Compute | Pin | Letter
-FromKeeper = Ready | Answer | SendLetter | WantLetter | NoPsi4
+FromKeeper = Ready | Answers | SendLetter | WantLetter | NoPsi4
 ToServer = Free | Committed | Signalled | Leaving | Bye
 ToRank = Work | Stop | MemberLetter

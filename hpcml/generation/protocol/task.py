@@ -7,7 +7,7 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
     progress.json   TaskProgress, renewed about once a second by rank 0
     timings.csv     one line a finished molecule
     failures.jsonl  one line a failed molecule
-    flight/RANK     the key that this rank is computing now
+    flight/RANK     keys of what this rank's keeper has: the one that is computed now, or a few
 """
 
 from __future__ import annotations
@@ -187,9 +187,8 @@ class TaskFolder:
             return TaskProgress(identity=self.path.name)
 
     def in_flight(self) -> list[str]:
-        """Keys that some rank was computing when it was last heard of."""
-        keys = (path.read_text().strip() for path in self.flight.iterdir())
-        return sorted({key for key in keys if key})
+        """Keys that some rank was computing when it was last heard of, or about to."""
+        return sorted({key for path in self.flight.iterdir() for key in path.read_text().split()})
 
 
 def task_folders(work: Path) -> list[TaskFolder]:

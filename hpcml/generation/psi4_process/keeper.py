@@ -13,6 +13,10 @@ come from elsewhere.  After the site's ``tries`` it is given up.  Errors of inpu
 not tried again.  Where several ranks compute a molecule together, all of them try again, or none:
 the question then names the one rung that is wanted, and letters pass meanwhile (``letters``).
 
+Short molecules come several at a time and go to the process in one message.  Each has its own
+limit and its own tries: who ended the process is known by its ``pulse`` and is tried again alone,
+and those whose results went down with it are computed once more, which counts as no try.
+
 A Psi4 process that ends while it starts gets one more start; then the keeper says so and leaves.
 """
 
@@ -27,8 +31,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,19 +44,24 @@ from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.messages import (
     Answer,
+    Answers,
     Compute,
     Error,
     FromKeeper,
     FromPsi4,
     NoPsi4,
     Pin,
+    Question,
     Ready,
     SendLetter,
     ToKeeper,
+    Tries,
+    TriesEnded,
     Try,
     TryEnded,
     WantLetter,
 )
+from hpcml.generation.protocol.pulse import Pulse
 from hpcml.generation.protocol.task import TRIED_AGAIN, Orders
 
 _SECONDS_TO_START = 300.0  # importing Psi4 from a cold parallel file system takes minutes
@@ -70,8 +83,8 @@ class Psi4Process:
     """One life of a Psi4 process and its scratch folder."""
 
     def __init__(self, orders: Orders, calculator: str, scratch: Path, log: Path) -> None:
-        self.answered = 0
-        self.began = self.ready = time.monotonic()
+        self.asked = self.answered = 0
+        self.began = self.ready = self.asked_at = time.monotonic()
         self.log = log
         # Mode 0700; named after the keeper, so that a later one can tell it is nobody's.
         self.scratch = Path(
@@ -81,13 +94,17 @@ class Psi4Process:
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.process"]
         command += ["--orders", msgspec.json.encode(orders).decode()]
         command += ["--calculator", calculator, "--scratch", str(self.scratch)]
-        with log.open("ab") as output:
+        with log.open("ab") as output, tempfile.TemporaryFile(dir=self.scratch) as page:
+            page.truncate(Pulse.BYTES)
+            self.pulse = Pulse(page.fileno())
+            command += ["--pulse", str(page.fileno())]
             self.log_start = output.tell()
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
+                pass_fds=[page.fileno()],
                 env={
                     **os.environ,
                     "OMP_NUM_THREADS": threads,
@@ -98,6 +115,20 @@ class Psi4Process:
             )
         self.questions, answers = wire.ends(self.process)
         self.inbox: wire.Inbox[FromPsi4] = wire.Inbox(answers.fileno(), FromPsi4)
+
+    def ask(self, tries: list[Try]) -> None:
+        """Let it compute these; BrokenPipeError if it has ended."""
+        self.asked_at = time.monotonic()
+        self.asked += len(tries)
+        wire.write(self.questions, Tries(tries))
+
+    def at_work(self, unanswered: int) -> tuple[int, float]:
+        """Which of the unanswered it computes, from 0, and for how many seconds already."""
+        begun, since = self.pulse.seen()
+        first = max(0, self.asked - unanswered)  # while it starts, nothing has been asked
+        if begun <= first:
+            return 0, time.monotonic() - self.asked_at
+        return begun - 1 - first, time.monotonic() - since
 
     def resident_mb(self) -> float:
         """Memory that the process holds now, in MB; 0 where the kernel does not tell."""
@@ -118,6 +149,7 @@ class Psi4Process:
         """End the process whatever it does, empty its scratch, and return its exit status."""
         self.process.kill()
         status = self.process.wait()
+        self.pulse.close()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 # Closing flushes, and the flush of a half-sent question meets a closed pipe.
@@ -146,7 +178,7 @@ def sweep(scratch: Path) -> None:
 
 
 class Keeper:
-    """Answers the rank's questions, one at a time, with whatever Psi4 processes that takes."""
+    """Answers the rank's questions in their order, with whatever Psi4 processes that takes."""
 
     def __init__(self, orders: Orders, calculator: str, scratch: Path, log: Path) -> None:
         self.orders = orders
@@ -168,8 +200,8 @@ class Keeper:
                 match self._from_rank(None):
                     case Pin(cpus):  # affinity is inherited by processes started from now on
                         self._pin(cpus)
-                    case Compute() as question:
-                        self._reply(self._compute(question))
+                    case Compute(questions):
+                        self._compute(questions)
                         if self.psi4_process and self._has_done_its_share(self.psi4_process):
                             self._drop_process()
                         self._ready_process()  # while the rank fetches the next molecule
@@ -218,12 +250,12 @@ class Keeper:
         words = ""
         for _ in range(_STARTS if self.psi4_process is None else 0):
             self.psi4_process = Psi4Process(self.orders, self.calculator, self.scratch, self.log)
-            outcome = self._await(self.psi4_process, _SECONDS_TO_START)
+            outcome = self._await(self.psi4_process, [_SECONDS_TO_START])
             if isinstance(outcome, Ready):
                 self.psi4_process.ready = time.monotonic()
                 break
-            assert isinstance(outcome, Error)
-            words = outcome.message
+            assert isinstance(outcome, _Broken)
+            words = outcome.error.message
             self._drop_process()
         if self.psi4_process is None:
             raise NoPsi4ProcessError(f"the Psi4 process does not start: {words}")
@@ -234,79 +266,138 @@ class Keeper:
             self.psi4_process.end()
             self.psi4_process = None
 
-    def _compute(self, question: Compute) -> Answer:
-        """Try until one try ends well, or all are used up."""
-        tries = 1 if question.member is not None else self.orders.site.tries
-        rung = question.rung
-        busy = first = 0.0
-        repeated = False
-        done = 0
-        while True:
-            done += 1
-            ended = self._try(question, rung)
-            busy += ended.end - ended.start
-            first = first or ended.start
-            error = ended.error
-            if error is None or error.cause not in TRIED_AGAIN or done == tries:
-                return Answer(error, ended.values, done, first, ended.end, busy)
-            repeated = error.by_signal and not repeated
-            rung += not repeated
+    def _compute(self, questions: Sequence[Question]) -> None:
+        """Try each until one try ends well, or all are used up; answer in their order."""
+        left = deque(_Molecule(question, self.orders.site.tries) for question in questions)
+        while left:
+            for _ in self._try(left[0].to_be_tried_with(left)):
+                known = []
+                while left and (answer := left[0].answer) is not None:
+                    known.append(answer)
+                    left.popleft()
+                if known:
+                    self._reply(Answers(known))
 
-    def _try(self, question: Compute, rung: int) -> TryEnded:
+    def _try(self, group: Sequence[_Molecule]) -> Iterator[None]:
+        """One try of each, in one go, told to them as it ends, and a step for each word of it.
+
+        Where the process ends, that is told to the molecule which it was computing; others
+        that it has said nothing of have not been tried.
+        """
         psi4_process = self._ready_process()
         start = time.time()
-        try:
-            wire.write(
-                psi4_process.questions,
-                Try(question.molecule, rung, question.member, question.whole),
-            )
+        told = 0
+        with suppress(BrokenPipeError):  # which is seen at once
+            psi4_process.ask([molecule.next_try() for molecule in group])
+        while told < len(group):
+            limits = [molecule.question.limit for molecule in group[told:]]
             outcome = self._await(
-                psi4_process, question.limit, relaying=question.member is not None
+                psi4_process, limits, relaying=group[0].question.member is not None
             )
-        except BrokenPipeError:
-            outcome = _crash(psi4_process)
-        if isinstance(outcome, TryEnded):
-            psi4_process.answered += 1
-            return outcome
-        assert isinstance(outcome, Error)
-        self._drop_process()
-        return TryEnded(outcome, wire.NOTHING, start, time.time())
+            if isinstance(outcome, TriesEnded):
+                psi4_process.answered += len(outcome.ended)
+                for ended in outcome.ended:
+                    group[told].tried(ended)
+                    told += 1
+                yield
+                continue
+            assert isinstance(outcome, _Broken)
+            self._drop_process()
+            now = time.time()
+            lost = TryEnded(outcome.error, wire.NOTHING, max(start, now - outcome.seconds), now)
+            group[told + outcome.place].tried(lost)
+            yield
+            return
 
     def _await(
-        self, psi4_process: Psi4Process, limit: float, *, relaying: bool = False
-    ) -> Ready | TryEnded | Error:
-        """What the process says in the end, or why it says nothing.
+        self, psi4_process: Psi4Process, limits: Sequence[float], *, relaying: bool = False
+    ) -> Ready | TriesEnded | _Broken:
+        """What the process says next, or why it says nothing more.
 
+        limits     seconds that each of what it has not answered may take
         relaying   letters may pass meanwhile; else what the rank says is left for later
         """
-        began = time.monotonic()
         while True:
             inboxes = (psi4_process.inbox, self.rank) if relaying else (psi4_process.inbox,)
             wire.wait(inboxes, _SECONDS_BETWEEN_LOOKS)
             try:
                 message = psi4_process.inbox.poll()
             except EOFError:
-                return _crash(psi4_process)
+                error = _crash(psi4_process)
+                return _Broken(error, *psi4_process.at_work(len(limits)))
             match message:
                 case SendLetter() | WantLetter():
                     self._reply(message)
                     continue
-                case Ready() | TryEnded():
+                case Ready() | TriesEnded():
                     return message
             if relaying and (letter := self._from_rank(0.0)) is not None:
                 wire.write(psi4_process.questions, letter)  # it waits for it
             elif self.rank.closed():
                 raise RankIsGoneError
-            if time.monotonic() - began > limit:
-                words = f"no result within {limit:.0f} s: the process was ended"
-                return Error("hang", words)
+            place, seconds = psi4_process.at_work(len(limits))
+            if seconds > limits[place]:
+                words = f"no result within {limits[place]:.0f} s: the process was ended"
+                return _Broken(Error("hang", words), place, seconds)
             held = psi4_process.resident_mb()
             if held > self.orders.process_mb:
-                return Error(
-                    "resources",
+                words = (
                     f"the process held {held:.0f} MB: with rank and keeper over the site's "
-                    f"memory_mb = {self.orders.site.memory_mb}",
+                    f"memory_mb = {self.orders.site.memory_mb}"
                 )
+                return _Broken(Error("resources", words), place, seconds)
+
+
+class _Broken(NamedTuple):
+    """Why a process says nothing more, which of those it has not answered it computed then, from
+    0, and for how many seconds."""
+
+    error: Error
+    place: int
+    seconds: float
+
+
+class _Molecule:
+    """A question, and what its tries have come to.
+
+    answer   once there is one
+    """
+
+    def __init__(self, question: Question, tries: int) -> None:
+        self.question = question
+        self.answer: Answer | None = None
+        self._most = 1 if question.member is not None else tries
+        self._rung = question.rung
+        self._tries = 0
+        self._start = self._busy = 0.0
+        self._repeated = False
+
+    def to_be_tried_with(self, others: Sequence[_Molecule]) -> list[_Molecule]:
+        """The first of these, which are this one and those after it, to be tried together.
+
+        What has failed is tried alone.
+        """
+        if self._tries:
+            return [self]
+        return list(takewhile(lambda one: not one._tries, others))
+
+    def next_try(self) -> Try:
+        question = self.question
+        return Try(question.molecule, self._rung, question.member, question.whole)
+
+    def tried(self, ended: TryEnded) -> None:
+        """Take note of how a try ended."""
+        self._tries += 1
+        self._busy += ended.end - ended.start
+        self._start = self._start or ended.start
+        error = ended.error
+        if error is None or error.cause not in TRIED_AGAIN or self._tries == self._most:
+            self.answer = Answer(
+                error, ended.values, self._tries, self._start, ended.end, self._busy
+            )
+            return
+        self._repeated = error.by_signal and not self._repeated
+        self._rung += not self._repeated
 
 
 def _crash(psi4_process: Psi4Process) -> Error:

@@ -1,11 +1,12 @@
-"""The process that holds Psi4: one molecule in, one row out, for as long as it is fed.
+"""The process that holds Psi4: molecules in, rows out, for as long as it is fed.
 
 Started by the keeper; speaks ``wire`` messages on standard input and output.  Whatever Psi4
 prints goes to standard error, which the keeper points at a log file.
 
 ``messages.ToPsi4`` come in, ``messages.FromPsi4`` go out.  ``start`` and ``end`` are seconds since
-the epoch around the calculation alone.  Where several processes compute the molecule together,
-letters between them pass meanwhile (``letters``).
+the epoch around the calculation alone.  Which one is being computed stands in the ``pulse``.
+Where several processes compute the molecule together, letters between them pass meanwhile
+(``letters``).
 """
 
 from __future__ import annotations
@@ -31,14 +32,19 @@ from hpcml.generation.protocol.messages import (
     Member,
     Ready,
     ToPsi4,
+    Tries,
+    TriesEnded,
     Try,
     TryEnded,
     Values,
 )
+from hpcml.generation.protocol.pulse import Pulse
 from hpcml.generation.protocol.task import Orders
 from hpcml.generation.psi4_process.calculators import Calculator, calculator, prepare
 from hpcml.response.engine import Resources
 from hpcml.store import Row, Schema
+
+_SECONDS_UNSAID = 0.02  # for which what has ended may wait for what is short as well
 
 
 def compute_try(
@@ -79,6 +85,7 @@ def main() -> None:
     parser.add_argument("--orders", required=True, help="the task's orders as JSON text")
     parser.add_argument("--calculator", required=True)
     parser.add_argument("--scratch", required=True, type=Path)
+    parser.add_argument("--pulse", required=True, type=int, help="its file's descriptor")
     arguments = parser.parse_args()
 
     # Psi4 and its libraries print to descriptor 1; the messages go through a copy of it.
@@ -88,6 +95,7 @@ def main() -> None:
     schema = Schema.for_request(orders.request)
     compute = calculator(arguments.calculator)
     prepare(arguments.calculator, orders.level)
+    pulse = Pulse(arguments.pulse)
     wire.write(replies, Ready(os.getpid()))
     while True:
         try:
@@ -95,15 +103,23 @@ def main() -> None:
         except EOFError:
             return
         match question:
-            case Try():
-                resources = Resources(
-                    threads=orders.site.threads,
-                    memory_mb=orders.calculation_mb,
-                    scratch=arguments.scratch,
-                    attempt=question.rung,
-                    communicator=_communicator(question.member, replies),
-                )
-                wire.write(replies, compute_try(question, orders, schema, compute, resources))
+            case Tries(tries):
+                ended: list[TryEnded] = []
+                said = time.monotonic()
+                for each in tries:
+                    if ended and time.monotonic() - said > _SECONDS_UNSAID:
+                        wire.write(replies, TriesEnded(ended))
+                        ended, said = [], time.monotonic()
+                    resources = Resources(
+                        threads=orders.site.threads,
+                        memory_mb=orders.calculation_mb,
+                        scratch=arguments.scratch,
+                        attempt=each.rung,
+                        communicator=_communicator(each.member, replies),
+                    )
+                    pulse.begin()
+                    ended.append(compute_try(each, orders, schema, compute, resources))
+                wire.write(replies, TriesEnded(ended))
             case Letter():  # too late: the calculation that waited for it has ended
                 continue
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +26,7 @@ from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.letters import Letters
 from hpcml.generation.protocol.messages import (
     Answer,
+    Answers,
     Bye,
     Committed,
     Compute,
@@ -36,6 +39,7 @@ from hpcml.generation.protocol.messages import (
     MemberLetter,
     NoPsi4,
     Outcome,
+    Question,
     Ready,
     SendLetter,
     Signalled,
@@ -58,7 +62,8 @@ from hpcml.store import Row, ShardWriter
 _SHORTEST_NAP, _LONGER = 0.0002, 1.1
 _LONGEST_NAP, _LONGEST_NAP_UNASKED = 0.004, 0.05
 _SECONDS_TO_TIDY = 5.0
-_MOST_BYTES_AHEAD = 1 << 14  # of a molecule; a pipe holds 64 KB
+_MOST_BYTES_TOGETHER = 1 << 14  # of molecules asked for in one message; a pipe holds 64 KB
+_MOST_TOGETHER = 64
 
 
 class KeeperIsGoneError(Exception):
@@ -172,7 +177,7 @@ class Rank:
         if server is not None:
             server.send = self._send_as_server
         self.hand: deque[Assignment] = deque()  # what it computes, and what comes after it
-        self._asked = 0  # of these, the keeper knows so many
+        self._asked: deque[int] = deque()  # of these, the keeper has so many in each message
         self.group = _Group(seconds_of_a_group(mail.size))
         self.letters = Letters(lambda content: keeper.ask(Letter(content)))
         self.stopping = False
@@ -252,8 +257,8 @@ class Rank:
                 self.letters.wanted(member)
             case SendLetter(members, content):
                 self._send_letter(content, self.hand[0], members)
-            case Answer():
-                self._answered(message)
+            case Answers(answers):
+                self._answered(answers)
             case NoPsi4(reason):
                 if self.task.site.large_ranks > 1:  # groups are fixed: none could gather
                     raise KeeperIsGoneError(reason)
@@ -263,7 +268,8 @@ class Rank:
     def _end(self, last: Bye | Leaving) -> None:
         self.stopping = True
         self.hand.clear()
-        self._note_in_flight("")
+        self._asked.clear()
+        self._note_in_flight()
         self._commit()
         self.keeper.end()
         self.writer.close()
@@ -271,46 +277,78 @@ class Rank:
 
     def _take(self, assignments: list[Assignment]) -> None:
         self.hand.extend(assignments)
-        self._asked = 0
-        self._note_in_flight(self.hand[0].entry.key)
+        self._asked.clear()
         self._ask()
 
     def _ask(self) -> None:
         """Let the keeper know what to compute, and what comes next, so that it need not wait."""
-        while self._asked < min(len(self.hand), 2):
-            assignment = self.hand[self._asked]
-            entry = assignment.entry
-            if self._asked and len(entry.molecule) > _MOST_BYTES_AHEAD:
-                return  # it could fill the pipe, and this rank would wait for the keeper
-            member = None
-            if assignment.shared:
-                member = Member(assignment.members.index(self.rank), len(assignment.members))
-                self.letters.begin(assignment.number)
-            self.keeper.ask(Compute(entry.molecule, entry.limit, member, assignment.rung))
-            self._asked += 1
+        known = sum(self._asked)
+        new: list[Compute] = []
+        while len(self._asked) < 2 and known < len(self.hand):
+            given = self._together(known, ahead=bool(self._asked))
+            if not given:
+                break
+            self._asked.append(len(given))
+            known += len(given)
+            new.append(Compute([self._question(assignment) for assignment in given]))
+        self._note_in_flight()
+        for message in new:
+            self.keeper.ask(message)
 
-    def _answered(self, answer: Answer) -> None:
-        """A calculation has ended: see to the next first, then commit this one."""
-        assignment = self.hand.popleft()
-        self._asked -= 1
-        own = assignment.members.index(self.rank)
+    def _together(self, first: int, *, ahead: bool) -> list[Assignment]:
+        """What the next message to the keeper is to hold: short molecules come several in one.
+
+        ahead   the keeper is computing and does not read: the pipe must have room for it
+        """
+        given: list[Assignment] = []
+        size = 0
+        for assignment in islice(self.hand, first, first + _MOST_TOGETHER):
+            size += len(assignment.entry.molecule)
+            if size > _MOST_BYTES_TOGETHER and (given or ahead):
+                break
+            given.append(assignment)
+        return given
+
+    def _question(self, assignment: Assignment) -> Question:
+        entry = assignment.entry
+        member = None
         if assignment.shared:
-            self.letters.end()
-            self._send_letter(
-                None, assignment, [i for i in range(len(assignment.members)) if i != own]
-            )
-        self._note_in_flight(self.hand[0].entry.key if self.hand else "")
+            member = Member(assignment.members.index(self.rank), len(assignment.members))
+            self.letters.begin(assignment.number)
+        return Question(entry.molecule, entry.limit, member, assignment.rung)
+
+    def _answered(self, answers: Sequence[Answer]) -> None:
+        """Calculations have ended: see to the next first, then commit these."""
+        ended = [(self.hand.popleft(), answer) for answer in answers]
+        for _ in ended:  # they may be a part of what was asked for in one message
+            self._asked[0] -= 1
+            if not self._asked[0]:
+                self._asked.popleft()
+        for assignment, _ in ended:
+            if assignment.shared:
+                self._end_sharing(assignment)
         if self.hand:
             self._ask()
         else:
+            self._note_in_flight()
             self._tell_server(Free())
-        result = answer.result
-        error = result if isinstance(result, Error) else None
-        if isinstance(result, Values) and own == 0:
-            self.group.rows.append(_row(assignment, result, answer.tries))
-        self.group.add(Outcome(error, answer.tries, answer.start, answer.end, answer.busy))
+        for assignment, answer in ended:
+            self._add_to_group(assignment, answer)
         if not self.hand or self.group.is_due():
             self._commit()
+
+    def _end_sharing(self, assignment: Assignment) -> None:
+        own = assignment.members.index(self.rank)
+        self.letters.end()
+        others = [member for member in range(len(assignment.members)) if member != own]
+        self._send_letter(None, assignment, others)
+
+    def _add_to_group(self, assignment: Assignment, answer: Answer) -> None:
+        result = answer.result
+        error = result if isinstance(result, Error) else None
+        if isinstance(result, Values) and assignment.members[0] == self.rank:
+            self.group.rows.append(_row(assignment, result, answer.tries))
+        self.group.add(Outcome(error, answer.tries, answer.start, answer.end, answer.busy))
 
     def _commit(self) -> None:
         """Write the rows of the group, then tell the server of them: not before."""
@@ -325,8 +363,12 @@ class Rank:
         message = MemberLetter(assignment.number, ranks.index(self.rank), content)
         self.mail.send(message, *(ranks[member] for member in members))
 
-    def _note_in_flight(self, key: str) -> None:
-        os.pwrite(self.in_flight.fileno(), key.ljust(32).encode() + b"\n", 0)
+    def _note_in_flight(self) -> None:
+        """Write down what the keeper has, before it gets more: one of these would be to blame."""
+        keys = [assignment.entry.key for assignment in islice(self.hand, sum(self._asked))]
+        data = "".join(f"{key}\n" for key in keys).encode()
+        os.pwrite(self.in_flight.fileno(), data, 0)
+        os.ftruncate(self.in_flight.fileno(), len(data))
 
     def _tell_server(self, message: ToServer) -> None:
         if self.server is not None:

@@ -10,10 +10,12 @@ orbitals that they give make the derivatives of the dipole too:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscf.lib import current_memory, unpack_tril
 
 Array = NDArray[np.float64]
 
@@ -36,11 +38,47 @@ def hartree_fock_hessian(solved: Any) -> tuple[Array, Array]:
         made.auxbasis_response = _WITH_FITTING_SETS
     energies, orbitals, occupations = solved.mo_energy, solved.mo_coeff, solved.mo_occ
     cores = made.make_h1(orbitals, occupations)
-    moved, moved_energies = made.solve_mo1(energies, orbitals, occupations, cores)
+    moved, moved_energies = made.solve_mo1(
+        energies, orbitals, occupations, cores, fx=_induced_potential(solved)
+    )
     blocks = made.hess_elec(mo1=moved, mo_e1=moved_energies, h1ao=cores) + made.hess_nuc()
     size = 3 * len(blocks)
     hessian = np.asarray(blocks).transpose(0, 2, 1, 3).reshape(size, size)
     return 0.5 * (hessian + hessian.T), _dipole_derivatives(solved, np.array(moved))
+
+
+def _induced_potential(solved: Any) -> Callable[[Array], Array] | None:
+    """What moved orbitals (k, n, o) do to the Fock matrix, (k, n, o), both of molecular orbitals.
+
+    With fitted integrals one matrix holds all of it, 4 (pi|qj) - (pj|qi) - (pq|ij): it costs as
+    much as some dozens of J and K, of which the nuclei's equations want hundreds.  None, PySCF's
+    own way, with exact integrals and where the matrix does not fit into memory.
+    """
+    orbitals, occupied = solved.mo_coeff, solved.mo_coeff[:, solved.mo_occ > 0]
+    n, o = orbitals.shape[1], occupied.shape[1]
+    fitted = getattr(solved, "with_df", None)
+    if not fitted:
+        return None
+    megabytes = (3 * (n * o) ** 2 + fitted.get_naoaux() * n * (n + o)) * 8e-6
+    if megabytes > solved.max_memory - current_memory()[0]:
+        return None
+    integrals = np.concatenate([orbitals.T @ unpack_tril(part) for part in fitted.loop()])
+    every, half = integrals @ orbitals, integrals @ occupied
+    size = len(half)
+    pairs = half.reshape(size, n * o).T @ half.reshape(size, n * o)
+    matrix = 4.0 * pairs
+    four = matrix.reshape(n, o, n, o)
+    four -= pairs.reshape(n, o, n, o).transpose(0, 3, 2, 1)
+    inner = half[:, solved.mo_occ > 0]  # (Q|ij)
+    for i in range(o):
+        crossed = inner[:, i].T @ every.reshape(size, n * n)
+        four[:, i] -= crossed.reshape(o, n, n).transpose(1, 2, 0)
+
+    def induced(moved: Array) -> Array:
+        rows = np.asarray(moved).reshape(-1, n * o)
+        return np.asarray(rows @ matrix).reshape(-1, n, o)
+
+    return induced
 
 
 def _dipole_derivatives(solved: Any, moved: Array) -> Array:

@@ -12,7 +12,15 @@ import pytest
 
 from hpcml.cluster import Site
 from hpcml.generation.protocol import wire
-from hpcml.generation.protocol.messages import Compute, Error, FromKeeper, NoPsi4, Ready, Values
+from hpcml.generation.protocol.messages import (
+    Compute,
+    Error,
+    FromKeeper,
+    NoPsi4,
+    Question,
+    Ready,
+    Values,
+)
 from hpcml.generation.protocol.task import Orders
 from hpcml.generation.psi4_process.keeper import Keeper
 
@@ -36,12 +44,21 @@ class KeeperProcess:
     def read(self):
         return wire.read(self.process.stdout, FromKeeper)
 
-    def ask(self, molecule, limit=60.0):
-        wire.write(self.process.stdin, Compute(wire.pack_molecule(molecule), limit))
+    def ask(self, *molecules, limit=60.0):
+        questions = [Question(wire.pack_molecule(molecule), limit) for molecule in molecules]
+        wire.write(self.process.stdin, Compute(questions))
 
     def compute(self, molecule, limit=60.0):
-        self.ask(molecule, limit)
-        return self.read()
+        (answer,) = self.compute_together([molecule], limit)
+        return answer
+
+    def compute_together(self, molecules, limit=60.0):
+        """Their answers, in however many messages these come."""
+        self.ask(*molecules, limit=limit)
+        answers = []
+        while len(answers) < len(molecules):
+            answers += self.read().answers
+        return answers
 
 
 @pytest.fixture
@@ -111,6 +128,40 @@ def test_a_hang_and_too_much_memory_are_ended(keeper, campaign):
     assert answer.result.cause == "resources"
     assert "memory_mb = 900" in answer.result.message
     assert isinstance(one.compute(fine).result, Values)
+
+
+def test_of_those_asked_for_together_each_fails_alone_and_answers_keep_their_order(
+    keeper, campaign
+):
+    names = ["a", "stubborn-1", "b", "crash", "c", "wrong", "killed", "d", "bug", "e"]
+    answers = keeper(tries=2).compute_together(campaign.waters(*names))
+    found = [
+        ("" if isinstance(answer.result, Values) else answer.result.cause, answer.tries)
+        for answer in answers
+    ]
+    once, twice = ("", 1), ("", 2)
+    assert found == [
+        *(once, twice, once, ("crash", 2), once, ("input", 1), twice, once, ("bug", 1), once)
+    ]
+
+
+def test_a_hang_among_others_has_a_limit_of_its_own(keeper, campaign):
+    one = keeper(tries=1)
+    molecules = campaign.waters("slow-0.6", "slow-0.6", "hang", "slow-0.6")
+    start = time.monotonic()
+    answers = one.compute_together(molecules, limit=1.0)
+    assert [type(answer.result) for answer in answers] == [Values, Values, Error, Values]
+    assert answers[2].result.cause == "hang"
+    assert answers[2].busy == pytest.approx(1.0, abs=0.9)
+    assert time.monotonic() - start < 30
+
+
+def test_what_has_ended_is_told_before_something_long_begins_to_last(keeper, campaign):
+    """Short ones share a message; what lasts goes at once, though the group is not over."""
+    one = keeper()
+    one.ask(*campaign.waters("a", "b", "slow-0.5", "slow-3600"))
+    assert len(one.read().answers) == 3
+    assert one.process.poll() is None
 
 
 @pytest.mark.parametrize(

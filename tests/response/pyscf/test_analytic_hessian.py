@@ -7,6 +7,7 @@ from hpcml.molecules import Molecule
 from hpcml.response import units, vibrations
 from hpcml.response.engine import Resources
 from hpcml.response.level import Level
+from hpcml.response.pyscf import analytic_hessian
 from hpcml.response.pyscf.pyscf_surface import open_surface
 
 # no stationary point and along no axis, so that nothing vanishes by chance
@@ -29,6 +30,17 @@ def test_hessian_is_that_of_the_gradients(molecule: Molecule, exact: bool) -> No
     # moved as a whole a molecule takes its charge along
     whole = found[1].reshape(-1, 3, 3).sum(axis=0)
     np.testing.assert_allclose(whole, molecule.charge * np.eye(3), atol=1e-6)
+
+
+def test_fitted_one_is_that_of_pyscfs_own_equations(monkeypatch: pytest.MonkeyPatch) -> None:
+    level = Level(method="HF", basis="6-31G", engine="pyscf")
+    found = []
+    for _ in range(2):
+        with open_surface(CYANIDE, level, Resources()) as surface:
+            found.append(surface.analytic_hessian(CYANIDE.positions / units.ANGSTROM))
+        monkeypatch.setattr(analytic_hessian, "_induced_potential", lambda solved: None)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-7)
 
 
 @pytest.mark.parametrize(("method", "multiplicity"), [("HF", 2), ("PBE", 1)])

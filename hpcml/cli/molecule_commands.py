@@ -76,7 +76,7 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         type=one_of(get_args(EngineName)),
-        help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
+        help=f"{', '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
     parser.add_argument(
         "--instability",

@@ -18,7 +18,7 @@ Property = Literal[
     "dipole", "alpha", "beta", "gamma", "excitation", "zpve", "shares", "shares_loewdin"
 ]
 Process = Literal["static", "shg", "eope", "or"]
-EngineName = Literal["psi4", "pyscf"]
+EngineName = Literal["psi4", "pyscf", "gpu4pyscf"]
 Grid = tuple[int, int]
 
 SHARES: dict[Property, str] = {"shares": "", "shares_loewdin": "_loewdin"}
@@ -87,7 +87,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     damping                gamma of alpha(w + i gamma) at frequencies above 0, hartree: the inverse
                            lifetime of the excited states, which keeps a polarizability finite on a
                            pole and gives it an imaginary part; unset: none
-    engine                 the program that does the SCF: "psi4" or "pyscf"; unset: Psi4 (see
+    engine                 the program that does the SCF: "psi4", "pyscf", or "gpu4pyscf",
+                           which is PySCF with its SCF on a GPU; unset: Psi4 (see
                            ``engine.with_engine``)
     """
 

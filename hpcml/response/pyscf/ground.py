@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -151,9 +151,13 @@ class PySCFGroundState:
 
 @contextmanager
 def ground_state(
-    molecule: Molecule, level: Level, resources: Resources
+    molecule: Molecule,
+    level: Level,
+    resources: Resources,
+    *,
+    solve: Callable[[Any, Molecule, Level, int], Any] = scf.converge,
 ) -> Iterator[PySCFGroundState]:
-    """See ``engine.Engine``."""
+    """See ``engine.Engine``; ``solve`` makes a converged field of one that is not."""
     attempt, communicator = resources.attempt, resources.communicator
     with system(molecule, level, resources) as (mole, basis):
         started = time.perf_counter()
@@ -161,7 +165,7 @@ def ground_state(
         def converge() -> tuple[Any, str]:
             closed_shell = molecule.multiplicity == 1
             unsolved, integrals = scf.mean_field(mole, level, closed_shell=closed_shell)
-            return scf.converge(unsolved, molecule, level, attempt), integrals
+            return solve(unsolved, molecule, level, attempt), integrals
 
         solved, integrals = together(communicator, converge)
         dipole_integrals = -np.asarray(mole.intor("int1e_r"))

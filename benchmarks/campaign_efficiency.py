@@ -13,9 +13,9 @@ throughput   molecules of up to three heavy atoms: this program against one Pars
              suit Psi4's packages: for Debian's, ``pip install --no-deps qcengine==0.26.0
              py-cpuinfo``, best with ``--target`` into a folder named in PYTHONPATH
 rivals       random molecules of GDB-9 with nine heavy atoms (of ``jobs/study/held_out.xyz``),
-             HF/6-31+G(d), fitted: dipole, alpha and beta; molecules a core-hour of a campaign on two
-             ranks, and of PySCF with pyscf-properties in a pool of two processes, starts left out
-             of both (``--molecules N``, 100 unless given; 12 with ``--short``, four minutes). Wants
+             HF/6-31+G(d), fitted: dipole, alpha and beta; molecules a core-hour of a campaign on
+             two ranks, and of PySCF with pyscf-properties in a pool of two processes, starts left
+             out of both (``--molecules N``, 100 unless given; 12 with ``--short``, minutes). Wants
              ``pip install --no-deps --target FOLDER pyscf-properties`` and PYSCF_EXT_PATH=FOLDER
 efficiency   the first 200 molecules of GDB-9, HF/6-31+G(d), dipole, alpha and beta: part of the
              ranks' core-seconds inside calculations, between the first start and the last end;

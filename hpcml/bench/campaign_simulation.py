@@ -2,9 +2,10 @@
 
 Ranks ask rank 0's desk for molecules, compute them, and commit rows; the desk serves one message
 at a time; the file system takes so many operations a second (opens, creates, renames, waits for
-the disk), of each rank, of each node's one writer, and for each group of rows; a node that fails ends its program, which is planned and started again, less what was
-committed.  The rules by which molecules are handed out and rows grouped are those of the program
-itself (``messages.seconds_of_a_group``, ``desk.several_for``).
+the disk), of each rank, of each node's one writer, and for each group of rows; a node that fails
+ends its program, which is planned and started again, less what was committed.  The rules by which
+molecules are handed out and rows grouped are those of the program itself
+(``messages.seconds_of_a_group``, ``desk.several_for``).
 
 Molecules that follow each other in the queue go through the events together, as long as that is
 short beside what is left; towards the end, where it matters who ends when, they go singly.  Of more

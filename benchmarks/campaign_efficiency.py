@@ -1,7 +1,7 @@
 """How much of a campaign's time is spent inside Psi4, and what each molecule costs besides.
 
-    python benchmarks/campaign_efficiency.py            all of it, about 12 minutes on two cores
-    python benchmarks/campaign_efficiency.py --short    fewer molecules, about 2 minutes
+    python benchmarks/campaign_efficiency.py            all of it, half an hour on two cores
+    python benchmarks/campaign_efficiency.py --short    fewer molecules, about 6 minutes
     python benchmarks/campaign_efficiency.py throughput [--short]     one part
 
 planning     100,000 molecules planned: seconds and memory (15 s)
@@ -12,6 +12,11 @@ throughput   molecules of up to three heavy atoms: this program against one Pars
              computes the energy alone; medians of three rounds (4 min). QCEngine's version must
              suit Psi4's packages: for Debian's, ``pip install --no-deps qcengine==0.26.0
              py-cpuinfo``, best with ``--target`` into a folder named in PYTHONPATH
+rivals       random molecules of GDB-9 with nine heavy atoms (of ``jobs/study/held_out.xyz``),
+             HF/6-31+G(d), fitted: dipole, alpha and beta; molecules a core-hour of a campaign on
+             two ranks, and of PySCF with pyscf-properties in a pool of two processes, starts left
+             out of both (``--molecules N``, 100 unless given; 12 with ``--short``, minutes). Wants
+             ``pip install --no-deps --target FOLDER pyscf-properties`` and PYSCF_EXT_PATH=FOLDER
 efficiency   the first 200 molecules of GDB-9, HF/6-31+G(d), dipole, alpha and beta: part of the
              ranks' core-seconds inside calculations, between the first start and the last end;
              start-up and end apart (6 min)
@@ -201,6 +206,50 @@ def _qcengine_energy(molecule: Molecule) -> float:
     return float(result.return_result)
 
 
+def rivals(*, short: bool, count: int = 0) -> None:
+    """The same work by a campaign and by PySCF in a pool, both on two cores."""
+    held_out = Path(__file__).parents[1] / "jobs" / "study" / "held_out.xyz"
+    nine = [m for m in read(held_out) if np.count_nonzero(m.numbers > 1) == 9]
+    chosen = np.random.default_rng(0).permutation(len(nine))[: count or (12 if short else 100)]
+    molecules = [nine[index] for index in chosen]
+    level = Level(method="HF", basis="6-31+G(d)")
+    state, _, _ = campaign(molecules, level, "psi4")
+    own = 3600 * len(molecules) / (state.ranks * (state.last_end - state.first_start))
+    pool = 3600 * len(molecules) / (2 * pyscf_pool(molecules, level))
+    row(f"molecules of nine heavy atoms, {level.label}, dipole, alpha, beta", f"{len(molecules)}")
+    row("  of atoms, on average", f"{np.mean([len(m.numbers) for m in molecules]):.1f}")
+    row("hpcml campaign, molecules a core-hour", f"{own:.0f}")
+    row("PySCF in a pool of two processes, molecules a core-hour", f"{pool:.0f}")
+    row("hpcml over PySCF", f"{own / pool:.2f} x")
+
+
+def pyscf_pool(molecules: list[Molecule], level: Level) -> float:
+    """Seconds for PySCF's dipole, alpha and beta in a pool of two processes, its start left out."""
+    work = [(m.symbols, m.positions.tolist(), level.basis) for m in molecules]
+    water = stretched(0)
+    warm = (water.symbols, water.positions.tolist(), level.basis)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_pyscf_properties, [warm, warm], chunksize=1)  # imports
+        began = time.time()
+        pool.map(_pyscf_properties, work, chunksize=1)
+        return time.time() - began
+
+
+def _pyscf_properties(work: tuple[list[str], list[list[float]], str]) -> list[float]:
+    from pyscf import gto, lib, scf
+    from pyscf.prop.polarizability import rhf
+
+    symbols, positions, basis = work
+    lib.num_threads(1)
+    atoms = list(zip(symbols, positions, strict=True))
+    mol = gto.M(atom=atoms, basis=basis, verbose=0, max_memory=3000)
+    field = scf.RHF(mol).density_fit()
+    field.kernel()
+    response = rhf.Polarizability(field)
+    alpha, beta = response.polarizability(), rhf.hyper_polarizability(response)
+    return [float(np.sum(part)) for part in (field.dip_moment(verbose=0), alpha, beta)]
+
+
 def planning(*, short: bool) -> None:
     """In a process of its own, so that its memory is its own."""
     count = 10_000 if short else 100_000
@@ -273,6 +322,7 @@ PARTS = {
     "status": look_at_status,
     "overhead": overhead,
     "throughput": throughput,
+    "rivals": rivals,
     "efficiency": efficiency,
 }
 
@@ -283,6 +333,7 @@ def main() -> None:
     )
     parser.add_argument("part", nargs="?", choices=[*PARTS, "all", "plan-inside"], default="all")
     parser.add_argument("--short", action="store_true", help="fewer molecules, one round")
+    parser.add_argument("--molecules", type=int, default=0, help="of the part rivals")
     parser.add_argument("--count", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -292,7 +343,10 @@ def main() -> None:
     for name in PARTS if options.part == "all" else [options.part]:
         began = time.time()
         print(f"\n{name}", flush=True)
-        PARTS[name](short=options.short)
+        if name == "rivals":
+            rivals(short=options.short, count=options.molecules)
+        else:
+            PARTS[name](short=options.short)
         row("this part took, s", f"{time.time() - began:.0f}")
 
 

@@ -84,6 +84,11 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsError("give either [molecules] with [level], or dataset = PATH")
         if self.molecules is not None and self.level is None:
             raise SettingsError("[molecules] needs a [level] with method and basis")
+        if self.level is not None and self.level.damping is not msgspec.UNSET:
+            raise SettingsError(
+                "level: damping makes polarizabilities complex, for which data sets have no "
+                "columns; leave it out, or compute molecules by hpcml compute --damping"
+            )
         if self.explain is not None and self.train is None:
             raise SettingsError("[explain] needs a [train]: there is no network to explain")
 

@@ -76,13 +76,16 @@ def _compute_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         type=one_of(get_args(EngineName)),
-        help=f"{' or '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
+        help=f"{', '.join(get_args(EngineName))} (Psi4 unless given; PySCF where it is missing)",
     )
     parser.add_argument(
         "--instability",
         type=one_of(("warn", "refuse", "follow")),
         default="warn",
         help="what to do about an SCF that is no minimum (warn unless given)",
+    )
+    parser.add_argument(
+        "--damping", type=float, metavar="GAMMA", help="of alpha at frequencies, in hartree (none)"
     )
     parser.add_argument(
         "--solvent", "--pcm", metavar="NAME", help="refused: there is no continuum solvation (PCM)"
@@ -194,6 +197,7 @@ def _level(options: argparse.Namespace) -> Level:
         basis=basis,
         exact=options.exact,
         instability=options.instability,
+        damping=UNSET if options.damping is None else options.damping,
         engine=options.engine or UNSET,
     )
     return with_engine(level.tight() if options.tight else level)

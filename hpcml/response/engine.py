@@ -274,9 +274,14 @@ def engine(name: EngineName | UnsetType = UNSET) -> Engine:
         If the program is not installed.
     """
     # each imports this file's interfaces
-    if name == "pyscf":
+    if name in ("pyscf", "gpu4pyscf"):
         try:
             from hpcml.response import pyscf
+
+            if name == "gpu4pyscf":
+                from hpcml.response.pyscf import gpu
+
+                return gpu
         except ImportError as error:
             if (error.name or "").startswith("hpcml"):
                 raise

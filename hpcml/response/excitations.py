@@ -91,9 +91,9 @@ def _excited(subspace: Subspace, count: int) -> _Excited | None:
         return None
     omega, p, m = (part[:count] for part in found)
     plus, minus = subspace.spaces
-    size, w = plus.basis.shape[1], omega[:, None]
+    w = omega[:, None]
     p_vectors, m_vectors = p @ plus.basis, m @ minus.basis
-    plus_residual = w * m_vectors - p @ plus.images[:, :size]
+    plus_residual = w * m_vectors - p @ plus.images
     minus_residual = w * p_vectors - m @ minus.images
     norms = np.sqrt(np.sum(plus_residual**2 + minus_residual**2, axis=1))
     own = np.sqrt(np.sum(p_vectors**2 + m_vectors**2, axis=1))

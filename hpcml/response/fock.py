@@ -14,7 +14,7 @@ Pure numpy: where the two-electron part comes from is the business of a ``TwoEle
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -151,8 +151,8 @@ class FockResponse:
             for part, channel in zip(np.split(vectors, bounds, axis=1), self.channels, strict=True)
         ]
 
-    def plus_product(self, trials: Array) -> tuple[Array, Array, Array]:
-        """(A + B) t and (A - B) t, and the blocks of V_xc.
+    def plus_product(self, trials: Array) -> tuple[Array, Array]:
+        """(A + B) t and (A - B) t.
 
         Parameters
         ----------
@@ -162,15 +162,13 @@ class FockResponse:
         -------
         plus, minus : (k, N) arrays
             In hartree.
-        blocks : (k, M) array
-            Channel by channel the (o, o) and the (v, v) block; M is 0 without a kernel.
         """
         parts = self.split(trials)
         count = len(trials)
         potentials = None
         if self.kernel is not None:
-            potentials = self.kernel.potentials(self.first_order_orbitals(parts))
-        plus, minus, blocks = [], [], [np.empty((count, 0))]
+            potentials = self.kernel.on_occupied(self.first_order_orbitals(parts))
+        plus, minus = [], []
         for s, (channel, (coulomb, forward, backward)) in enumerate(
             zip(self.channels, self.two_electron.occupied_virtual(parts), strict=True)
         ):
@@ -180,15 +178,32 @@ class FockResponse:
                 plus_s -= forward + backward
                 minus_s = diagonal + (backward - forward)
             if potentials is not None:
-                occupied, virtual = channel.occupied, channel.virtual
-                half = potentials[s] @ virtual
-                plus_s += 2.0 * (occupied.T @ half)
-                o, v = channel.shape
-                blocks.append((occupied.T @ potentials[s] @ occupied).reshape(count, o * o))
-                blocks.append((virtual.T @ half).reshape(count, v * v))
+                plus_s += 2.0 * (potentials[s].transpose(0, 2, 1) @ channel.virtual)
             plus.append(plus_s.reshape(count, channel.gaps.size))
             minus.append(minus_s.reshape(count, channel.gaps.size))
-        return np.hstack(plus), np.hstack(minus), np.hstack(blocks)
+        return np.hstack(plus), np.hstack(minus)
+
+    def kernel_blocks(self, plus: Array) -> Array:
+        """Blocks of V_xc, of which the products have the occupied-virtual one alone.
+
+        Parameters
+        ----------
+        plus : (k, N) array
+            P = X + Y.
+
+        Returns
+        -------
+        (k, M) array
+            Channel by channel the (o, o) and the (v, v) block; M is 0 without a kernel.
+        """
+        count = len(plus)
+        blocks = [np.empty((count, 0))]
+        if self.kernel is not None:
+            potentials = self.kernel.potentials(self.first_order_orbitals(self.split(plus)))
+            for channel, potential in zip(self.channels, potentials, strict=True):
+                for orbitals in (channel.occupied, channel.virtual):
+                    blocks.append((orbitals.T @ potential @ orbitals).reshape(count, -1))
+        return np.hstack(blocks)
 
     def minus_product(self, trials: Array) -> Array:
         """(A - B) t.
@@ -211,10 +226,8 @@ class FockResponse:
             products.append(product.reshape(len(trials), self.channels[s].gaps.size))
         return np.hstack(products)
 
-    def first_order(
-        self, operators: Array, plus: Array, minus: Array, carried: Array
-    ) -> list[list[FirstOrder]]:
-        """Parameters and Fock blocks of m perturbations.
+    def first_order(self, operators: Array, plus: Array, minus: Array) -> list[list[FirstOrder]]:
+        """Parameters and Fock blocks of m perturbations, without the functional's part.
 
         Parameters
         ----------
@@ -222,15 +235,13 @@ class FockResponse:
             Each perturbation's own operator.
         plus, minus : (m, N) arrays
             P = X + Y and M = X - Y.
-        carried : (m, M) array
-            Blocks of V_xc of P, as ``plus_product`` gives them.
 
         Returns
         -------
         [channel][perturbation] of FirstOrder
         """
         x, y = self.split(0.5 * (plus + minus)), self.split(0.5 * (plus - minus))
-        result, start = [], 0
+        result = []
         for s, (channel, (occupied, virtual)) in enumerate(
             zip(self.channels, self.two_electron.diagonal_blocks(x, y), strict=True)
         ):
@@ -238,13 +249,39 @@ class FockResponse:
                 occupied + channel.occupied.T @ operators @ channel.occupied,
                 virtual + channel.virtual.T @ operators @ channel.virtual,
             ]
-            if carried.shape[1]:  # none without a kernel, or where P is zero: no trial was made
-                for index, matrices in enumerate(fock):
-                    size = matrices[0].size
-                    blocks = carried[:, start : start + size].reshape(matrices.shape)
-                    fock[index] = matrices + blocks
-                    start += size
             result.append([FirstOrder(*blocks) for blocks in zip(x[s], y[s], *fock, strict=True)])
+        return result
+
+    def with_kernel(
+        self, first_order: Sequence[Sequence[FirstOrder]], kernel_blocks: Array
+    ) -> list[list[FirstOrder]]:
+        """The first perturbations with the functional's part in their Fock blocks.
+
+        Parameters
+        ----------
+        first_order : [channel][perturbation] of FirstOrder
+        kernel_blocks : (k, M) array
+            Of the first k of them, as the function of that name gives them.
+
+        Returns
+        -------
+        [channel][k] of FirstOrder
+        """
+        count, start, result = len(kernel_blocks), 0, []
+        for channel in first_order:
+            members = list(channel[:count])
+            for name in ("occupied", "virtual"):
+                if not kernel_blocks.shape[1]:
+                    break
+                shape = getattr(members[0], name).shape
+                size = int(np.prod(shape))
+                parts = kernel_blocks[:, start : start + size].reshape(count, *shape)
+                start += size
+                members = [
+                    replace(member, **{name: getattr(member, name) + part})
+                    for member, part in zip(members, parts, strict=True)
+                ]
+            result.append(members)
         return result
 
     def first_order_orbitals(self, parts: Sequence[Array]) -> list[Array]:

@@ -64,9 +64,9 @@ class Kernel:
         """
         self._functional = functional
         self.third = third or ThirdDerivatives("central difference")
-        self._occupied = list(occupied)
-        self._factor = 2.0 if len(occupied) == 1 else 1.0  # electrons in an orbital
-        self._points = [
+        self.occupied = list(occupied)
+        self.factor = 2.0 if len(occupied) == 1 else 1.0  # electrons in an orbital
+        self.points = [
             point for block in blocks if (point := self._ground_state(block)) is not None
         ]
 
@@ -74,7 +74,7 @@ class Kernel:
     def electrons(self) -> float:
         """The integral of the density: how good the grid is."""
         return float(
-            sum(point.block.weights @ point.density[:, 0].sum(axis=0) for point in self._points)
+            sum(point.block.weights @ point.density[:, 0].sum(axis=0) for point in self.points)
         )
 
     def potentials(self, first_order: Sequence[Array]) -> list[Array]:
@@ -92,13 +92,38 @@ class Kernel:
             In hartree, in basis functions; symmetric.
         """
         count, size = first_order[0].shape[:2]
-        columns = _columns(first_order)
+        columns = columns_of(first_order)
         matrices = [np.zeros((count, size, size)) for _ in first_order]
-        for point in self._points:
+        for point in self.points:
             values = point.block.values
             densities = self._first_order_densities(point, columns, count, values)
             _add_halves(matrices, point.block, values, potential_of(point, densities))
         return [matrix + matrix.transpose(0, 2, 1) for matrix in matrices]
+
+    def on_occupied(self, first_order: Sequence[Array]) -> list[Array]:
+        """The potentials times the occupied orbitals, which costs less than the potentials.
+
+        Parameters
+        ----------
+        first_order : per channel (k, n, o) array
+            As for ``potentials``.
+
+        Returns
+        -------
+        per channel (k, n, o) array
+            In hartree; rows in basis functions.
+        """
+        columns = columns_of(first_order)
+        found = [np.zeros_like(orbitals) for orbitals in columns]
+        count = len(first_order[0])
+        for point in self.points:
+            values = point.block.values
+            densities = self._first_order_densities(point, columns, count, values)
+            _add_products(found, point, values, potential_of(point, densities))
+        return [
+            np.ascontiguousarray(each.reshape(len(each), count, -1).transpose(1, 0, 2))
+            for each in found
+        ]
 
     def third_order(
         self, first_order: Sequence[Array], triples: Sequence[tuple[int, int, int]]
@@ -118,10 +143,10 @@ class Kernel:
             In hartree.
         """
         count = len(first_order[0])
-        columns = _columns(first_order)
+        columns = columns_of(first_order)
         tensor = np.zeros((count, count, count))
         differentiated = sorted({min(triple) for triple in triples})
-        for points in _batches(self._points):
+        for points in _batches(self.points):
             together = _Together.of(
                 points,
                 [self._first_order_densities(point, columns, count, point.block.values)
@@ -171,13 +196,13 @@ class Kernel:
             In hartree, in basis functions; symmetric.
         """
         # elsewhere a first-order density is that of (C_0 C_1^T + C_1 C_0^T) / 2
-        columns = _columns([2.0 * orbitals for orbitals in first_order])
+        columns = columns_of([2.0 * orbitals for orbitals in first_order])
         size = first_order[0].shape[1]
         matrices = [np.zeros((len(PAIRS), size, size)) for _ in first_order]
-        for point in self._points:
+        for point in self.points:
             values = point.block.values
             first = self._first_order_densities(point, columns, 3, values)
-            known = self._factor * _known_densities(point, first_order, occupied_blocks, values)
+            known = self.factor * _known_densities(point, first_order, occupied_blocks, values)
             potential = potential_of(point, known)
             third = self._third_derivatives(point.density)
             if third is None:
@@ -208,9 +233,9 @@ class Kernel:
 
     def _ground_state(self, block: Block) -> Point | None:
         values = block.values
-        occupied = [values @ orbitals[block.functions] for orbitals in self._occupied]
+        occupied = [values @ orbitals[block.functions] for orbitals in self.occupied]
         density = np.array(
-            [density_of(psi, psi, self._factor, kinetic=block.kinetic) for psi in occupied]
+            [density_of(psi, psi, self.factor, kinetic=block.kinetic) for psi in occupied]
         )
         total = density[:, 0].sum(axis=0)
         keep = (total > DENSITY_CUTOFF) & (block.weights * total > ELECTRONS_CUTOFF)
@@ -237,7 +262,7 @@ class Kernel:
     ) -> Array:
         """First-order densities and their gradients at a block's points.
 
-        columns     per channel (n, k o): first-order orbitals, see ``_columns``
+        columns     per channel (n, k o): first-order orbitals, see ``columns_of``
         values      of the block, (4 or 1, points, n there): making them anew costs as much as
                     all that follows
         returns     (channels, c, k, points)
@@ -249,11 +274,15 @@ class Kernel:
         for density, psi, orbitals in zip(densities, point.occupied, columns, strict=True):
             psi_1 = rows @ orbitals[point.block.functions]
             psi_1 = psi_1.reshape(components, points, count, psi.shape[-1])
-            density[:components] = np.einsum("pi,xpki->xkp", psi[0], psi_1)
-            density[1:components] += np.einsum("xpi,pki->xkp", psi[1:], psi_1[0])
+            # a small product a point is faster than einsum
+            turned = np.ascontiguousarray(psi.transpose(1, 2, 0))  # (points, o, 4 or 1)
+            density[:components] = (psi_1[0] @ turned).transpose(2, 1, 0)
+            if components > 1:
+                moved = psi_1[1:] @ turned[:, :, :1]
+                density[1:components] += moved[..., 0].transpose(0, 2, 1)
             if kinetic:
                 density[-1] = 0.5 * np.einsum("xpi,xpki->kp", psi[1:], psi_1[1:])
-        return self._factor * densities
+        return self.factor * densities
 
     def _displaced(
         self, density: Array, direction: Array
@@ -272,8 +301,17 @@ class Kernel:
         return (forward, forward_1, forward_2), (backward, backward_1, backward_2), step
 
 
-def _columns(first_order: Sequence[Array]) -> list[Array]:
-    """First-order orbitals (k, n, o) as rows of basis functions, (n, k o)."""
+def columns_of(first_order: Sequence[Array]) -> list[Array]:
+    """First-order orbitals as rows of basis functions.
+
+    Parameters
+    ----------
+    first_order : per channel (k, n, o) array
+
+    Returns
+    -------
+    per channel (n, k o) array
+    """
     return [
         np.ascontiguousarray(orbitals.transpose(1, 0, 2)).reshape(n, k * o)
         for orbitals in first_order
@@ -281,18 +319,36 @@ def _columns(first_order: Sequence[Array]) -> list[Array]:
     ]
 
 
+def _add_products(products: Sequence[Array], point: Point, values: Array, potential: Array) -> None:
+    """Add to each (n, k o) a block's potentials times the occupied orbitals.
+
+    potential   (channels, c, k, points)
+    """
+    components, points, functions = values.shape
+    rows = values.reshape(components * points, functions)
+    for product, psi, own in zip(products, point.occupied, potential, strict=True):
+        weighted = np.empty((components, points, own.shape[1], psi.shape[-1]))
+        scale = np.ascontiguousarray(own[:components].transpose(2, 1, 0))  # (points, k, 4 or 1)
+        np.matmul(scale, np.ascontiguousarray(psi.transpose(1, 0, 2)), out=weighted[0])
+        for x in range(1, components):
+            np.multiply(scale[:, :, x, None], psi[0, :, None], out=weighted[x])
+        if point.block.kinetic:
+            weighted[1:] += 0.5 * np.einsum("kp,xpi->xpki", own[4], psi[1:])
+        product[point.block.functions] += rows.T @ weighted.reshape(len(rows), -1)
+
+
 def _add_halves(matrices: Sequence[Array], block: Block, values: Array, potential: Array) -> None:
     """Add to each (k, n, n) what becomes a block's potentials when its transpose is added.
 
     potential   (channels, c, k, points)
     """
-    place = np.ix_(block.functions, block.functions)
+    every = np.array_equal(block.functions, np.arange(matrices[0].shape[-1]))
+    place = slice(None) if every else np.ix_(block.functions, block.functions)  # much slower
     weighted, part = np.empty_like(values[0]), np.empty_like(values[0])
+    scale = potential[:, : len(values)].copy()
+    scale[:, 0] *= 0.5
     for s, k in np.ndindex(potential.shape[0], potential.shape[2]):
-        np.multiply(0.5 * potential[s, 0, k, :, None], values[0], out=weighted)
-        for x, gradient in enumerate(values[1:], start=1):
-            np.multiply(potential[s, x, k, :, None], gradient, out=part)
-            weighted += part
+        np.einsum("xp,xpn->pn", scale[s, :, k], values, out=weighted)
         added = values[0].T @ weighted
         if block.kinetic:
             for gradient in values[1:]:

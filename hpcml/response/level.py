@@ -18,7 +18,7 @@ Property = Literal[
     "dipole", "alpha", "beta", "gamma", "excitation", "zpve", "shares", "shares_loewdin"
 ]
 Process = Literal["static", "shg", "eope", "or"]
-EngineName = Literal["psi4", "pyscf"]
+EngineName = Literal["psi4", "pyscf", "gpu4pyscf"]
 Grid = tuple[int, int]
 
 SHARES: dict[Property, str] = {"shares": "", "shares_loewdin": "_loewdin"}
@@ -52,6 +52,9 @@ LEBEDEV = (
 """Numbers of points for which a Lebedev sphere exists."""
 
 
+_MOST_DAMPING = 0.1
+
+
 def _check_words(
     kind: str, words: Sequence[str], known: Sequence[str], where: str = "request"
 ) -> None:
@@ -81,7 +84,11 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     instability            of an SCF that is no minimum: "refuse" it; "follow" it down to one, which
                            of a closed shell is unrestricted; unset (the same as "warn"): its result
                            carries a warning
-    engine                 the program that does the SCF: "psi4" or "pyscf"; unset: Psi4 (see
+    damping                gamma of alpha(w + i gamma) at frequencies above 0, hartree: the inverse
+                           lifetime of the excited states, which keeps a polarizability finite on a
+                           pole and gives it an imaginary part; unset: none
+    engine                 the program that does the SCF: "psi4", "pyscf", or "gpu4pyscf",
+                           which is PySCF with its SCF on a GPU; unset: Psi4 (see
                            ``engine.with_engine``)
     """
 
@@ -95,6 +102,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Unset rather than "warn", and so absent where a level is written: results of levels without
     # this field keep their keys.
     instability: Literal["warn", "refuse", "follow"] | UnsetType = UNSET
+    damping: float | UnsetType = UNSET
     engine: EngineName | UnsetType = UNSET
 
     def __post_init__(self) -> None:
@@ -102,6 +110,11 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             msgspec.structs.force_setattr(self, "instability", UNSET)
         elif self.instability not in (UNSET, "refuse", "follow"):
             raise SettingsError('level: instability must be "warn", "refuse" or "follow"')
+        if self.damping is not UNSET and not 0.0 < self.damping < _MOST_DAMPING:
+            raise SettingsError(
+                f"level: damping must lie between 0 and {_MOST_DAMPING} hartree (0.004557 is "
+                "1000 cm^-1)"
+            )
         if self.engine is not UNSET:
             _check_words("engine", [self.engine], get_args(EngineName), "level")
         for name in ("method", "basis"):

@@ -31,9 +31,8 @@ from hpcml.errors import ConvergenceError, InputError
 
 Array = NDArray[np.float64]
 
-PlusProduct = Callable[[Array], tuple[Array, Array, Array]]
-"""(k, N) -> (A + B) t and (A - B) t of the trials, (k, N) each, and (k, M) of whatever else the
-caller wants to know of the solutions, linear in t; M may be 0."""
+PlusProduct = Callable[[Array], tuple[Array, Array]]
+"""(k, N) -> (A + B) t and (A - B) t of the trials, (k, N) each."""
 
 MinusProduct = Callable[[Array], Array]
 """(k, N) -> (A - B) t."""
@@ -55,7 +54,6 @@ class Solution:
     residuals     (D, F): the norm of both equations' residuals over the norm of 2 h
     iterations    rounds of products
     products      trial vectors multiplied: (plus, minus)
-    carried       (D, F, M): what ``plus_product`` gave beside the products, of P
     excitations   (E,): estimates, from above, of excitation energies that the perturbations
                   reach, hartree, ascending; none where all frequencies are zero
     stable        whether the ground state is a minimum as far as the subspace can see
@@ -63,7 +61,6 @@ class Solution:
 
     plus: Array
     minus: Array
-    carried: Array
     residuals: Array
     iterations: int
     products: tuple[int, int]
@@ -144,7 +141,6 @@ def solve(
     return Solution(
         found.plus.reshape(*shape, -1),
         found.minus.reshape(*shape, -1),
-        found.carried.reshape(*shape, -1),
         found.residuals.reshape(shape),
         found.iterations,
         (subspace.products[0], subspace.products[1]),
@@ -215,7 +211,6 @@ class SubspaceSolution:
     """Solutions of n ``Equations`` in a subspace.
 
     plus, minus     (n, N): P and M
-    carried         (n, M): what P carries
     plus_residual, minus_residual   (n, N): right sides less left sides
     residuals       (n,): norm of both together over the norm of the right side
     iterations      rounds of products that it took
@@ -223,7 +218,6 @@ class SubspaceSolution:
 
     plus: Array
     minus: Array
-    carried: Array
     plus_residual: Array
     minus_residual: Array
     residuals: Array
@@ -231,10 +225,7 @@ class SubspaceSolution:
 
 
 class _Space:
-    """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them.
-
-    Rows of ``images`` may be longer than those of ``basis``: the rest is carried along.
-    """
+    """Orthonormal trial vectors (rows of ``basis``), and what a matrix makes of them."""
 
     def __init__(self, size: int) -> None:
         self.basis = np.empty((0, size))
@@ -263,8 +254,6 @@ class _Space:
         return rows, images
 
     def append(self, rows: Array, images: Array) -> None:
-        if not len(self.basis):
-            self.images = np.empty((0, images.shape[1]))
         self.basis = np.vstack([self.basis, rows])
         self.images = np.vstack([self.images, images])
 
@@ -316,7 +305,7 @@ class Subspace:
     @property
     def stable(self) -> bool:
         """Whether A + B has no negative eigenvalue in the space."""
-        reduced, _ = self._reduced()
+        reduced, _ = self.reduced()
         return bool(np.all(np.linalg.eigvalsh(reduced) > 0.0))
 
     def excitations(self) -> Array:
@@ -339,7 +328,7 @@ class Subspace:
         -------
         (m,), (m, plus space) and (m, minus space) arrays, or None without minus space
         """
-        reduced_plus, reduced_minus = self._reduced()
+        reduced_plus, reduced_minus = self.reduced()
         if not len(reduced_minus) or np.linalg.eigvalsh(reduced_minus)[0] <= 0.0:
             return None
         overlap = self._plus.basis @ self._minus.basis.T
@@ -353,11 +342,16 @@ class Subspace:
         scale = 1.0 / np.sqrt(np.sum((p @ overlap) * m, axis=1))[:, None]
         return omega, scale * p, scale * m
 
-    def _reduced(self) -> tuple[Array, Array]:
-        """A + B in the plus space and A - B in the minus space."""
-        size = self._plus.basis.shape[1]
+    def reduced(self) -> tuple[Array, Array]:
+        """A + B in the plus space and A - B in the minus space.
+
+        Returns
+        -------
+        (m, m) arrays
+            One for each space, as large as it is.
+        """
         return (
-            _symmetric(self._plus.basis @ self._plus.images[:, :size].T),
+            _symmetric(self._plus.basis @ self._plus.images.T),
             _symmetric(self._minus.basis @ self._minus.images.T),
         )
 
@@ -373,8 +367,8 @@ class Subspace:
         """
         trials, _ = self._plus.outside(plus)
         if len(trials):
-            images, minus_images, carried = self._plus_product(trials)
-            self._plus.append(trials, np.hstack([images, carried]))
+            images, minus_images = self._plus_product(trials)
+            self._plus.append(trials, images)
             self.products[0] += len(trials)
             if dynamic:
                 self._minus.append(*self._minus.outside(trials, minus_images))
@@ -390,8 +384,7 @@ class Subspace:
     def _galerkin(self, equations: Equations) -> SubspaceSolution:
         """P and M whose residuals are orthogonal to the spaces."""
         plus, minus, omega = self._plus, self._minus, equations.omega
-        size = plus.basis.shape[1]
-        reduced_plus, reduced_minus = self._reduced()
+        reduced_plus, reduced_minus = self.reduced()
         overlap = plus.basis @ minus.basis.T
         right_plus = equations.plus @ plus.basis.T
         right_minus = equations.minus @ minus.basis.T
@@ -412,14 +405,12 @@ class Subspace:
             m[chosen] = of_right.T + frequency * p[chosen] @ of_plus.T
         w = omega[:, None]
         plus_solution, minus_solution = p @ plus.basis, m @ minus.basis
-        images: Array = p @ plus.images
-        plus_residual: Array = np.asarray(equations.plus - images[:, :size] + w * minus_solution)
+        plus_residual: Array = np.asarray(equations.plus - p @ plus.images + w * minus_solution)
         minus_residual: Array = np.asarray(equations.minus - m @ minus.images + w * plus_solution)
         squares = np.sum(plus_residual**2 + minus_residual**2, axis=1)
         return SubspaceSolution(
             plus=plus_solution,
             minus=minus_solution,
-            carried=images[:, size:],
             plus_residual=plus_residual,
             minus_residual=minus_residual,
             residuals=np.sqrt(squares) / equations.norms,

@@ -21,10 +21,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Polarizability:
-    """alpha_ij(-w; w) in bohr^3 at frequency w in hartree; tensor: (3, 3)."""
+    """alpha_ij(-w; w) in bohr^3 at frequency w in hartree; tensor: (3, 3).
+
+    ``imaginary`` is (3, 3) where the level has damping (of which ``tensor`` is the real part then),
+    positive where light is absorbed; else None.
+    """
 
     frequency: float
     tensor: Array
+    imaginary: Array | None = None
 
     @property
     def isotropic(self) -> float:
@@ -114,6 +119,7 @@ class ResponseProperties:
 
         A beta_parallel without a dipole, the depolarization ratio of a beta that vanishes, a ZPVE
         and frequencies that nobody asked for are null;
+        ``imaginary`` of an alpha appears with damping alone,
         the keys ``shares`` and ``second_hyperpolarizability`` appear only where asked for.
         """
         document: dict[str, Any] = {
@@ -125,6 +131,7 @@ class ResponseProperties:
                     "tensor": alpha.tensor.tolist(),
                     "isotropic": alpha.isotropic,
                     "anisotropy": alpha.anisotropy,
+                    **({} if alpha.imaginary is None else {"imaginary": alpha.imaginary.tolist()}),
                 }
                 for alpha in self.polarizability
             ],
@@ -174,7 +181,11 @@ class ResponseProperties:
                 energy=float(document["energy"]),
                 dipole=_array(document["dipole"], (3,)),
                 polarizability=[
-                    Polarizability(float(entry["frequency"]), _array(entry["tensor"], (3, 3)))
+                    Polarizability(
+                        float(entry["frequency"]),
+                        _array(entry["tensor"], (3, 3)),
+                        _array(entry["imaginary"], (3, 3)) if "imaginary" in entry else None,
+                    )
                     for entry in document["polarizability"]
                 ],
                 hyperpolarizability=[

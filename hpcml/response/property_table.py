@@ -69,12 +69,19 @@ def _polarizability_lines(alpha: Polarizability, system: UnitSystem) -> list[str
     unit = "a0^3" if system is AU else unit
     iso = alpha.isotropic
     also = f" = {iso * units.POLARIZABILITY_CUBIC_ANGSTROM:.6f} angstrom^3"
+    damped = []
+    if alpha.imaginary is not None:
+        damped = [
+            f"imaginary part, {unit}",
+            *(f"  {_AXES[i]}  {_row(alpha.imaginary[i] * factor, system)}" for i in range(3)),
+        ]
     return [
         "",
         f"polarizability, {_optical(alpha.frequency)}, {unit}",
         *(f"  {_AXES[i]}  {_row(alpha.tensor[i] * factor, system)}" for i in range(3)),
         f"  isotropic {_number(iso * factor, system)} {unit}{also}"
         f"   anisotropy {_number(alpha.anisotropy * factor, system)}",
+        *damped,
     ]
 
 

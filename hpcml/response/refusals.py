@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec import UNSET
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules.molecule import Molecule
@@ -51,8 +52,15 @@ def check_request(level: Level, request: Request) -> None:
     ------
     SettingsError
         For the vibrations, or a minimum of the geometry, of a state that is found by following an
-        instability: surfaces are those of restricted singlets.
+        instability: surfaces are those of restricted singlets; for a beta at frequencies with
+        damping.
     """
+    dynamic = any(any(triple) for _, triple in request.hyperpolarizabilities)
+    if level.damping is not UNSET and dynamic:
+        raise SettingsError(
+            "level: damping is of alpha alone, and a beta at frequencies is asked for: compute it "
+            "apart, at a level without damping"
+        )
     surface = "zpve" in request.properties or request.optimize
     if level.instability == "follow" and surface:
         raise SettingsError(

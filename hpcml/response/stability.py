@@ -131,8 +131,8 @@ def restricted_product(
             images = images - forward - backward
         if kernel is not None:
             first_order = channel.virtual @ parts.transpose(0, 2, 1)
-            potential = kernel.potentials([first_order, -first_order])[0]
-            images = images + 2.0 * (channel.occupied.T @ potential @ channel.virtual)
+            potential = kernel.on_occupied([first_order, -first_order])[0]
+            images = images + 2.0 * (potential.transpose(0, 2, 1) @ channel.virtual)
         return np.asarray(images.reshape(trials.shape))
 
     return product

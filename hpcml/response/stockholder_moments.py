@@ -31,7 +31,7 @@ def stockholder_moments(
     ----------
     grid : iterable of Part
     free_atoms : (n, n) array
-        Densities of the atoms by themselves; only blocks of one atom are looked at.
+        Densities of the atoms by themselves, a block for each; zero between atoms.
     centres : (n,) array of int
         The atom on which each basis function sits.
     positions : (atoms, 3) array
@@ -39,9 +39,10 @@ def stockholder_moments(
     densities : InducedDensities
     """
     count = len(positions)
+    sits = (centres[:, None] == np.arange(count)).astype(np.float64)  # (n, atoms)
     sums = np.zeros((count, 5, len(densities)))  # of rho, of rho r, of |rho|
     for points, weights, local, values in grid:
-        shares = weights * _stockholder(values, local, centres, free_atoms, count)
+        shares = weights * _stockholder(values, local, free_atoms, sits[local])
         rho = densities.at(values, local)
         integrands = np.array([rho, *(rho * axis for axis in points.T), np.abs(rho)])
         sums += np.tensordot(shares, integrands, axes=(1, 2))
@@ -50,16 +51,14 @@ def stockholder_moments(
     return AtomicMoments(charges, dipoles, spread)
 
 
-def _stockholder(
-    values: Array, local: NDArray[np.int64], centres: NDArray[np.int64], free: Array, count: int
-) -> Array:
-    """Weights (n, p) at the points of a block: an atom's free density over the sum of all."""
-    densities = np.zeros((count, len(values)))
-    for atom in np.unique(centres[local]):
-        mine = centres[local] == atom
-        own = values[:, mine]
-        block = free[np.ix_(local[mine], local[mine])]
-        densities[atom] = np.einsum("pm,pm->p", own @ block, own)
+def _stockholder(values: Array, local: NDArray[np.int64], free: Array, sits: Array) -> Array:
+    """Weights (atoms, p) at the points of a block: an atom's free density over the sum of all.
+
+    The density matrix has a block for each atom, so that what a function makes of it belongs to
+    the atom that it sits on: ``sits`` (m, atoms), 1 there.
+    """
+    halves = values @ free[local[:, None], local]
+    densities = ((halves * values) @ sits).T
     total = densities.sum(axis=0)
     held = total > _SMALLEST_DENSITY
     return np.asarray(np.where(held, densities / np.where(held, total, 1.0), 0.0))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError, SettingsError
-from hpcml.response import finite_field, quadratic
+from hpcml.response import damped_response, finite_field, quadratic
 from hpcml.response import linear_response as linear
 from hpcml.response.engine import GroundState
 from hpcml.response.equations import ROUGH_GRID, kernel_of, stability_of
 from hpcml.response.excitations import lowest_excitation
 from hpcml.response.fock import FockResponse
+from hpcml.response.kernel_terms import third_derivatives_of
 from hpcml.response.level import SHARES, Level, Request
 from hpcml.response.properties import Hyperpolarizability, Polarizability
 from hpcml.response.quadratic import FirstOrder
+from hpcml.response.shared_products import SharedProducts
 from hpcml.response.stability import Stability
 from hpcml.response.team import Communicator, Product, lead, on_root, together
 
@@ -48,19 +51,43 @@ class _Wanted:
     def of(cls, request: Request) -> _Wanted:
         alphas = request.polarizability_frequencies if "alpha" in request.properties else ()
         processes = request.hyperpolarizabilities
+        shares = not SHARES.keys().isdisjoint(request.properties) and bool(alphas or processes)
+        static = {0.0} if shares else set()
         return cls(
-            sorted({*alphas, *(abs(w) for _, triple in processes for w in triple)}),
+            sorted({*alphas, *(abs(w) for _, triple in processes for w in triple), *static}),
             alphas,
             processes,
-            not SHARES.keys().isdisjoint(request.properties) and bool(alphas or processes),
+            shares,
             "excitation" in request.properties,
         )
+
+    @property
+    def lights(self) -> list[float]:
+        """Frequencies above zero at which alpha is wanted."""
+        return [w for w in self.alphas if w > 0.0]
+
+    @property
+    def without_lights(self) -> _Wanted:
+        """The same without alpha at them (whose betas are static)."""
+        kept = [w for w in self.frequencies if w not in self.lights]
+        return replace(self, frequencies=kept, alphas=tuple(w for w in self.alphas if w == 0.0))
 
     @property
     def first_order(self) -> list[float]:
         """|frequencies| at which first-order Fock matrices are needed."""
         static = {0.0} if self.static else set()
         return sorted(static | {abs(w) for _, triple in self.processes for w in triple})
+
+    @property
+    def perturbations(self) -> list[Perturbation]:
+        """Those whose first-order Fock matrices are needed: all axes at these frequencies."""
+        return [(axis, w) for w in self.first_order for axis in range(3)]
+
+    def of_perturbations(self, solutions: Array) -> Array:
+        """Solutions (3, F, N) of the perturbations, (m, N)."""
+        of_frequency = {w: index for index, w in enumerate(self.frequencies)}
+        found = [solutions[axis, of_frequency[w]] for axis, w in self.perturbations]
+        return np.array(found) if found else np.empty((0, solutions.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -112,6 +139,9 @@ def tensors(
         return Tensors()
     if reference.why_not_analytic:
         return on_root(communicator, lambda: _by_finite_field(reference, level, wanted))
+    lights = wanted.lights if level.damping is not UNSET else []
+    if lights:
+        wanted = wanted.without_lights
 
     def equations() -> tuple[FockResponse, FockResponse]:
         two_electron = reference.two_electron(3 * len(wanted.frequencies))
@@ -125,9 +155,12 @@ def tensors(
     # a field F couples through -mu F
     operators = -reference.dipole_integrals
 
-    def solve(products: Mapping[str, Product]) -> linear.Solution:
+    def solve(products: Mapping[str, Product]) -> tuple[linear.Solution, Array | None]:
         shared = SharedProducts(products)
-        return _solve(fock, operators, np.array(wanted.frequencies), level, shared)
+        solution = _solve(fock, operators, np.array(wanted.frequencies), level, shared)
+        if not wanted.static:
+            return solution, None
+        return solution, shared.kernel_blocks(solution.plus[:, 0])
 
     def first(products: Mapping[str, Product]) -> float | None:
         shared = SharedProducts(products)
@@ -143,71 +176,21 @@ def tensors(
     lowest = lead(shared, communicator, first) if wanted.excitation else None
     if not wanted.frequencies:
         return Tensors(provenance=_state(stable, lowest) | {"warnings": stable.warnings})
-    solution = lead(shared, communicator, solve)
-    return together(
-        communicator, lambda: _assemble(fock, operators, solution, (stable, lowest), wanted)
+    solved = lead(shared, communicator, solve)
+    damped: list[Polarizability] = []
+    if lights:
+        damped = lead(
+            shared,
+            communicator,
+            lambda products: _damped(fock, operators, lights, level, SharedProducts(products)),
+        )
+    found = together(
+        communicator, lambda: _assemble(fock, operators, solved, (stable, lowest), wanted)
     )
-
-
-class SharedProducts:
-    """The products of the response equations as the leading rank asks for them.
-
-    ``plus`` and ``rough_plus`` (with the kernel on the rough grid) are a ``PlusProduct``, ``minus``
-    is a ``MinusProduct`` of ``linear_response``.
-    """
-
-    def __init__(self, products: Mapping[str, Product]) -> None:
-        self._products = products
-
-    @staticmethod
-    def of(fock: FockResponse, rough: FockResponse) -> dict[str, Product]:
-        """What every rank can be asked for (see ``team.lead``)."""
-        return {
-            "plus": fock.plus_product,
-            "minus": lambda trials: (fock.minus_product(trials),),
-            "rough plus": rough.plus_product,
-        }
-
-    def plus(self, trials: Array) -> tuple[Array, Array, Array]:
-        """Products of A + B, of every rank's trials together.
-
-        Parameters
-        ----------
-        trials : (k, N) array
-
-        Returns
-        -------
-        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
-        """
-        images, minus_images, carried = self._products["plus"](trials)
-        return images, minus_images, carried
-
-    def minus(self, trials: Array) -> Array:
-        """Products of A - B, of every rank's trials together.
-
-        Parameters
-        ----------
-        trials : (k, N) array
-
-        Returns
-        -------
-        (k, N) array
-        """
-        return self._products["minus"](trials)[0]
-
-    def rough_plus(self, trials: Array) -> tuple[Array, Array, Array]:
-        """The products of ``plus`` in a rougher and cheaper form.
-
-        Parameters
-        ----------
-        trials : (k, N) array
-
-        Returns
-        -------
-        images, minus_images, carried : (k, N), (k, N) and (k, ...) arrays
-        """
-        images, minus_images, carried = self._products["rough plus"](trials)
-        return images, minus_images, carried
+    if damped:
+        found.polarizability.extend(damped)
+        found.provenance["damping"] = level.damping
+    return found
 
 
 def _solve(
@@ -231,30 +214,59 @@ def _solve(
     )
 
 
+def _damped(
+    fock: FockResponse,
+    operators: Array,
+    frequencies: Sequence[float],
+    level: Level,
+    shared: SharedProducts,
+) -> list[Polarizability]:
+    """alpha(w + i gamma) at each frequency."""
+    assert level.damping is not UNSET
+    precondition = None
+    if fock.kernel is not None:
+        precondition = damped_response.nested(fock.gaps, shared.rough_plus, shared.minus)
+    gradients = fock.gradients(operators)
+    plus, _ = damped_response.solve(
+        fock.gaps,
+        gradients,
+        np.array(frequencies) + 1j * level.damping,
+        shared.plus,
+        shared.minus,
+        convergence=level.response_convergence,
+        precondition=precondition,
+    )
+    found = []
+    for index, w in enumerate(frequencies):
+        tensor = -fock.occupation * gradients @ plus[:, index].T
+        found.append(Polarizability(w, _symmetric(tensor.real), _symmetric(tensor.imag)))
+    return found
+
+
 def _assemble(
     fock: FockResponse,
     operators: Array,
-    solution: linear.Solution,
+    solved: tuple[linear.Solution, Array | None],
     state: tuple[Stability, float | None],
     wanted: _Wanted,
 ) -> Tensors:
     """The tensors from the solutions of the response equations.
 
+    solved   these, and the ``kernel_blocks`` of the static ones where they are wanted
+
     A perturbation is (axis, |w|): the field along an axis at a frequency, whose sign only
     exchanges X and Y.
     """
+    solution, kernel_blocks = solved
     of_frequency = {w: index for index, w in enumerate(wanted.frequencies)}
     gradients = fock.gradients(operators)
-    perturbations: list[Perturbation] = [(axis, w) for w in wanted.first_order for axis in range(3)]
-    plus, minus, carried = (
-        np.array([values[axis, of_frequency[w]] for axis, w in perturbations])
-        for values in (solution.plus, solution.minus, solution.carried)
-    )
+    perturbations = wanted.perturbations
+    plus, minus = (wanted.of_perturbations(each) for each in (solution.plus, solution.minus))
     first_order: list[list[FirstOrder]] = []
     hyperpolarizability: list[Hyperpolarizability] = []
     if perturbations:
         own = operators[[axis for axis, _ in perturbations]]
-        first_order = fock.first_order(own, plus, minus, carried)
+        first_order = fock.first_order(own, plus, minus)
         number = {perturbation: m for m, perturbation in enumerate(perturbations)}
         hyperpolarizability = _hyperpolarizabilities(
             fock, first_order, plus, number, wanted.processes
@@ -267,7 +279,7 @@ def _assemble(
             for w in wanted.alphas
         ],
         hyperpolarizability=hyperpolarizability,
-        static=[channel[:3] for channel in first_order] if 0.0 in wanted.first_order else [],
+        static=[] if kernel_blocks is None else fock.with_kernel(first_order, kernel_blocks),
         fock=fock,
         provenance={
             "response": "analytic, 2n + 1 rule",
@@ -322,12 +334,15 @@ def _hyperpolarizabilities(
             ]
             values[n] -= fock.occupation * quadratic.fock_terms(*signed)
     if fock.kernel is not None:
-        # symmetric densities: the sign of a frequency does not matter
-        triples = [
-            (number[i, abs(sigma)], number[j, abs(first)], number[k, abs(second)])
-            for (sigma, first, second), (i, j, k) in components
-        ]
-        values -= fock.kernel.third_order(fock.first_order_orbitals(fock.split(plus)), triples)
+        values -= third_derivatives_of(
+            fock,
+            first_order,
+            plus,
+            [
+                tuple((number[axis, abs(w)], w) for axis, w in zip(component, triple, strict=True))
+                for triple, component in components
+            ],
+        )
     found = dict(zip(components, values, strict=True))
     return [
         Hyperpolarizability(

@@ -26,6 +26,9 @@ Matrices = Callable[[Array, Sequence[Array]], tuple[list[Array], list[Array] | N
 (n, n) each; None instead of K where there is no exact exchange."""
 
 
+_PARTS = 4  # of a stored matrix, one made after the other
+
+
 class MatrixBuilder:
     """J/K matrices in the basis of atomic orbitals, by a callback."""
 
@@ -126,12 +129,15 @@ class FittedIntegrals:
     def __init__(
         self, channels: Sequence[FittedChannel], exact_exchange: float, *, store_exchange: bool
     ) -> None:
-        """``store_exchange``: keep (ij|ab), which pays from about o / 2 trial vectors on."""
+        """``store_exchange``: keep (ij|ab) and (ib|ja), 2 (o v)^2 numbers of each channel, which
+        pays from about o / 2 trial vectors on."""
         self._channels = list(channels)
         self._exact_exchange = exact_exchange
         self._occupation = 2.0 if len(self._channels) == 1 else 1.0
         self._stored = [
-            _occupied_virtual_exchange(channel) if store_exchange and exact_exchange else None
+            (_stored_forward(channel), _stored_backward(channel))
+            if store_exchange and exact_exchange
+            else None
             for channel in self._channels
         ]
 
@@ -146,8 +152,14 @@ class FittedIntegrals:
             coulomb = fitted @ channel.occupied_virtual.reshape(size, o * v)
             forward = backward = None
             if self._exact_exchange:
-                forward = self._exact_exchange * _forward(channel, stored, part)
-                backward = self._exact_exchange * _backward(channel, part)
+                forward, backward = (
+                    self._exact_exchange * exchange
+                    for exchange in (
+                        _of_stored(stored, part)
+                        if stored is not None
+                        else (_forward(channel, part), _backward(channel, part))
+                    )
+                )
             results.append((coulomb.reshape(part.shape), forward, backward))
         return results
 
@@ -224,25 +236,40 @@ def occupied_block(u_b: Array, u_c: Array) -> Array:
     return -(product + product.T)
 
 
-def _occupied_virtual_exchange(channel: FittedChannel) -> Array:
-    """(ij|ab) stored as [i, a, j, b]."""
+def _stored_forward(channel: FittedChannel) -> Array:
+    """(ij|ab) as [i a, j b]."""
     size, o, v = channel.occupied_virtual.shape
     stored = np.empty((o, v, o, v))
     virtual = channel.virtual.reshape(size, v * v)
+    rows, columns = np.tril_indices(o)
+    # as many pairs in a product as take little memory beside the result
+    most = max(1, o * o // _PARTS)
+    for start in range(0, len(rows), most):
+        some = slice(start, start + most)
+        pairs = np.ascontiguousarray(channel.occupied[:, rows[some], columns[some]].T)
+        for i, j, integrals in zip(rows[some], columns[some], pairs @ virtual, strict=True):
+            stored[i, :, j] = stored[j, :, i] = integrals.reshape(v, v)
+    return stored.reshape(o * v, o * v)
+
+
+def _stored_backward(channel: FittedChannel) -> Array:
+    """(ib|ja) as [i a, j b]."""
+    size, o, v = channel.occupied_virtual.shape
+    integrals = channel.occupied_virtual.reshape(size, o * v)
+    stored = (integrals.T @ integrals).reshape(o, v, o, v)
     for i in range(o):
-        integrals = (channel.occupied[:, i, : i + 1].T @ virtual).reshape(i + 1, v, v)
-        stored[i, :, : i + 1] = integrals.transpose(1, 0, 2)
-        stored[:i, :, i] = integrals[:i]
-    return stored
+        stored[i] = stored[i].transpose(2, 1, 0).copy()
+    return stored.reshape(o * v, o * v)
 
 
-def _forward(channel: FittedChannel, stored: Array | None, trials: Array) -> Array:
+def _of_stored(stored: tuple[Array, Array], trials: Array) -> list[Array]:
+    """K_ia and K_ai of trials (k, o, v); both matrices are symmetric."""
+    rows = trials.reshape(len(trials), -1)
+    return [(rows @ matrix).reshape(trials.shape) for matrix in stored]
+
+
+def _forward(channel: FittedChannel, trials: Array) -> Array:
     """K_ia = sum over jb of (ij|ab) t_jb; trials (k, o, v)."""
-    _, o, v = channel.occupied_virtual.shape
-    count = len(trials)
-    if stored is not None:
-        product = stored.reshape(o * v, o * v) @ trials.reshape(count, o * v).T
-        return np.asarray(product.T.reshape(count, o, v))
     result = np.empty_like(trials)
     for k, trial in enumerate(trials):
         # (Q|ja~) with a~ running over what the trial makes of the virtual orbitals

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hpcml.response.density_variables import Block, Stored, ThirdDerivatives
+from hpcml.response.kernel_terms import second_order_terms
 from hpcml.response.kernels import PAIRS, Kernel
 
 POINTS, FUNCTIONS, OCCUPIED = 40, 7, 3
@@ -156,6 +157,34 @@ def test_first_order_potentials_are_differences_of_potentials(
         for channel in range(channels):
             difference = (forward[channel] - backward[channel]) / (2.0 * step)
             np.testing.assert_allclose(found[channel][direction], difference, rtol=1e-5, atol=1e-6)
+    for part, potential, orbitals in zip(
+        model.kernel.on_occupied(model.changes), found, model.orbitals, strict=True
+    ):
+        np.testing.assert_allclose(part, potential @ orbitals, atol=1e-10)
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize(("functional", "channels", "gradients"), MODELS)
+def test_second_order_terms_are_traces_with_the_potentials(
+    functional, channels, gradients, static
+) -> None:
+    model = Model(functional, channels, gradients)
+    random = np.random.default_rng(5)
+    x = model.changes
+    y = x if static else [random.standard_normal(each.shape) for each in x]
+    pairs = [((0, 0.1), (1, 0.1)), ((0, -0.1), (2, 0.1)), ((3, -0.2), (3, -0.2))]
+    inside = [random.standard_normal((len(pairs), OCCUPIED, OCCUPIED)) for _ in range(channels)]
+    inside = [each + each.transpose(0, 2, 1) for each in inside]
+    found = second_order_terms(model.kernel, x, y, pairs, inside)
+    potentials = model.kernel.potentials([one + other for one, other in zip(x, y, strict=True)])
+    expected = np.zeros_like(found)
+    for s, orbitals in enumerate(model.orbitals):
+        for index, ((b, w_b), (c, w_c)) in enumerate(pairs):
+            x_b, y_b = (x[s][b], y[s][b]) if w_b > 0 else (y[s][b], x[s][b])
+            x_c, y_c = (x[s][c], y[s][c]) if w_c > 0 else (y[s][c], x[s][c])
+            density = x_b @ y_c.T + x_c @ y_b.T + orbitals @ inside[s][index] @ orbitals.T
+            expected[:, index] += np.einsum("amn,mn->a", potentials[s], density)
+    np.testing.assert_allclose(found, (2.0 if channels == 1 else 1.0) * expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("functional", "channels", "gradients", "exact"), EXACT)

@@ -19,10 +19,9 @@ class Problem:
         self.plus = np.diag(self.gaps) + coupling[0] + coupling[0].T
         self.minus = np.diag(self.gaps) + coupling[1] + coupling[1].T
         self.gradients = random.standard_normal((directions, size))
-        self.carried = random.standard_normal((size, 7))
 
     def plus_product(self, trials):
-        return trials @ self.plus, trials @ self.minus, trials @ self.carried
+        return trials @ self.plus, trials @ self.minus
 
     def minus_product(self, trials):
         return trials @ self.minus
@@ -58,12 +57,6 @@ def test_all_directions_and_frequencies_together_equal_the_dense_solution() -> N
         plus, minus = problem.dense(frequency)
         np.testing.assert_allclose(solution.plus[:, column], plus, atol=1e-8)
         np.testing.assert_allclose(solution.minus[:, column], minus, atol=1e-8)
-
-
-def test_what_the_products_carry_belongs_to_the_solutions() -> None:
-    problem = Problem()
-    solution = problem.solve([0.0, 0.2], convergence=1e-6)
-    np.testing.assert_allclose(solution.carried, solution.plus @ problem.carried, atol=1e-9)
 
 
 def test_nested_solver_of_near_matrices_saves_products() -> None:

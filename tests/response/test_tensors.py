@@ -318,7 +318,7 @@ def _matrices(reference):
     from hpcml.response.fock import FockResponse
 
     fock = FockResponse(reference.channels, reference.two_electron(3), None)
-    plus, minus, _ = fock.plus_product(np.eye(fock.gaps.size))
+    plus, minus = fock.plus_product(np.eye(fock.gaps.size))
     return plus, minus, fock.gradients(-reference.dipole_integrals)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.response import thinned_grid
 from hpcml.response.density_variables import Block, Functional, Stored
 from hpcml.response.psi4 import versions
 
@@ -36,7 +37,13 @@ def grid(core: Any, points: tuple[int, int], block_points: int | None = None) ->
 
 
 def blocks(
-    psi4: Any, functions: Any, method: str, points_an_atom: tuple[int, int], memory: float
+    psi4: Any,
+    functions: Any,
+    method: str,
+    points_an_atom: tuple[int, int],
+    memory: float,
+    *,
+    thinned: bool = False,
 ) -> Iterator[Block]:
     """Quadrature of the kernel with the basis functions on it.
 
@@ -45,33 +52,90 @@ def blocks(
     points_an_atom : (radial, spherical)
     memory : float
         Bytes up to which values of basis functions are stored.
+    thinned : bool
+        Fewer points near the nuclei (``thinned_grid``).
     """
     core = psi4.core
     # only asked whether it needs gradients: that of a closed shell does for an open one too
     functional = psi4.driver.dft.build_superfunctional(method.lower(), True)[0]
-    with grid(core, points_an_atom, _BLOCK_POINTS):
-        potential = core.VBase.build(functions, functional, "RV")
-        potential.initialize()
-    points = potential.properties()[0]
     names = ("PHI", "PHI_X", "PHI_Y", "PHI_Z") if functional.is_gga() else ("PHI",)
-
-    def values(index: int, count: int) -> Array:
-        # by index: Psi4's blocks live no longer than the potential that owns them
-        block = potential.get_block(index)
-        points.compute_functions(block)
-        part = slice(block.npoints()), slice(count)
-        found = points.basis_values()
-        return np.array([np.asarray(found[name])[part] for name in names])
-
-    for index in range(potential.nblocks()):
-        block = potential.get_block(index)
-        functions_there = np.array(block.functions_local_to_global(), dtype=np.int64)
-        count = len(functions_there)
-        memory -= 8.0 * len(names) * block.npoints() * count
-        evaluate: Callable[[], Array] = (
-            Stored(values(index, count)) if memory > 0.0 else partial(values, index, count)
+    points, weights = _points(core, functions, functional, points_an_atom, thinned)
+    evaluator = core.RKSFunctions(functions, _BLOCK_POINTS, functions.nbf())
+    evaluator.set_deriv(len(names) > 1)
+    extents = core.BasisExtents(functions, core.get_option("SCF", "DFT_BASIS_TOLERANCE"))
+    for chosen in near_one_another(points, _BLOCK_POINTS):
+        columns = *points[chosen].T, weights[chosen]
+        vectors = [core.Vector.from_array(np.ascontiguousarray(column)) for column in columns]
+        block = core.BlockOPoints(*vectors, extents)
+        local = np.array(block.functions_local_to_global(), dtype=np.int64)
+        if not len(local):
+            continue
+        evaluate = partial(_values_on, evaluator, block, names, len(local))
+        memory -= 8.0 * len(names) * len(chosen) * len(local)
+        yield Block(
+            weights[chosen],
+            local,
+            Stored(evaluate()) if memory > 0.0 else evaluate,
+            functional.is_meta(),
         )
-        yield Block(np.array(block.w()), functions_there, evaluate, functional.is_meta())
+
+
+def _values_on(evaluator: Any, block: Any, names: Sequence[str], count: int) -> Array:
+    evaluator.compute_functions(block)
+    found = evaluator.basis_values()
+    part = slice(block.npoints()), slice(count)
+    return np.array([found[name].np[part] for name in names])
+
+
+def _points(
+    core: Any, functions: Any, functional: Any, points_an_atom: tuple[int, int], thinned: bool
+) -> tuple[Array, Array]:
+    """Points (p, 3), bohr, and weights (p,) of a grid."""
+    radial, spherical = points_an_atom
+    parts = thinned_grid.spheres(points_an_atom) if thinned else [(spherical, 0.0, np.inf)]
+    molecule = functions.molecule()
+    numbers = [int(molecule.Z(atom)) for atom in range(molecule.natom())]
+    found = []
+    for count, start, end in parts:
+        with grid(core, (radial, count), _BLOCK_POINTS):
+            potential = core.VBase.build(functions, functional, "RV")
+            potential.initialize()
+        blocks = [potential.get_block(index) for index in range(potential.nblocks())]
+        rows = np.concatenate(
+            [[axis().np for axis in (block.x, block.y, block.z, block.w)] for block in blocks],
+            axis=1,
+        ).T
+        if len(parts) > 1:
+            shells = thinned_grid.shells(rows[:, :3], np.array(molecule.geometry()), numbers, count)
+            rows = rows[(start <= shells) & ((shells < end) | np.isinf(end))]
+        found.append(rows)
+    every = np.concatenate(found)
+    return every[:, :3], every[:, 3]
+
+
+def near_one_another(points: Array, most: int) -> Iterator[NDArray[np.int64]]:
+    """Points in groups that lie together: halved across their longest side until few enough.
+
+    Parameters
+    ----------
+    points : (p, 3) array
+    most : int
+        In a group.
+
+    Returns
+    -------
+    iterator of (g,) arrays of int
+    """
+    waiting = [np.arange(len(points))]
+    while waiting:
+        group = waiting.pop()
+        if len(group) <= most:
+            yield group
+            continue
+        there = points[group]
+        axis = int(np.argmax(np.ptp(there, axis=0)))
+        order = np.argpartition(there[:, axis], len(group) // 2)
+        waiting += [group[order[len(group) // 2 :]], group[order[: len(group) // 2]]]
 
 
 def variable_names(functional: Any, closed_shell: bool) -> list[str]:

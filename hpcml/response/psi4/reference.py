@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.response import libxc, units
+from hpcml.response import libxc, thinned_grid, units
 from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
@@ -125,7 +125,7 @@ class Reference:
         available = memory.INTEGRALS_SHARE * self._memory / 8.0
         if held > available:
             return MatrixBuilder(self.channels, self.matrices)
-        exchange = sum((o * v) ** 2 for o, v in shapes)
+        exchange = 2.0 * sum((o * v) ** 2 for o, v in shapes)
         few = max(o for o, _ in shapes) < _TRIALS_PER_EQUATION * right_sides * 2
         return FittedIntegrals(
             [
@@ -196,6 +196,7 @@ class Reference:
             self._level.method,
             grid,
             memory.KERNEL_SHARE * self._memory,
+            thinned=thinned_grid.wanted(self._level),
         )
 
     def functional(self, closed_shell: bool) -> Functional:
@@ -351,7 +352,7 @@ def _fitted_channel(core: Any, helper: Any, channel: Orbitals, fitting: int) -> 
     for name, spaces in names.items():
         helper.add_transformation(name, *spaces)
     helper.transform()
-    tensors = {name: np.array(helper.get_tensor(name)) for name in names}
+    tensors = {name: np.asarray(helper.get_tensor(name)) for name in names}
     helper.clear_all()
     return FittedChannel(tensors["ov"], tensors["oo"], tensors["vv"])
 

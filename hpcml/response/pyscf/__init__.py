@@ -6,6 +6,7 @@
     ground                  the converged ground state (``engine.GroundState``)
     coulomb_exchange, points, functionals, free_atoms     parts of it
     pyscf_surface           gradients (``vibrations.PotentialSurface``)
+    gpu                     GPU4PySCF: the same with its SCF on a GPU
     pyscf_errors, pyscf_faults     what it says, and what is wrong with a level
 
 The module itself is the engine.  It is imported where PySCF is installed (``engine.engine``).

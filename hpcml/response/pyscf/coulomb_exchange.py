@@ -104,7 +104,7 @@ class CoulombExchange:
         available = self.bytes / 8.0
         if held > available:
             return None
-        exchange = sum((o * v) ** 2 for o, v in shapes)
+        exchange = 2.0 * sum((o * v) ** 2 for o, v in shapes)
         few = max(o for o, _ in shapes) < _TRIALS_PER_EQUATION * right_sides * 2
         return FittedIntegrals(
             [self._channel(channel, fitting) for channel in channels],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
+from hpcml.response import thinned_grid
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -123,6 +124,7 @@ class PySCFGroundState:
             gradients=self._kind != "LDA",
             kinetic=self._kind == "MGGA",
             memory=_KERNEL_SHARE * self._resources.memory_mb * 1e6,
+            thinned=thinned_grid.wanted(self._level),
         )
 
     def functional(self, closed_shell: bool) -> Functional:
@@ -149,9 +151,13 @@ class PySCFGroundState:
 
 @contextmanager
 def ground_state(
-    molecule: Molecule, level: Level, resources: Resources
+    molecule: Molecule,
+    level: Level,
+    resources: Resources,
+    *,
+    solve: Callable[[Any, Molecule, Level, int], Any] = scf.converge,
 ) -> Iterator[PySCFGroundState]:
-    """See ``engine.Engine``."""
+    """See ``engine.Engine``; ``solve`` makes a converged field of one that is not."""
     attempt, communicator = resources.attempt, resources.communicator
     with system(molecule, level, resources) as (mole, basis):
         started = time.perf_counter()
@@ -159,7 +165,7 @@ def ground_state(
         def converge() -> tuple[Any, str]:
             closed_shell = molecule.multiplicity == 1
             unsolved, integrals = scf.mean_field(mole, level, closed_shell=closed_shell)
-            return scf.converge(unsolved, molecule, level, attempt), integrals
+            return solve(unsolved, molecule, level, attempt), integrals
 
         solved, integrals = together(communicator, converge)
         dipole_integrals = -np.asarray(mole.intor("int1e_r"))

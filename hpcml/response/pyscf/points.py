@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import dft
 
+from hpcml.response import thinned_grid
 from hpcml.response.density_variables import Block, Stored
 from hpcml.response.level import Grid
 
@@ -29,15 +30,24 @@ class Part(NamedTuple):
     values: Array
 
 
-def quadrature(mole: Any, grid: Grid) -> Any:
-    """PySCF's grid of (radial, spherical) points an atom: all of them, none left out."""
+def quadrature(mole: Any, grid: Grid, *, thinned: bool = False) -> Any:
+    """PySCF's grid of (radial, spherical) points an atom: all, or fewer near the nuclei."""
     grids = dft.gen_grid.Grids(mole)
     grids.atom_grid = grid
-    grids.prune = None
+    grids.prune = _thinned if thinned else None
     return grids.build(sort_grids=True)
 
 
-def parts(mole: Any, grid: Grid, *, gradients: bool) -> Iterator[Part]:
+def _thinned(number: int, radii: Array, spherical: int, *_: Any) -> NDArray[np.int64]:
+    """Points of each sphere of an atom, as PySCF asks for them."""
+    found = np.full(len(radii), spherical)
+    shells = np.asarray(radii) / thinned_grid.radius(number)
+    for count, start, end in thinned_grid.spheres((len(radii), spherical)):
+        found[(start <= shells) & (shells < end)] = count
+    return found
+
+
+def parts(mole: Any, grid: Grid, *, gradients: bool, thinned: bool = False) -> Iterator[Part]:
     """A grid with the basis functions on it, in parts.
 
     Parameters
@@ -45,8 +55,10 @@ def parts(mole: Any, grid: Grid, *, gradients: bool) -> Iterator[Part]:
     grid : (radial, spherical)
     gradients : bool
         Whether the functions' gradients are wanted.
+    thinned : bool
+        Fewer points near the nuclei (``thinned_grid``).
     """
-    grids = quadrature(mole, grid)
+    grids = quadrature(mole, grid, thinned=thinned)
     for start in range(0, len(grids.weights), _BLOCK_POINTS):
         place = slice(start, start + _BLOCK_POINTS)
         points, weights = grids.coords[place], grids.weights[place]
@@ -56,7 +68,7 @@ def parts(mole: Any, grid: Grid, *, gradients: bool) -> Iterator[Part]:
 
 
 def blocks(
-    mole: Any, grid: Grid, *, gradients: bool, kinetic: bool, memory: float
+    mole: Any, grid: Grid, *, gradients: bool, kinetic: bool, memory: float, thinned: bool = False
 ) -> Iterator[Block]:
     """Quadrature of the kernel.
 
@@ -69,8 +81,12 @@ def blocks(
         Whether the functional depends on the kinetic-energy density.
     memory : float
         Bytes up to which values of basis functions are stored.
+    thinned : bool
+        Fewer points near the nuclei (``thinned_grid``).
     """
-    for points, weights, functions, values in parts(mole, grid, gradients=gradients):
+    for points, weights, functions, values in parts(
+        mole, grid, gradients=gradients, thinned=thinned
+    ):
         memory -= values.nbytes
         if memory > 0.0:
             yield Block(weights, functions, Stored(values), kinetic)

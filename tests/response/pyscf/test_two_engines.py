@@ -137,7 +137,8 @@ def test_engines_agree_with_an_effective_core_potential(method: str, tmp_path: P
     level = _tight(method, str(path), (120, 770))
     found = _both(IODOMETHANE, level, Request())
     assert all(each.provenance["basis"]["ecp"] == ["I"] for each in found)
-    _agree(*found, energy=METHODS[method], response=1e-5)
+    # iodine's quadratures differ by more: 7.2e-7 hartree
+    _agree(*found, energy=1e-8 if method == "HF" else 1e-6, response=1e-5)
 
 
 def test_core_potentials_agree_in_a_small_basis(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """A campaign as discrete events: who waits for what, on machines that nobody here has.
 
 Ranks ask rank 0's desk for molecules, compute them, and commit rows; the desk serves one message
-at a time; the file system takes so many operations a second (creates, renames, waits for the
-disk); a node that fails ends its program, which is planned and started again, less what was
-committed.  The rules by which molecules are handed out and rows grouped are those of the program
-itself (``messages.seconds_of_a_group``, ``desk.several_for``).
+at a time; the file system takes so many operations a second (opens, creates, renames, waits for
+the disk), of each rank, of each node's one writer, and for each group of rows; a node that fails
+ends its program, which is planned and started again, less what was committed.  The rules by which
+molecules are handed out and rows grouped are those of the program itself
+(``messages.seconds_of_a_group``, ``desk.several_for``).
 
 Molecules that follow each other in the queue go through the events together, as long as that is
 short beside what is left; towards the end, where it matters who ends when, they go singly.  Of more
@@ -68,11 +69,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.nodes * self.ranks_per_node
 
 
-OPERATIONS_A_START = 6
-"""Of a rank: log, flight, journal, its first manifest, and their folders' entries."""
+OPERATIONS_A_RANK = 2
+"""Of a rank that starts: the task's orders and the ranks' lock, opened."""
+
+OPERATIONS_A_NODE = 6
+"""Of a node that starts: flight, journal, its first manifest, and their folders' entries."""
 
 OPERATIONS_A_SHARD = 5
-"""Create, two waits for the disk, rename, and the manifest's line."""
+"""Create, two waits for the disk, rename, and the manifest's line; shards are a node's."""
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,13 +247,14 @@ class _Rank:
 
         campaign, machine, clock = self.campaign, self.campaign.machine, self.campaign.clock
         began, seconds, count = math.inf, 0.0, 0
-        rows = 0
+        shared = 1.0 / machine.ranks_per_node  # a node has one writer
+        a_row = OPERATIONS_A_SHARD / machine.rows_per_shard
         try:
-            wait = self._files(OPERATIONS_A_START) - clock.now
+            wait = self._files(OPERATIONS_A_RANK + shared * OPERATIONS_A_NODE) - clock.now
             campaign.lost["files"] += wait
             campaign.lost["start"] += self.start
             yield clock.timeout(wait + self.start)
-            committed = clock.now
+            before = committed = clock.now  # of the rows before the last, and of the last
             while True:
                 seconds, count, groups = campaign.take()
                 if not count:
@@ -258,20 +263,20 @@ class _Rank:
                     campaign.desk.serve(clock.now, machine.desk * count * campaign.fold) - clock.now
                 )
                 gap = groups * machine.gap * self._scatter() + count * machine.commit
-                # a rank writes while the next calculation goes on, and waits if that is not enough
-                late = max(0.0, committed - clock.now)
+                # the next calculation begins before the last one's rows are written, and waits only
+                # where those before them are not
+                late = max(0.0, before - clock.now)
+                before = committed
                 began = clock.now + desk + gap + late
                 yield clock.timeout(desk + gap + late + seconds)
                 for name, lost in (("desk", desk), ("gaps", gap), ("files", late)):
                     campaign.lost[name] += lost
                 campaign.busy += seconds
-                began, rows = math.inf, rows + count
-                shards, rows = divmod(rows, machine.rows_per_shard)
-                committed = self._files(groups + OPERATIONS_A_SHARD * shards)
-            if rows:
-                wait = self._files(OPERATIONS_A_SHARD) - clock.now
-                campaign.lost["files"] += wait
-                yield clock.timeout(wait)
+                began = math.inf
+                committed = self._files(groups + a_row * count)
+            wait = self._files(shared * OPERATIONS_A_SHARD) - clock.now  # of the node's last shard
+            campaign.lost["files"] += wait
+            yield clock.timeout(wait)
         except simpy.Interrupt:
             if began < math.inf:
                 campaign.lost["failures"] += max(0.0, clock.now - began)

@@ -2,7 +2,7 @@
 
 from hpcml.molecules.bonds import perceive
 from hpcml.molecules.conformers import molecule_from_smiles
-from hpcml.molecules.constitution import constitutions
+from hpcml.molecules.constitution import Columns, constitutions, constitutions_in_blocks
 from hpcml.molecules.features import ATOM_FEATURES, PAIR_FEATURES, Graph, graph
 from hpcml.molecules.molecule import (
     Molecule,
@@ -19,12 +19,14 @@ __all__ = [
     "ATOM_FEATURES",
     "PAIR_FEATURES",
     "SUFFIXES",
+    "Columns",
     "Defect",
     "Graph",
     "Molecule",
     "Record",
     "atomic_number",
     "constitutions",
+    "constitutions_in_blocks",
     "graph",
     "isotope_mass",
     "molecule_from_smiles",

@@ -6,8 +6,8 @@ conformer, stereoisomer or isotopologue.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,11 @@ _LONGEST_BOND = 1.3  # in units of the sum of covalent radii, as bonds are perce
 _PAIRS_AT_ONCE = 1_000_000
 _REFINEMENTS = 6  # bonds that an atom looks along; what they do not tell apart is looked at whole
 
+_AT_ONCE = 1 << 17  # molecules
+
 Colours = NDArray[np.uint64]
+Columns = tuple[NDArray[np.integer], NDArray[np.float64], NDArray[np.int64], NDArray[np.integer]]
+"""Numbers, positions, offsets, states: what ``constitutions`` takes."""
 
 
 def constitutions(
@@ -48,6 +52,54 @@ def constitutions(
     (M,) int64 array
         Numbers from 0, without gaps.
     """
+
+    def read(rows: NDArray[np.int64]) -> Columns:
+        cuts = offsets[rows]
+        lengths = offsets[rows + 1] - cuts
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        atoms = np.arange(ends[-1]) + np.repeat(cuts - ends[:-1], lengths)
+        return numbers[atoms], positions[atoms], ends, np.asarray(states)[rows]
+
+    return constitutions_in_blocks(read, len(offsets) - 1)
+
+
+def constitutions_in_blocks(
+    read: Callable[[NDArray[np.int64]], Columns], count: int
+) -> NDArray[np.int64]:
+    """``constitutions`` of so many molecules, some of which are read at a time.
+
+    read    from some of their numbers to what ``constitutions`` takes, of these
+
+    Returns
+    -------
+    (count,) int64 array
+        Numbers from 0, without gaps, in the order in which they come first.
+    """
+    blocks = [np.arange(at, min(count, at + _AT_ONCE)) for at in range(0, count, _AT_ONCE)]
+    told = [_told_apart(*read(rows)) for rows in blocks]
+    whole = np.concatenate([np.empty(0, np.uint64), *told])
+    _, alike, counts = np.unique(whole, return_inverse=True, return_counts=True)
+    doubtful = np.flatnonzero(counts[alike] > 1)
+    seen: dict[tuple[int, str], int] = {}
+    known: dict[bytes, str] = {}  # conformers mostly come with their atoms in one order
+    first = np.arange(count)  # of the molecules that are the same
+    for at in range(0, len(doubtful), _AT_ONCE):
+        rows = doubtful[at : at + _AT_ONCE]
+        numbers, positions, offsets, _ = read(rows)
+        graphs = _canonical(numbers, _bonds(numbers, positions, offsets), offsets, known)
+        for row, graph in zip(rows.tolist(), graphs, strict=True):
+            first[row] = seen.setdefault((int(alike[row]), graph), row)
+    numbers_of_first = np.cumsum(first == np.arange(count)) - 1
+    return np.asarray(numbers_of_first[first], np.int64)
+
+
+def _told_apart(
+    numbers: NDArray[np.integer],
+    positions: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    states: NDArray[np.integer],
+) -> Colours:
+    """A colour for each molecule, which others may share: see ``constitutions``."""
     first, second = _bonds(numbers, positions, offsets)
     colours = _mixed(numbers.astype(np.uint64))
     for _ in range(_REFINEMENTS):
@@ -60,11 +112,7 @@ def constitutions(
     np.add.at(whole, np.repeat(np.arange(len(whole)), np.diff(offsets)), _mixed(colours))
     for state in np.asarray(states).T:
         whole = _mixed(whole ^ state.astype(np.int64).astype(np.uint64))
-    _, alike, counts = np.unique(whole, return_inverse=True, return_counts=True)
-    doubtful = np.flatnonzero(counts[alike] > 1)
-    graphs = _canonical(numbers, (first, second), offsets, doubtful)
-    seen: dict[tuple[int, str], int] = defaultdict(lambda: len(seen))
-    return np.array([seen[at, graphs.get(row, "")] for row, at in enumerate(alike.tolist())])
+    return whole
 
 
 def _mixed(values: Colours) -> Colours:
@@ -123,21 +171,17 @@ def _canonical(
     numbers: NDArray[np.integer],
     bonds: tuple[NDArray[np.int64], NDArray[np.int64]],
     offsets: NDArray[np.int64],
-    rows: NDArray[np.int64],
-) -> dict[int, str]:
-    """A text for each of these molecules, the same for the same graph."""
-    known: dict[bytes, str] = {}  # conformers mostly come with their atoms in one order
-    texts = {}
-    for row in rows.tolist():
-        start, stop = offsets[row : row + 2]
+    known: dict[bytes, str],
+) -> Iterator[str]:
+    """A text for each molecule, the same for the same graph; ``known`` keeps those made before."""
+    for start, stop in pairwise(offsets.tolist()):
         of_row = slice(*np.searchsorted(bonds[0], [start, stop]))
         pairs = np.stack([bonds[0][of_row], bonds[1][of_row]], axis=1) - start
         elements = numbers[start:stop]
         same = elements.tobytes() + b"/" + pairs.tobytes()
         if same not in known:
             known[same] = _graph_text(elements.tolist(), pairs.tolist())
-        texts[row] = known[same]
-    return texts
+        yield known[same]
 
 
 def _graph_text(elements: list[int], pairs: list[list[int]]) -> str:

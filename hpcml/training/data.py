@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.errors import InputError
-from hpcml.molecules import constitutions
+from hpcml.molecules import Columns, constitutions_in_blocks
 from hpcml.progress import progress
 from hpcml.store import Dataset
+from hpcml.store.rows import pack_keys, unpack_keys
 from hpcml.training.examples import PackedExamples, examples_without_features, make_examples
 from hpcml.training.soundness import unsound_rows
 from hpcml.training.targets import Target
@@ -49,14 +50,26 @@ class Candidates:
         return list(map(str, self.rows.molecule_keys))
 
     @cached_property
-    def constitutions(self) -> list[int]:
-        """A number for each row: the same for the same atoms, bonds, charge and multiplicity."""
-        rows = self.rows
-        states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
-        found: list[int] = constitutions(
-            rows.column("numbers"), rows.column("positions"), rows.atom_offsets, states
-        ).tolist()
-        return found
+    def constitutions(self) -> NDArray[np.int64]:
+        """A number for each row, (K,): the same for the same atoms, bonds, charge and
+        multiplicity."""
+
+        def read(chosen: NDArray[np.int64]) -> Columns:
+            rows = self.rows.subset(chosen)
+            states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
+            return rows.column("numbers"), rows.column("positions"), rows.atom_offsets, states
+
+        return constitutions_in_blocks(read, len(self.values))
+
+    @cached_property
+    def packed_keys(self) -> NDArray[np.uint8]:
+        """The rows' keys, (K, 16): a quarter of what they take as texts."""
+        return np.asarray(self.rows.column("key"))
+
+    def texts_of_keys(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """The keys of some rows, as 32 hexadecimal digits."""
+        chosen = self.packed_keys[np.asarray(rows, np.int64)]
+        return tuple(unpack_keys(chosen.reshape(-1, 16)).tolist())
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,8 @@ def read_data(
 
     All ranks call it, and share the work of making the features.
     """
-    chosen = np.flatnonzero(np.isin(candidates.keys, list(keys)))
+    wanted = pack_keys(list(keys)).view("S16")[:, 0]
+    chosen = np.flatnonzero(np.isin(candidates.packed_keys.view("S16")[:, 0], wanted))
     found, examples = _examples(candidates.rows.subset(chosen), inputs, world)
     chosen = chosen[found]
     return TrainingData(

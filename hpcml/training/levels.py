@@ -8,6 +8,8 @@ import msgspec
 
 from hpcml.store import Dataset
 
+_AT_ONCE = 10_000  # rows, whose provenance is half a kilobyte each
+
 
 class _Basis(msgspec.Struct):
     """A basis set as hpcml's own rows tell of it, among other things."""
@@ -35,7 +37,10 @@ def levels(dataset: Dataset) -> list[str]:
 
 def distinct_levels(dataset: Dataset) -> tuple[str, ...]:
     """The levels that occur, in the order of the rows."""
-    return tuple(dict.fromkeys(filter(None, levels(dataset))))
+    found: dict[str, None] = {}
+    for start in range(0, len(dataset), _AT_ONCE):
+        found |= dict.fromkeys(filter(None, levels(dataset[start : start + _AT_ONCE])))
+    return tuple(found)
 
 
 def joined(several: Iterable[str]) -> str:

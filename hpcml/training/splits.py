@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import msgspec
 import numpy as np
@@ -63,21 +64,18 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     unless they are the same geometry.  Raises InputError where a part that
     is needed would be empty, SettingsError where the numbers do not fit.
     """
-    keys, molecules = candidates.keys, candidates.rows.molecules
+    molecules, count = candidates.rows.molecules, len(candidates.packed_keys)
     if settings.split == "file":
+        keys = candidates.keys
         split = _from_file(settings.split_file, set(keys))
         check_disjoint(split, dict(zip(keys, candidates.molecule_keys, strict=True)))
         return msgspec.structs.replace(
             split, kind="file", fingerprint=fingerprint, left_out=candidates.left_out
         )
-    rows = sorted(range(len(keys)), key=lambda row: keys[row])
-    groups: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        groups[candidates.constitutions[row]].append(row)
+    groups = _Groups(candidates.packed_keys, candidates.constitutions)
     random = np.random.default_rng([settings.seed, 0x5917])
-    shuffled = list(groups.values())
-    shuffled = [shuffled[i] for i in random.permutation(len(shuffled))]
-    counts = part_sizes(settings, len(keys))
+    shuffled = groups.in_order(random.permutation(len(groups)))
+    counts = part_sizes(settings, count)
     not_seen: list[int] = []
     if settings.split in KINDS:
         parts, not_seen = _by_name(shuffled, molecules, settings)
@@ -86,10 +84,10 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
     elif settings.split == "scaffold":
         joined = _by_scaffold(shuffled, molecules)
         parts = _fill(list(joined.values()), counts)
-        _check_scaffolds(joined, parts, len(rows))
+        _check_scaffolds(joined, parts, count)
     else:
         parts = _by_size(shuffled, molecules, counts, settings.heavy_atoms)
-    train, validation, test = (tuple(keys[row] for row in part) for part in parts)
+    train, validation, test = (candidates.texts_of_keys(part) for part in parts)
     unknown = {UNSEEN: len(not_seen)} if not_seen else {}
     split = Split(
         kind=settings.split,
@@ -99,15 +97,54 @@ def make_split(settings: TrainSettings, candidates: Candidates, fingerprint: str
         test=test,
         fingerprint=fingerprint,
         left_out=candidates.left_out | unknown,
-        copies=len(rows) - len(groups),
+        copies=count - len(groups),
     )
     if split.copies and not (split.train and split.validation):
         raise InputError(
-            f"{len(rows)} rows, but different molecules: {len(groups)}; each stands in one part of "
+            f"{count} rows, but different molecules: {len(groups)}; each stands in one part of "
             "the split: divide geometries by hand, in a split file"
         )
-    check_size(split, settings, len(keys))
+    check_size(split, settings, count)
     return split
+
+
+class _Groups(Sequence[list[int]]):
+    """Rows that are the same molecule, group by group: lists that are made when asked for.
+
+    Groups come in the order of their first rows, and rows in that of their keys, whatever the
+    order of the data set.
+    """
+
+    def __init__(self, packed_keys: NDArray[np.uint8], same: NDArray[np.int64]) -> None:
+        halves = np.ascontiguousarray(packed_keys).view(">u8")
+        rows = np.lexsort((halves[:, 1], halves[:, 0]))
+        _, first, number = np.unique(same[rows], return_index=True, return_inverse=True)
+        place = np.empty(len(first), np.int64)
+        place[np.argsort(first, kind="stable")] = np.arange(len(first))
+        order = np.argsort(place[number], kind="stable")
+        self._rows = rows[order]
+        self._cuts = np.searchsorted(place[number][order], np.arange(len(first) + 1))
+        self._order = np.arange(len(first))
+
+    def in_order(self, order: NDArray[np.int64]) -> _Groups:
+        """The same groups, those of these numbers one after the other."""
+        other = copy(self)
+        other._order = self._order[order]
+        return other
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        group = self._order[index]
+        found: list[int] = self._rows[self._cuts[group] : self._cuts[group + 1]].tolist()
+        return found
 
 
 def without(split: Split, missing: Collection[str], reason: str) -> Split:
@@ -155,6 +192,8 @@ def _fill(groups: Sequence[list[int]], counts: tuple[int, int, int]) -> list[lis
     parts: list[list[int]] = [[], [], []]
     for group in groups:
         room = [count - len(part) for part, count in zip(parts, counts, strict=True)]
+        if max(room) <= 0:
+            break
         fits = [number for number in range(3) if room[number] >= len(group)]
         number = fits[0] if fits else int(np.argmax(room))
         if room[number] > 0:
@@ -171,7 +210,7 @@ def told_of_copies(split: Split, candidates: Candidates) -> str:
         )
     if split.kind != "file":
         return ""
-    number = dict(zip(candidates.keys, candidates.constitutions, strict=True))
+    number = dict(zip(candidates.keys, candidates.constitutions.tolist(), strict=True))
     learned = {number[key] for key in split.train}
     apart = sum(number[key] in learned for key in (*split.validation, *split.test))
     if not apart:
@@ -182,7 +221,9 @@ def told_of_copies(split: Split, candidates: Candidates) -> str:
     )
 
 
-def _by_scaffold(groups: list[list[int]], molecules: Sequence[Molecule]) -> dict[str, list[int]]:
+def _by_scaffold(
+    groups: Sequence[list[int]], molecules: Sequence[Molecule]
+) -> dict[str, list[int]]:
     """Groups joined by Bemis-Murcko scaffold (J. Med. Chem. 39, 2887), the largest first; that
     of molecules without a ring is "".
 
@@ -215,7 +256,7 @@ def _check_scaffolds(
 
 
 def _by_size(
-    groups: list[list[int]],
+    groups: Sequence[list[int]],
     molecules: Sequence[Molecule],
     counts: tuple[int, int, int],
     heavy_atoms: int,

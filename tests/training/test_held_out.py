@@ -16,6 +16,7 @@ from hpcml.cli.main import main
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive, write_extended_xyz
 from hpcml.response.engine import Faults
+from hpcml.store.rows import pack_keys
 from hpcml.training import Target, TrainSettings
 from hpcml.training.data import Candidates
 from hpcml.training.held_out import CLUSTERS, KINDS, holdable
@@ -27,15 +28,26 @@ def keys_of(molecules: list[Molecule]) -> list[str]:
     return [molecule.key for molecule in molecules]
 
 
-def split_of(molecules: list[Molecule], **settings) -> Split:
-    rows = SimpleNamespace(
+def rows_of(molecules: list[Molecule]) -> SimpleNamespace:
+    """What a split asks a data set for."""
+
+    def column(name: str) -> np.ndarray:
+        if name == "key":
+            return pack_keys(keys_of(molecules))
+        return np.concatenate([np.atleast_1d(getattr(m, name)) for m in molecules])
+
+    return SimpleNamespace(
         keys=np.array(keys_of(molecules)),
         molecules=molecules,
-        column=lambda name: np.concatenate([np.atleast_1d(getattr(m, name)) for m in molecules]),
+        column=column,
+        subset=lambda rows: rows_of([molecules[row] for row in rows.tolist()]),
         atom_offsets=np.cumsum([0, *map(len, molecules)]),
     )
+
+
+def split_of(molecules: list[Molecule], **settings) -> Split:
     candidates = Candidates(
-        rows=rows,
+        rows=rows_of(molecules),
         values=np.zeros((len(molecules), 1)),
         targets=(Target(name="alpha_iso"),),
         units=("a0^3",),

@@ -13,6 +13,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import Molecule, perceive
+from hpcml.store.rows import pack_keys
 from hpcml.training import Target, TrainSettings
 from hpcml.training.data import Candidates
 from hpcml.training.splits import (
@@ -36,17 +37,29 @@ def split_of(molecules: list[Molecule], keys: list[str] | None = None, **setting
     return make_split(TrainSettings(**settings), candidates_of(molecules, keys), "f" * 32)
 
 
+def rows_of(molecules: list[Molecule], keys: list[str]) -> SimpleNamespace:
+    """What a split asks a data set for."""
+
+    def column(name: str) -> np.ndarray:
+        if name == "key":
+            return pack_keys(keys)
+        return np.concatenate([np.atleast_1d(getattr(m, name)) for m in molecules])
+
+    return SimpleNamespace(
+        keys=np.array(keys),
+        molecule_keys=np.array(keys_of(molecules)),
+        molecules=molecules,
+        column=column,
+        subset=lambda rows: rows_of(
+            [molecules[row] for row in rows.tolist()], [keys[row] for row in rows.tolist()]
+        ),
+        atom_offsets=np.cumsum([0, *map(len, molecules)]),
+    )
+
+
 def candidates_of(molecules: list[Molecule], keys: list[str] | None = None) -> Candidates:
     return Candidates(
-        rows=SimpleNamespace(
-            keys=np.array(keys or keys_of(molecules)),
-            molecule_keys=np.array(keys_of(molecules)),
-            molecules=molecules,
-            column=lambda name: np.concatenate(
-                [np.atleast_1d(getattr(molecule, name)) for molecule in molecules]
-            ),
-            atom_offsets=np.cumsum([0, *map(len, molecules)]),
-        ),
+        rows=rows_of(molecules, keys or keys_of(molecules)),
         values=np.zeros((len(molecules), 1)),
         targets=(Target(name="alpha_iso"),),
         units=("a0^3",),

@@ -2,6 +2,7 @@
 
     rank 0's server    <->  ranks            ToServer, ToRank       by MPI
     rank               <->  other ranks      ToRank (MemberLetter)  by MPI
+    rank               <->  its node's first ToWriter, Written      by MPI
     rank               <->  its keeper       ToKeeper, FromKeeper   by pipes
     keeper             <->  Psi4 process     ToPsi4, FromPsi4       by pipes
 
@@ -10,7 +11,7 @@ that a try stands on.  The life of an assignment, as the server sees it:
 
     handed out   Work goes to its ranks: they have it *in hand* and compute
     answered     a rank's calculations have ended (Free): it gets other work before it writes
-    committed    the row is in the rank's journal, or the failure is known (Committed); rows of
+    committed    the row is in the node's journal, or the failure is known (Committed); rows of
                  short calculations are written together (``SECONDS_OF_A_GROUP``)
 """
 
@@ -249,6 +250,36 @@ class Bye(Message):
     """To the server: this rank was told to stop, and has closed its files."""
 
 
+class Finished(msgspec.Struct, array_like=True):
+    """A row to be written.
+
+    molecule   ``wire.pack_molecule``
+    values     ``Values``, encoded
+    tries      all that were made at it
+    ranks      that computed it together
+    """
+
+    key: str
+    molecule: bytes
+    values: msgspec.Raw
+    tries: int
+    ranks: int = 1
+
+
+class Rows(Message):
+    """To the rank that writes for its node: make these permanent, then say so."""
+
+    rows: list[Finished]
+
+
+class Ended(Message):
+    """To the rank that writes for its node: nothing more will come from this rank."""
+
+
+class Written(Message):
+    """To a rank: its next ``Rows`` are on the disk."""
+
+
 class Work(Message):
     """To a rank: compute these one after the other: one that is long, or several short ones."""
 
@@ -272,4 +303,5 @@ FromPsi4 = Ready | TriesEnded | SendLetter | WantLetter
 ToKeeper = Compute | Pin | Letter
 FromKeeper = Ready | Answers | SendLetter | WantLetter | NoPsi4
 ToServer = Free | Committed | Signalled | Leaving | Bye
-ToRank = Work | Stop | MemberLetter
+ToRank = Work | Stop | MemberLetter | Written
+ToWriter = Rows | Ended

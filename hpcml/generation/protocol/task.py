@@ -7,7 +7,8 @@ A task lives in its own folder, RUN/work/ID/, owned by exactly one start of the 
     progress.json   TaskProgress, renewed about once a second by rank 0
     timings.csv     one line a finished molecule
     failures.jsonl  one line a failed molecule
-    flight/RANK     keys of what this rank's keeper has: the one that is computed now, or a few
+    flight/RANK     of the node whose first rank this is: keys of what its ranks' keepers have,
+                    each rank's in a place of its own (``FLIGHT_BYTES``)
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from hpcml.response.psi4 import memory
 TRIED_AGAIN = frozenset({"convergence", "crash", "engine", "hang", "resources"})
 """Causes of failed calculations that another try, on the next rung of the ladder, may mend."""
 
+
+FLIGHT_BYTES = 1 << 13
+"""Of a rank's place in its node's file of what is in flight: 248 keys."""
 
 RANK_AND_KEEPER_MB = 80
 """Held by a rank and its keeper, beside their Psi4 process."""
@@ -188,7 +192,8 @@ class TaskFolder:
 
     def in_flight(self) -> list[str]:
         """Keys that some rank was computing when it was last heard of, or about to."""
-        return sorted({key for path in self.flight.iterdir() for key in path.read_text().split()})
+        places = [path.read_bytes().replace(b"\0", b" ") for path in self.flight.iterdir()]
+        return sorted({key.decode() for place in places for key in place.split()})
 
 
 def task_folders(work: Path) -> list[TaskFolder]:

@@ -34,7 +34,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +42,6 @@ import msgspec
 from hpcml.cluster.stop_signals import STOP_SIGNALS
 from hpcml.generation.protocol import wire
 from hpcml.generation.protocol.messages import (
-    Answer,
     Answers,
     Compute,
     Error,
@@ -62,7 +60,8 @@ from hpcml.generation.protocol.messages import (
     WantLetter,
 )
 from hpcml.generation.protocol.pulse import Pulse
-from hpcml.generation.protocol.task import TRIED_AGAIN, Orders
+from hpcml.generation.protocol.task import Orders
+from hpcml.generation.psi4_process.molecule_tries import MoleculeTries
 
 _SECONDS_TO_START = 300.0  # importing Psi4 from a cold parallel file system takes minutes
 _STARTS = 2
@@ -94,11 +93,12 @@ class Psi4Process:
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.process"]
         command += ["--orders", msgspec.json.encode(orders).decode()]
         command += ["--calculator", calculator, "--scratch", str(self.scratch)]
-        with log.open("ab") as output, tempfile.TemporaryFile(dir=self.scratch) as page:
+        self.output = self.scratch / "output"
+        self._kept = 0
+        with self.output.open("wb") as output, tempfile.TemporaryFile(dir=self.scratch) as page:
             page.truncate(Pulse.BYTES)
             self.pulse = Pulse(page.fileno())
             command += ["--pulse", str(page.fileno())]
-            self.log_start = output.tell()
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -139,16 +139,27 @@ class Psi4Process:
         return int(pages) * _PAGE / 1e6
 
     def last_words(self) -> str:
-        """The last line that the process wrote to its log, for the failure's message."""
-        with self.log.open("rb") as stream:
-            stream.seek(max(self.log_start, self.log.stat().st_size - 2000))
+        """The last line that the process printed, for the failure's message."""
+        with self.output.open("rb") as stream:
+            stream.seek(max(0, self.output.stat().st_size - 2000))
             lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")
+
+    def keep_output(self) -> None:
+        """Append what the process has printed since then to the log, which all keepers of this
+        node share, and which is not made before there is something to be kept."""
+        if self.output.stat().st_size > self._kept:
+            with self.output.open("rb") as output, self.log.open("ab") as log:
+                output.seek(self._kept)
+                log.write(output.read())
+                self._kept = output.tell()
 
     def end(self) -> int:
         """End the process whatever it does, empty its scratch, and return its exit status."""
         self.process.kill()
         status = self.process.wait()
+        with suppress(OSError):  # a full disk, or a scratch folder that somebody has emptied
+            self.keep_output()
         self.pulse.close()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
@@ -268,7 +279,7 @@ class Keeper:
 
     def _compute(self, questions: Sequence[Question]) -> None:
         """Try each until one try ends well, or all are used up; answer in their order."""
-        left = deque(_Molecule(question, self.orders.site.tries) for question in questions)
+        left = deque(MoleculeTries(question, self.orders.site.tries) for question in questions)
         while left:
             for _ in self._try(left[0].to_be_tried_with(left)):
                 known = []
@@ -278,7 +289,7 @@ class Keeper:
                 if known:
                     self._reply(Answers(known))
 
-    def _try(self, group: Sequence[_Molecule]) -> Iterator[None]:
+    def _try(self, group: Sequence[MoleculeTries]) -> Iterator[None]:
         """One try of each, in one go, told to them as it ends, and a step for each word of it.
 
         Where the process ends, that is told to the molecule which it was computing; others
@@ -296,6 +307,8 @@ class Keeper:
             )
             if isinstance(outcome, TriesEnded):
                 psi4_process.answered += len(outcome.ended)
+                with suppress(OSError):
+                    psi4_process.keep_output()
                 for ended in outcome.ended:
                     group[told].tried(ended)
                     told += 1
@@ -355,49 +368,6 @@ class _Broken(NamedTuple):
     error: Error
     place: int
     seconds: float
-
-
-class _Molecule:
-    """A question, and what its tries have come to.
-
-    answer   once there is one
-    """
-
-    def __init__(self, question: Question, tries: int) -> None:
-        self.question = question
-        self.answer: Answer | None = None
-        self._most = 1 if question.member is not None else tries
-        self._rung = question.rung
-        self._tries = 0
-        self._start = self._busy = 0.0
-        self._repeated = False
-
-    def to_be_tried_with(self, others: Sequence[_Molecule]) -> list[_Molecule]:
-        """The first of these, which are this one and those after it, to be tried together.
-
-        What has failed is tried alone.
-        """
-        if self._tries:
-            return [self]
-        return list(takewhile(lambda one: not one._tries, others))
-
-    def next_try(self) -> Try:
-        question = self.question
-        return Try(question.molecule, self._rung, question.member, question.whole)
-
-    def tried(self, ended: TryEnded) -> None:
-        """Take note of how a try ended."""
-        self._tries += 1
-        self._busy += ended.end - ended.start
-        self._start = self._start or ended.start
-        error = ended.error
-        if error is None or error.cause not in TRIED_AGAIN or self._tries == self._most:
-            self.answer = Answer(
-                error, ended.values, self._tries, self._start, ended.end, self._busy
-            )
-            return
-        self._repeated = error.by_signal and not self._repeated
-        self._rung += not self._repeated
 
 
 def _crash(psi4_process: Psi4Process) -> Error:

@@ -1,7 +1,7 @@
 """The process that holds Psi4: molecules in, rows out, for as long as it is fed.
 
 Started by the keeper; speaks ``wire`` messages on standard input and output.  Whatever Psi4
-prints goes to standard error, which the keeper points at a log file.
+prints goes to standard error, which the keeper points at a file of the scratch folder.
 
 ``messages.ToPsi4`` come in, ``messages.FromPsi4`` go out.  ``start`` and ``end`` are seconds since
 the epoch around the calculation alone.  Which one is being computed stands in the ``pulse``.

@@ -3,9 +3,8 @@
     mpiexec -n 2 python -m hpcml.generation.ranks.generate_program RUN/work/TASK --calculator psi4
 
 This is the entry alone: it starts the keeper, then MPI, then lives a rank's life (``rank``), rank 0
-with the ``server``.  Each rank commits its rows to a shard
-writer of its own.  Whatever is killed, a committed row stays: the next start recovers the writers'
-journals and plans what is missing.
+with the ``server``, and the first rank of each node with its ``node_writer``.  Whatever is killed,
+a committed row stays: the next start recovers the writers' journals and plans what is missing.
 """
 
 from __future__ import annotations
@@ -83,18 +82,23 @@ def _run_rank(folder: TaskFolder, task: Task, keeper: KeeperProcess, mail: Mail)
         task = msgspec.structs.replace(task, deadline=min(ends) if ends else None)
         lifeline = Lifeline(task, socket.gethostname())
         server = Server(Desk(folder, task, hosts), len(hosts), mail.send, lifeline)
-    life = Rank(
-        mail=mail,
-        task=task,
-        keeper=keeper,
+    node = [other for other, its_host in enumerate(hosts) if its_host == host]
+    writer = None
+    if rank == node[0]:
         # Not closed when something raises: its journal is brought home by the next start.
-        writer=ShardWriter(
+        writer = ShardWriter(
             task.run_folder.dataset,
             Schema.for_request(task.orders.request),
             writer=f"{task.identity}-{rank}",
             rows_per_shard=task.site.rows_per_shard,
-        ),
-        in_flight=folder.flight / str(rank),
+        )
+    life = Rank(
+        mail=mail,
+        task=task,
+        keeper=keeper,
+        writer=writer,
+        node=node,
+        in_flight=folder.flight / str(node[0]),
         server=server,
     )
     for number in STOP_SIGNALS:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hpcml.generation.protocol import wire
-from hpcml.generation.protocol.messages import ToRank, ToServer
+from hpcml.generation.protocol.messages import ToRank, ToServer, ToWriter
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -27,13 +27,13 @@ class Mail:
         self.size = self.comm.Get_size()
         self._sent: list[tuple[MPI.Request, bytes]] = []
 
-    def send(self, message: ToServer | ToRank, *ranks: int) -> None:
+    def send(self, message: ToServer | ToRank | ToWriter, *ranks: int) -> None:
         """Send to these ranks; returns at once."""
         data = wire.encode(message)
         self._sent = [pair for pair in self._sent if not pair[0].Test()]
         self._sent += [(self.comm.Isend([data, self._mpi.BYTE], rank), data) for rank in ranks]
 
-    def receive(self) -> tuple[int, ToServer | ToRank] | None:
+    def receive(self) -> tuple[int, ToServer | ToRank | ToWriter] | None:
         """(sender, message), or None when none has arrived."""
         status = self._mpi.Status()
         found = self.comm.Improbe(self._mpi.ANY_SOURCE, self._mpi.ANY_TAG, status)
@@ -41,7 +41,7 @@ class Mail:
             return None
         data = bytearray(status.Get_count(self._mpi.BYTE))
         found.Recv([data, self._mpi.BYTE])
-        return status.Get_source(), wire.decode(data, ToServer | ToRank)
+        return status.Get_source(), wire.decode(data, ToServer | ToRank | ToWriter)
 
     def meet(self) -> None:
         """Wait for every rank without using a core for it.

@@ -30,7 +30,8 @@ from hpcml.generation.protocol.messages import (
     Bye,
     Committed,
     Compute,
-    Error,
+    Ended,
+    Finished,
     Free,
     FromKeeper,
     Leaving,
@@ -41,21 +42,23 @@ from hpcml.generation.protocol.messages import (
     Outcome,
     Question,
     Ready,
+    Rows,
     SendLetter,
     Signalled,
     Stop,
     ToKeeper,
     ToRank,
     ToServer,
-    Values,
     WantLetter,
     Work,
+    Written,
     seconds_of_a_group,
 )
-from hpcml.generation.protocol.task import Assignment, Task
+from hpcml.generation.protocol.task import FLIGHT_BYTES, Assignment, Task
 from hpcml.generation.ranks.mail import Mail
+from hpcml.generation.ranks.node_writer import NodeWriter
 from hpcml.generation.ranks.server import Server
-from hpcml.store import Row, ShardWriter
+from hpcml.store import ShardWriter
 
 # Seconds between looks at MPI's messages: a tenth of the time waited so far, so that nobody waits
 # much longer than it must; but while Psi4 computes, each look takes from its core.
@@ -74,9 +77,8 @@ class KeeperProcess:
     """The rank's end of its keeper."""
 
     def __init__(self, task: Task, calculator: str) -> None:
-        # MPI, which knows the rank, has not started yet; the log's name does without it.
-        own = f"{socket.gethostname()}-{os.getpid()}"
-        log = task.run_folder.logs / f"psi4-{task.identity}-{own}.log"
+        # one for all keepers of this node, made when there is something to be kept
+        log = task.run_folder.logs / f"psi4-{task.identity}-{socket.gethostname()}.log"
         command = [sys.executable, "-m", "hpcml.generation.psi4_process.keeper"]
         command += ["--orders", msgspec.json.encode(task.orders).decode()]
         command += ["--calculator", calculator]
@@ -124,7 +126,7 @@ class _Group:
     """Molecules that have ended and of which the server has not been told."""
 
     def __init__(self, seconds: float) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[Finished] = []
         self._outcomes: list[Outcome] = []
         self._seconds = seconds
         self._due = 0.0
@@ -146,16 +148,14 @@ class _Group:
         return taken
 
 
-def _row(assignment: Assignment, result: Values, tries: int) -> Row:
-    provenance = {**result.provenance, "tries": assignment.tries + tries}
-    if assignment.shared:
-        provenance["ranks"] = len(assignment.members)
-    molecule = wire.unpack_molecule(assignment.entry.molecule)
-    return Row(assignment.entry.key, molecule, result.values, provenance)
-
-
 class Rank:
-    """One rank; ``server`` is rank 0's own, the other ranks have None and write to rank 0."""
+    """One rank.
+
+    server      rank 0's own; the others have None and write to rank 0
+    writer      of the node's first rank; the others have None and write to that
+    node        the ranks of this node
+    in_flight   the node's file of what is in flight
+    """
 
     def __init__(
         self,
@@ -163,7 +163,8 @@ class Rank:
         mail: Mail,
         task: Task,
         keeper: KeeperProcess,
-        writer: ShardWriter,
+        writer: ShardWriter | None,
+        node: Sequence[int],
         in_flight: Path,
         server: Server | None,
     ) -> None:
@@ -171,8 +172,13 @@ class Rank:
         self.rank = mail.rank
         self.task = task
         self.keeper = keeper
-        self.writer = writer
-        self.in_flight = in_flight.open("w")
+        self.node = node
+        self.writer = NodeWriter(writer, set(node) - {self.rank}) if writer is not None else None
+        self.unwritten: deque[list[Outcome]] = deque()  # of what the node's first rank has
+        self.in_flight = os.open(in_flight, os.O_WRONLY | os.O_CREAT, 0o600)
+        self._noted = 0  # bytes
+        self._last: Bye | Leaving | None = None  # what is to be said when all is written
+        self._over = False
         self.server = server
         if server is not None:
             server.send = self._send_as_server
@@ -208,9 +214,7 @@ class Rank:
         return _LONGEST_NAP if shares or self.server is not None else _LONGEST_NAP_UNASKED
 
     def _at_end(self) -> bool:
-        if not self.stopping:
-            return False
-        return self.server is None or self.server.everyone_is_gone
+        return self._over and (self.server is None or self.server.everyone_is_gone)
 
     def _turn(self) -> bool:
         """Do whatever can be done now; False if that was nothing."""
@@ -218,8 +222,11 @@ class Rank:
         while (post := self.mail.receive()) is not None:
             sender, message = post
             match message:
-                case Work() | Stop() | MemberLetter():
+                case Work() | Stop() | MemberLetter() | Written():
                     self._hear(message)
+                case Rows() | Ended():
+                    assert self.writer is not None
+                    self.writer.hear(sender, message)
                 case _:
                     assert self.server is not None
                     self.server.hear(sender, message)
@@ -233,8 +240,9 @@ class Rank:
         if self.signalled and not self.stopping:
             self._tell_server(Signalled())
             self.signalled = False
-        if self.group.is_due():
+        if self.group.is_due() or (self.writer is not None and self.writer.asked):
             self._commit()
+        self._end_if_all_is_written()
         if self.server is not None:
             self.server.look_around()
         return moved
@@ -248,6 +256,8 @@ class Rank:
             case Stop() if not self.stopping:
                 # Told to stop while it computes, it drops that molecule: its time is over.
                 self._end(Bye())
+            case Written():
+                self._tell_server(Committed(self.unwritten.popleft()))
 
     def _hear_keeper(self, message: FromKeeper) -> None:
         match message:
@@ -272,8 +282,25 @@ class Rank:
         self._note_in_flight()
         self._commit()
         self.keeper.end()
-        self.writer.close()
-        self._tell_server(last)
+        self._last = last
+        if self.writer is not None and isinstance(last, Leaving):
+            self._tell_server(last)  # others go on, and this rank writes for them
+            self._last = None
+
+    def _end_if_all_is_written(self) -> None:
+        """Say the last word when the rows are on the disk, those of others who write through this
+        rank included."""
+        if self._over or not self.stopping or self.unwritten:
+            return
+        if self.writer is None:
+            self.mail.send(Ended(), self.node[0])
+        elif self.writer.others:
+            return
+        else:
+            self.writer.close()
+        self._over = True
+        if self._last is not None:
+            self._tell_server(self._last)
 
     def _take(self, assignments: list[Assignment]) -> None:
         self.hand.extend(assignments)
@@ -344,17 +371,25 @@ class Rank:
         self._send_letter(None, assignment, others)
 
     def _add_to_group(self, assignment: Assignment, answer: Answer) -> None:
-        result = answer.result
-        error = result if isinstance(result, Error) else None
-        if isinstance(result, Values) and assignment.members[0] == self.rank:
-            self.group.rows.append(_row(assignment, result, answer.tries))
-        self.group.add(Outcome(error, answer.tries, answer.start, answer.end, answer.busy))
+        entry, members = assignment.entry, assignment.members
+        if answer.error is None and members[0] == self.rank:
+            tries = assignment.tries + answer.tries
+            finished = Finished(entry.key, entry.molecule, answer.values, tries, len(members))
+            self.group.rows.append(finished)
+        self.group.add(Outcome(answer.error, answer.tries, answer.start, answer.end, answer.busy))
 
     def _commit(self) -> None:
-        """Write the rows of the group, then tell the server of them: not before."""
-        if self.group:
-            self.writer.append(*self.group.rows)
-            self._tell_server(Committed(self.group.take()))
+        """Have the rows of the group written, then tell the server of them: not before."""
+        rows = self.group.rows
+        if self.writer is not None:
+            outcomes = self.group.take()
+            if senders := self.writer.write(rows):
+                self.mail.send(Written(), *senders)
+            if outcomes:
+                self._tell_server(Committed(outcomes))
+        elif self.group:
+            self.unwritten.append(self.group.take())
+            self.mail.send(Rows(rows), self.node[0])
 
     def _send_letter(
         self, content: bytes | None, assignment: Assignment, members: list[int]
@@ -366,9 +401,10 @@ class Rank:
     def _note_in_flight(self) -> None:
         """Write down what the keeper has, before it gets more: one of these would be to blame."""
         keys = [assignment.entry.key for assignment in islice(self.hand, sum(self._asked))]
-        data = "".join(f"{key}\n" for key in keys).encode()
-        os.pwrite(self.in_flight.fileno(), data, 0)
-        os.ftruncate(self.in_flight.fileno(), len(data))
+        data = " ".join(keys).encode()
+        place = self.node.index(self.rank) * FLIGHT_BYTES
+        os.pwrite(self.in_flight, data.ljust(self._noted), place)
+        self._noted = len(data)
 
     def _tell_server(self, message: ToServer) -> None:
         if self.server is not None:

@@ -13,8 +13,19 @@ from hpcml.generation.psi4_process.calculators import none
 
 def rank():
     """The process of the rank: the parent of the keeper, which is ours."""
-    stat = Path(f"/proc/{os.getppid()}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return parent(os.getppid())
+
+
+def parent(process):
+    """The parent of a process."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def fill_the_disk():
+    """From now on no file of any rank can grow beyond a kilobyte."""
+    mpiexec = parent(rank())
+    for word in Path(f"/proc/{mpiexec}/task/{mpiexec}/children").read_text().split():
+        resource.prlimit(int(word), resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 
 
 def once(molecule, resources):
@@ -52,8 +63,8 @@ def compute(molecule, level, request, resources):
     elif fault == "deadly":
         os.kill(rank(), signal.SIGKILL)
         time.sleep(3600)
-    elif fault == "full":  # from now on no file of the rank can grow beyond a kilobyte
-        resource.prlimit(rank(), resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    elif fault == "full":
+        fill_the_disk()
     elif fault == "slow":
         time.sleep(float(detail))
     return none(molecule, level, request, resources)

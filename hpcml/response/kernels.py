@@ -238,7 +238,8 @@ class Kernel:
             [density_of(psi, psi, self.factor, kinetic=block.kinetic) for psi in occupied]
         )
         total = density[:, 0].sum(axis=0)
-        keep = (total > DENSITY_CUTOFF) & (block.weights * total > ELECTRONS_CUTOFF)
+        weights = np.abs(block.weights)  # Lebedev has negative ones on 74, 230 and 266 points
+        keep = (total > DENSITY_CUTOFF) & (weights * total > ELECTRONS_CUTOFF)
         if not keep.any():
             return None
         block = block.where(keep)

@@ -28,6 +28,9 @@ names of its shares end."""
 FINE_KERNEL_GRID: Grid = (75, 302)
 COARSE_KERNEL_GRID: Grid = (50, 194)
 
+LOOSE = 1e-5
+"""Convergence of the response above which digits may be paid for time."""
+
 _COMPACT = re.compile(
     r"sto-\dg|[346]-(21|31|311)g(\([2-3]?[df]*(,[2-3]?[pd]*)?\)|\*{1,2})?"
     r"|cc-pc?v[dtq5]z|def2-(svp|sv\(p\)|tzvpp?|qzvpp?)"
@@ -144,6 +147,11 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """``kernel_grid``, which is "auto" no longer."""
         assert self.kernel_grid != "auto"
         return self.kernel_grid
+
+    @property
+    def loose(self) -> bool:
+        """Whether the response may save time at the price of a millionth."""
+        return self.response_convergence > LOOSE
 
     @property
     def meaning(self) -> Level:

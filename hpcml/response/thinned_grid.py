@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcml.response.level import Grid, Level
+from hpcml.response.level import Grid
 
 Array = NDArray[np.float64]
 
@@ -22,9 +22,6 @@ THINNED: tuple[tuple[float, int], ...] = ((0.25, 26), (0.5, 50), (1.0, 110))
 """(r, points): shells below r times the element's radius have so many points at most.  It moves
 beta by less than 1e-6 of its largest component (glycine, H2CS: B3LYP, 6-31+G(d); HCN: PBE,
 aug-cc-pVDZ; on (75, 302))."""
-
-LOOSEST = 1e-5
-"""Convergence of the response from which on the points are worth more than the time."""
 
 _RADII = (0.8, 0.9)  # bohr, of hydrogen and helium
 _RADIUS = 1.0  # bohr, of all others
@@ -42,11 +39,6 @@ def spheres(grid: Grid) -> list[tuple[int, float, float]]:
             found.append((count, start, end))
             start = end
     return [*found, (grid[1], start, np.inf)]
-
-
-def wanted(level: Level) -> bool:
-    """Whether a level's kernel does without these points: not where its digits are many."""
-    return level.response_convergence > LOOSEST
 
 
 def radius(number: int) -> float:

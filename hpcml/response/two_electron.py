@@ -26,6 +26,7 @@ Matrices = Callable[[Array, Sequence[Array]], tuple[list[Array], list[Array] | N
 (n, n) each; None instead of K where there is no exact exchange."""
 
 
+_FEW = 4
 _PARTS = 4  # of a stored matrix, one made after the other
 
 
@@ -127,18 +128,25 @@ class FittedIntegrals:
     """Density-fitted integrals over molecular orbitals, in memory."""
 
     def __init__(
-        self, channels: Sequence[FittedChannel], exact_exchange: float, *, store_exchange: bool
+        self,
+        channels: Sequence[FittedChannel],
+        exact_exchange: float,
+        *,
+        store_exchange: bool,
+        single: bool = False,
     ) -> None:
         """``store_exchange``: keep (ij|ab) and (ib|ja), 2 (o v)^2 numbers of each channel, which
-        pays from about o / 2 trial vectors on."""
+        pays from about o / 2 trial vectors on; ``single``: in single precision, which makes them
+        in half the time and errs by some 1e-6 of a product."""
         self._channels = list(channels)
         self._exact_exchange = exact_exchange
         self._occupation = 2.0 if len(self._channels) == 1 else 1.0
         self._stored = [
-            (_stored_forward(channel), _stored_backward(channel))
+            (_stored_forward(single_or_not), _stored_backward(single_or_not))
             if store_exchange and exact_exchange
             else None
             for channel in self._channels
+            for single_or_not in (_single(channel) if single and store_exchange else channel,)
         ]
 
     def occupied_virtual(
@@ -236,10 +244,16 @@ def occupied_block(u_b: Array, u_c: Array) -> Array:
     return -(product + product.T)
 
 
+def _single(channel: FittedChannel) -> FittedChannel:
+    """The same integrals in single precision."""
+    parts = (channel.occupied_virtual, channel.occupied, channel.virtual)
+    return FittedChannel(*(part.astype(np.float32) for part in parts))  # type: ignore[arg-type]
+
+
 def _stored_forward(channel: FittedChannel) -> Array:
     """(ij|ab) as [i a, j b]."""
     size, o, v = channel.occupied_virtual.shape
-    stored = np.empty((o, v, o, v))
+    stored = np.empty((o, v, o, v), dtype=channel.virtual.dtype)
     virtual = channel.virtual.reshape(size, v * v)
     rows, columns = np.tril_indices(o)
     # as many pairs in a product as take little memory beside the result
@@ -264,8 +278,14 @@ def _stored_backward(channel: FittedChannel) -> Array:
 
 def _of_stored(stored: tuple[Array, Array], trials: Array) -> list[Array]:
     """K_ia and K_ai of trials (k, o, v); both matrices are symmetric."""
-    rows = trials.reshape(len(trials), -1)
-    return [(rows @ matrix).reshape(trials.shape) for matrix in stored]
+    rows = trials.reshape(len(trials), -1).astype(stored[0].dtype, copy=False)
+    found = []
+    for matrix in stored:
+        # of few rows BLAS is slower with all of them together
+        few = len(rows) <= _FEW
+        product = np.array([matrix @ row for row in rows]) if few else rows @ matrix
+        found.append(product.reshape(trials.shape).astype(np.float64, copy=False))
+    return found
 
 
 def _forward(channel: FittedChannel, trials: Array) -> Array:

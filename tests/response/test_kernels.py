@@ -315,3 +315,18 @@ def test_electrons_are_counted_with_the_weights() -> None:
     (alpha, beta) = model.density(0.0)
     total = np.einsum("p,pm,mn,pn->", model.weights, model.values[0], alpha + beta, model.values[0])
     assert model.kernel.electrons == pytest.approx(total, rel=1e-12)
+
+
+def test_points_of_negative_weight_count_as_others() -> None:
+    """Lebedev's spheres of 74, 230 and 266 points have some."""
+    model = Model(gradient_corrected, 1, True)
+    turned = Kernel(
+        [Block(-block.weights, block.functions, block.evaluate) for block in model.blocks],
+        model.functional,
+        model.orbitals,
+    )
+    assert turned.electrons == pytest.approx(-model.kernel.electrons)
+    for found, expected in zip(
+        turned.potentials(model.changes), model.kernel.potentials(model.changes), strict=True
+    ):
+        np.testing.assert_allclose(found, -expected, rtol=1e-10)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+import sys
+
 import numpy as np
 import pytest
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import Level, Request, compute, thinned_grid
+from hpcml.response import Level, Request, compute
 from hpcml.response.thinned_grid import THINNED, radius, shells, spheres
 
 THIOFORMALDEHYDE = Molecule(
@@ -45,14 +46,13 @@ def test_beta_moves_by_less_than_the_thresholds(engine, monkeypatch) -> None:
     )  # fmt: skip
     thinned, whole = [], []
     for found, least in ((thinned, 1e-5), (whole, 1e-2)):
-        monkeypatch.setattr(thinned_grid, "LOOSEST", least)
+        monkeypatch.setattr(sys.modules["hpcml.response.level"], "LOOSE", least)
         found.append(compute(THIOFORMALDEHYDE, level, Request()))
     a, b = (each[0].hyperpolarizability[0].tensor for each in (thinned, whole))
     assert 0.0 < np.abs(a - b).max() < 1e-5 * np.abs(b).max()
 
 
-def test_a_tight_level_keeps_all_points() -> None:
+def test_a_tight_level_keeps_points_and_precision() -> None:
     level = Level(method="B3LYP", basis="STO-3G")
-    assert thinned_grid.wanted(level)
-    assert not thinned_grid.wanted(level.tight())
-    assert thinned_grid.wanted(msgspec.structs.replace(level, response_convergence=1e-4))
+    assert level.loose
+    assert not level.tight().loose

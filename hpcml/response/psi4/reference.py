@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.molecules.molecule import Molecule, atomic_number
-from hpcml.response import libxc, thinned_grid, units
+from hpcml.response import libxc, units
 from hpcml.response.basis import BasisSet
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
@@ -134,6 +134,7 @@ class Reference:
             ],
             functional.x_alpha() if functional.is_x_hybrid() else 0.0,
             store_exchange=few and held + exchange < available,
+            single=self._level.loose,
         )
 
     @property
@@ -196,7 +197,7 @@ class Reference:
             self._level.method,
             grid,
             memory.KERNEL_SHARE * self._memory,
-            thinned=thinned_grid.wanted(self._level),
+            thinned=self._level.loose,
         )
 
     def functional(self, closed_shell: bool) -> Functional:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pyscf.dft import libxc
 
 from hpcml.molecules.molecule import Molecule
-from hpcml.response import thinned_grid
 from hpcml.response.density_variables import Block, Functional, ThirdDerivatives
 from hpcml.response.engine import Resources
 from hpcml.response.fock import Orbitals, TwoElectron
@@ -105,7 +104,7 @@ class PySCFGroundState:
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """See ``engine.GroundState``."""
-        fitted = self._integrals.over_orbitals(self.channels, right_sides)
+        fitted = self._integrals.over_orbitals(self.channels, right_sides, single=self._level.loose)
         return fitted or MatrixBuilder(self.channels, self.matrices)
 
     def matrices(
@@ -124,7 +123,7 @@ class PySCFGroundState:
             gradients=self._kind != "LDA",
             kinetic=self._kind == "MGGA",
             memory=_KERNEL_SHARE * self._resources.memory_mb * 1e6,
-            thinned=thinned_grid.wanted(self._level),
+            thinned=self._level.loose,
         )
 
     def functional(self, closed_shell: bool) -> Functional:

@@ -321,6 +321,8 @@ def ranks(*, short: bool, most: int) -> None:
         f"{'rank MB':>9}{'keeper':>8}{'process':>9}"
     )
     for count in (1, 4) if short else (1, 2, 4, 8, 16, 32, 64):
+        if count > most:
+            break
         found = Campaign(count * each, count, "wait", f"wait {wait}")
         gaps = sorted(found.gaps)
         rate = count * each / found.span
@@ -348,7 +350,9 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=[*PARTS, *INSIDE, "all"], default="all")
     parser.add_argument("word", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--short", action="store_true", help="less of everything")
-    parser.add_argument("--most", type=int, default=10**7, help="molecules planned at the most")
+    parser.add_argument(
+        "--most", type=int, default=10**7, help="molecules planned, or ranks started, at the most"
+    )
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     if options.part in INSIDE:

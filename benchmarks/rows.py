@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -111,7 +112,7 @@ def kill_writers(run: RunFolder) -> None:
         writer.append(
             *(
                 Row(
-                    f"{number:016x}{i:016x}",
+                    secrets.token_hex(16),
                     Molecule(np.array([8, 1, 1]), positions[i]),
                     {"energy": np.array(-76.0)},
                 )

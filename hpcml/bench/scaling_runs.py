@@ -56,6 +56,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     stages, kinds   of ``STAGES``, ``KINDS``
     dataset    that train and explain use
     calculator wait, or psi4
+    basis      that psi4 uses
     wait       seconds that a calculation waits
     each       molecules a rank: of a weak point, and of the largest strong one
     rows       of the data set, likewise
@@ -68,6 +69,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = KINDS
     dataset: str = ""
     calculator: str = "wait"
+    basis: str = "STO-3G"
     wait: float = 0.5
     each: int = 20
     rows: int = 200
@@ -144,7 +146,7 @@ def _generate(bench: Bench, point: Point, folder: Path) -> tuple[float, float]:
     report = generate(
         run_folder,
         _waters(point.work, f"wait {bench.wait}"),
-        Level(method="HF", basis="STO-3G"),
+        Level(method="HF", basis=bench.basis),
         Request(properties=("dipole", "alpha", "beta")),
         _site(bench, _size(bench, point)),
         calculator=bench.calculator,

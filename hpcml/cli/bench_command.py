@@ -31,6 +31,9 @@ def _words(parser: argparse.ArgumentParser) -> None:
                          help="of generate, train, explain (generate)")  # fmt: skip
     measure.add_argument("--dataset", default="", metavar="DIR", help="for train and explain")
     measure.add_argument("--calculator", default="wait", help="wait (takes no core) or psi4")
+    measure.add_argument("--basis", default="STO-3G", help="of psi4's water molecules (STO-3G)")
+    measure.add_argument("--kinds", default="strong,weak", metavar="KIND,KIND",
+                         help="of strong, weak (both)")  # fmt: skip
     measure.add_argument("--wait", type=float, default=0.5, help="seconds of a calculation (0.5)")
     measure.add_argument("--each", type=int, default=20, help="molecules a rank (20)")
     measure.add_argument("--rows", type=int, default=200, help="rows a rank: train, explain (200)")
@@ -65,13 +68,18 @@ def _scaling(options: argparse.Namespace) -> None:
     stages = tuple(word for word in options.stages.split(",") if word)
     if not set(stages) <= set(scaling_runs.STAGES):
         raise SettingsError(f"--stages {options.stages}: of {', '.join(scaling_runs.STAGES)}")
+    kinds = tuple(word for word in options.kinds.split(",") if word)
+    if not set(kinds) <= set(scaling_runs.KINDS):
+        raise SettingsError(f"--kinds {options.kinds}: of {', '.join(scaling_runs.KINDS)}")
     before = scaling_table.read(options.against) if options.against else []
     bench = scaling_runs.Bench(
         site=config.load_site(options.site) if options.site else Site(memory_mb=1000),
         sizes=tuple(int(size) for size in options.sizes),
         stages=tuple(stage for stage in scaling_runs.STAGES if stage in stages),
+        kinds=tuple(kind for kind in scaling_runs.KINDS if kind in kinds),
         dataset=options.dataset,
         calculator=options.calculator,
+        basis=options.basis,
         wait=options.wait,
         each=options.each,
         rows=options.rows,

@@ -35,13 +35,17 @@ def distinct_rows(shards: Sequence[Shard]) -> NDArray[np.int64] | None:
     """
     if not shards:
         return None
-    halves = np.concatenate([shard.column("key").view("<u8")[:, 0] for shard in shards])
+    starts = offsets_of([shard.entry.rows for shard in shards])
+    halves = np.empty(int(starts[-1]), "<u8")
+    for shard, (start, stop) in zip(shards, pairwise(starts.tolist()), strict=True):
+        halves[start:stop] = shard.column("key").view("<u8")[:, 0]
     ordered = np.sort(halves)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if not twice.size:
         return None
-    alike = np.flatnonzero(np.isin(halves, twice))
-    starts = offsets_of([shard.entry.rows for shard in shards])
+    twice = np.unique(twice)
+    place = np.minimum(np.searchsorted(twice, halves), len(twice) - 1)
+    alike = np.flatnonzero(twice[place] == halves)
     keys = [
         shard.column("key")[alike[(alike >= start) & (alike < stop)] - start]
         for shard, (start, stop) in zip(shards, pairwise(starts), strict=True)

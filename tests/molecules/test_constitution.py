@@ -68,3 +68,14 @@ def test_atoms_and_parts():
     pair = Molecule(np.array([2, 2]), np.array([[0.0, 0, 0], [0, 0, 9]]))
     nearer = Molecule(np.array([2, 2]), np.array([[0.0, 0, 0], [0, 5, 0]]))
     assert numbered([helium, pair, helium, nearer]) == [0, 1, 0, 1]
+
+
+def test_read_some_at_a_time_they_are_numbered_alike(monkeypatch):
+    """Copies in other blocks, and graphs that colours do not part, are met again."""
+    molecules = [one for one in read(QUICKSTART) if isinstance(one, Molecule)][:12]
+    molecules += molecules[::-1]
+    molecules += [molecule_from_smiles(s) for s in ("C1CCC2CCCCC2C1", "C1CCC(C1)C1CCCC1")]
+    whole = numbered(molecules)
+    assert whole == [*range(12), *reversed(range(12)), 12, 13]
+    monkeypatch.setattr("hpcml.molecules.constitution._AT_ONCE", 5)
+    assert numbered(molecules) == whole

@@ -252,9 +252,13 @@ def _single(channel: FittedChannel) -> FittedChannel:
 
 def _stored_forward(channel: FittedChannel) -> Array:
     """(ij|ab) as [i a, j b]."""
-    size, o, v = channel.occupied_virtual.shape
+    _, o, v = channel.occupied_virtual.shape
     stored = np.empty((o, v, o, v), dtype=channel.virtual.dtype)
-    virtual = channel.virtual.reshape(size, v * v)
+    # (Q|ab) is symmetric: half of it will do
+    below = np.tril_indices(v)
+    virtual = channel.virtual[:, below[0], below[1]]
+    unpacked = np.empty((v, v), dtype=np.int64)
+    unpacked[below] = unpacked.T[below] = np.arange(len(below[0]))
     rows, columns = np.tril_indices(o)
     # as many pairs in a product as take little memory beside the result
     most = max(1, o * o // _PARTS)
@@ -262,7 +266,7 @@ def _stored_forward(channel: FittedChannel) -> Array:
         some = slice(start, start + most)
         pairs = np.ascontiguousarray(channel.occupied[:, rows[some], columns[some]].T)
         for i, j, integrals in zip(rows[some], columns[some], pairs @ virtual, strict=True):
-            stored[i, :, j] = stored[j, :, i] = integrals.reshape(v, v)
+            stored[i, :, j] = stored[j, :, i] = integrals[unpacked]
     return stored.reshape(o * v, o * v)
 
 

@@ -128,25 +128,19 @@ class FittedIntegrals:
     """Density-fitted integrals over molecular orbitals, in memory."""
 
     def __init__(
-        self,
-        channels: Sequence[FittedChannel],
-        exact_exchange: float,
-        *,
-        store_exchange: bool,
-        single: bool = False,
+        self, channels: Sequence[FittedChannel], exact_exchange: float, *, store_exchange: bool
     ) -> None:
         """``store_exchange``: keep (ij|ab) and (ib|ja), 2 (o v)^2 numbers of each channel, which
-        pays from about o / 2 trial vectors on; ``single``: in single precision, which makes them
-        in half the time and errs by some 1e-6 of a product."""
+        pays from about o / 2 trial vectors on.  In single precision they would be made in half
+        the time, and a row computed again would differ by 1e-5 instead of 1e-6."""
         self._channels = list(channels)
         self._exact_exchange = exact_exchange
         self._occupation = 2.0 if len(self._channels) == 1 else 1.0
         self._stored = [
-            (_stored_forward(single_or_not), _stored_backward(single_or_not))
+            (_stored_forward(channel), _stored_backward(channel))
             if store_exchange and exact_exchange
             else None
             for channel in self._channels
-            for single_or_not in (_single(channel) if single and store_exchange else channel,)
         ]
 
     def occupied_virtual(
@@ -201,13 +195,15 @@ class FittedIntegrals:
             occupied = np.array([occupied_block(u[b], u[c]) for b, c in PAIRS])
             virtual = np.array([u[b].T @ u[c] + u[c].T @ u[b] for b, c in PAIRS])
             for integrals, block in ((channel.occupied, occupied), (channel.virtual, virtual)):
-                both = block.reshape(len(PAIRS), -1) @ integrals.reshape(size, -1).T
+                flat = integrals.shape[1] * integrals.shape[2]
+                both = block.reshape(len(PAIRS), flat) @ integrals.reshape(size, flat).T
                 fitted += self._occupation * both
             blocks.append((occupied, virtual))
         results = []
         for channel, (occupied, virtual) in zip(self._channels, blocks, strict=True):
             _, o, v = channel.occupied_virtual.shape
-            found = (fitted @ channel.occupied_virtual.reshape(size, o * v)).reshape(-1, o, v)
+            found = fitted @ channel.occupied_virtual.reshape(size, o * v)
+            found = found.reshape(len(PAIRS), o, v)
             if self._exact_exchange:
                 for index in range(len(PAIRS)):
                     inner = channel.occupied @ occupied[index]
@@ -244,16 +240,10 @@ def occupied_block(u_b: Array, u_c: Array) -> Array:
     return -(product + product.T)
 
 
-def _single(channel: FittedChannel) -> FittedChannel:
-    """The same integrals in single precision."""
-    parts = (channel.occupied_virtual, channel.occupied, channel.virtual)
-    return FittedChannel(*(part.astype(np.float32) for part in parts))  # type: ignore[arg-type]
-
-
 def _stored_forward(channel: FittedChannel) -> Array:
     """(ij|ab) as [i a, j b]."""
     _, o, v = channel.occupied_virtual.shape
-    stored = np.empty((o, v, o, v), dtype=channel.virtual.dtype)
+    stored = np.empty((o, v, o, v))
     # (Q|ab) is symmetric: half of it will do
     below = np.tril_indices(v)
     virtual = channel.virtual[:, below[0], below[1]]
@@ -282,13 +272,13 @@ def _stored_backward(channel: FittedChannel) -> Array:
 
 def _of_stored(stored: tuple[Array, Array], trials: Array) -> list[Array]:
     """K_ia and K_ai of trials (k, o, v); both matrices are symmetric."""
-    rows = trials.reshape(len(trials), -1).astype(stored[0].dtype, copy=False)
+    rows = trials.reshape(len(trials), stored[0].shape[0])
     found = []
     for matrix in stored:
         # of few rows BLAS is slower with all of them together
         few = len(rows) <= _FEW
         product = np.array([matrix @ row for row in rows]) if few else rows @ matrix
-        found.append(product.reshape(trials.shape).astype(np.float64, copy=False))
+        found.append(product.reshape(trials.shape))
     return found
 
 

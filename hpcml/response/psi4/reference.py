@@ -134,7 +134,6 @@ class Reference:
             ],
             functional.x_alpha() if functional.is_x_hybrid() else 0.0,
             store_exchange=few and held + exchange < available,
-            single=self._level.loose,
         )
 
     @property

@@ -86,7 +86,7 @@ class CoulombExchange:
         return np.asarray(scf.hf.dot_eri_dm(integrals, densities, hermi=0, with_j=False)[1])
 
     def over_orbitals(
-        self, channels: Sequence[Orbitals], right_sides: int, *, single: bool
+        self, channels: Sequence[Orbitals], right_sides: int
     ) -> FittedIntegrals | None:
         """Fitted integrals over molecular orbitals; None where there are none or they do not fit.
 
@@ -95,8 +95,6 @@ class CoulombExchange:
         channels : sequence of Orbitals
         right_sides : int
             Number of response equations that will be solved with them.
-        single : bool
-            Exchange in single precision.
         """
         if not self.fitted or self.long_range:
             return None
@@ -112,7 +110,6 @@ class CoulombExchange:
             [self._channel(channel, fitting) for channel in channels],
             self.everywhere,
             store_exchange=few and held + exchange < available,
-            single=single,
         )
 
     def _channel(self, channel: Orbitals, fitting: int) -> FittedChannel:

@@ -104,7 +104,7 @@ class PySCFGroundState:
 
     def two_electron(self, right_sides: int) -> TwoElectron:
         """See ``engine.GroundState``."""
-        fitted = self._integrals.over_orbitals(self.channels, right_sides, single=self._level.loose)
+        fitted = self._integrals.over_orbitals(self.channels, right_sides)
         return fitted or MatrixBuilder(self.channels, self.matrices)
 
     def matrices(

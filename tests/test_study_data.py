@@ -23,16 +23,23 @@ def data():
     return hpcml.open(JOBS / "study" / "small")
 
 
-def test_every_byte_is_as_written(data):
-    assert verify(data.folder).ok
-
-
-def test_shares_sum_to_their_property(data):
-    for name in ("alpha_iso", "beta_parallel"):
-        whole = data.scalar(name)
-        sums = np.array([np.sum(row.values[f"share_{name}"]) for row in data])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("small", ("alpha_iso", "beta_parallel")),
+        ("held_out", ("alpha_iso", "beta_parallel")),
+        ("partitions", ("alpha_iso", "beta_parallel")),
+        ("vibrations", ("zpve",)),
+    ],
+)
+def test_shares_sum_to_their_property(name, words):
+    found = hpcml.open(JOBS / "study" / name)
+    assert verify(found.folder).ok
+    for word in words:
+        whole = found.scalar(word)
+        sums = np.array([np.sum(row.values[f"share_{word}"]) for row in found])
         known = np.isfinite(whole)
-        assert np.array_equal(known, np.isfinite(sums))
+        assert known.any() and np.array_equal(known, np.isfinite(sums))
         np.testing.assert_allclose(sums[known], whole[known], rtol=1e-8, atol=1e-9)
 
 

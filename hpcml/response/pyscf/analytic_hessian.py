@@ -15,7 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf.lib import current_memory, unpack_tril
+from pyscf.lib import current_memory
+
+from hpcml.response.fock import Orbitals
+from hpcml.response.pyscf.coulomb_exchange import fitted_channel
+from hpcml.response.two_electron import FittedIntegrals
 
 Array = NDArray[np.float64]
 
@@ -50,33 +54,31 @@ def hartree_fock_hessian(solved: Any) -> tuple[Array, Array]:
 def _induced_potential(solved: Any) -> Callable[[Array], Array] | None:
     """What moved orbitals (k, n, o) do to the Fock matrix, (k, n, o), both of molecular orbitals.
 
-    With fitted integrals one matrix holds all of it, 4 (pi|qj) - (pj|qi) - (pq|ij): it costs as
-    much as some dozens of J and K, of which the nuclei's equations want hundreds.  None, PySCF's
-    own way, with exact integrals and where the matrix does not fit into memory.
+    Like the response to a field, but an orbital moves into the occupied ones too: all n take the
+    place of the virtual ones.  None, PySCF's own way, with exact integrals and where the matrices
+    do not fit into memory.
     """
-    orbitals, occupied = solved.mo_coeff, solved.mo_coeff[:, solved.mo_occ > 0]
-    n, o = orbitals.shape[1], occupied.shape[1]
     fitted = getattr(solved, "with_df", None)
     if not fitted:
         return None
-    megabytes = (3 * (n * o) ** 2 + fitted.get_naoaux() * n * (n + o)) * 8e-6
+    occupied = solved.mo_occ > 0
+    every = Orbitals(
+        solved.mo_coeff[:, occupied],
+        solved.mo_coeff,
+        solved.mo_energy[occupied],
+        solved.mo_energy,
+    )
+    o, n = every.shape
+    megabytes = (3 * (n * o) ** 2 + fitted.get_naoaux() * (n + o) ** 2) * 8e-6
     if megabytes > solved.max_memory - current_memory()[0]:
         return None
-    integrals = np.concatenate([orbitals.T @ unpack_tril(part) for part in fitted.loop()])
-    every, half = integrals @ orbitals, integrals @ occupied
-    size = len(half)
-    pairs = half.reshape(size, n * o).T @ half.reshape(size, n * o)
-    matrix = 4.0 * pairs
-    four = matrix.reshape(n, o, n, o)
-    four -= pairs.reshape(n, o, n, o).transpose(0, 3, 2, 1)
-    inner = half[:, solved.mo_occ > 0]  # (Q|ij)
-    for i in range(o):
-        crossed = inner[:, i].T @ every.reshape(size, n * n)
-        four[:, i] -= crossed.reshape(o, n, n).transpose(1, 2, 0)
+    integrals = FittedIntegrals([fitted_channel(fitted, every)], 1.0, store_exchange=True)
 
     def induced(moved: Array) -> Array:
-        rows = np.asarray(moved).reshape(-1, n * o)
-        return np.asarray(rows @ matrix).reshape(-1, n, o)
+        trials = np.asarray(moved).reshape(-1, n, o).transpose(0, 2, 1)
+        ((coulomb, forward, backward),) = integrals.occupied_virtual([trials])
+        assert forward is not None and backward is not None
+        return (2.0 * coulomb - forward - backward).transpose(0, 2, 1)
 
     return induced
 

@@ -107,21 +107,29 @@ class CoulombExchange:
         exchange = 2.0 * sum((o * v) ** 2 for o, v in shapes)
         few = max(o for o, _ in shapes) < _TRIALS_PER_EQUATION * right_sides * 2
         return FittedIntegrals(
-            [self._channel(channel, fitting) for channel in channels],
+            [fitted_channel(self.solved.with_df, channel) for channel in channels],
             self.everywhere,
             store_exchange=few and held + exchange < available,
         )
 
-    def _channel(self, channel: Orbitals, fitting: int) -> FittedChannel:
-        o, v = channel.shape
-        found = FittedChannel(*(np.empty((fitting, *s)) for s in ((o, v), (o, o), (v, v))))
-        start = 0
-        for packed in self.solved.with_df.loop():
-            part = slice(start, start + len(packed))
-            integrals = lib.unpack_tril(packed)
-            half = integrals @ channel.virtual
-            found.virtual[part] = channel.virtual.T @ half
-            found.occupied_virtual[part] = channel.occupied.T @ half
-            found.occupied[part] = channel.occupied.T @ (integrals @ channel.occupied)
-            start = part.stop
-        return found
+
+def fitted_channel(fitted: Any, channel: Orbitals) -> FittedChannel:
+    """PySCF's fitted integrals (its ``with_df``) over the orbitals of a channel.
+
+    Parameters
+    ----------
+    channel : Orbitals
+        Those called virtual may be any.
+    """
+    (o, v), fitting = channel.shape, fitted.get_naoaux()
+    found = FittedChannel(*(np.empty((fitting, *s)) for s in ((o, v), (o, o), (v, v))))
+    start = 0
+    for packed in fitted.loop():
+        part = slice(start, start + len(packed))
+        integrals = lib.unpack_tril(packed)
+        half = integrals @ channel.virtual
+        found.virtual[part] = channel.virtual.T @ half
+        found.occupied_virtual[part] = channel.occupied.T @ half
+        found.occupied[part] = channel.occupied.T @ (integrals @ channel.occupied)
+        start = part.stop
+    return found

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpcml.errors import InputError
+from hpcml.store.rows import ranges
 from hpcml.training.data import TrainingData
-from hpcml.training.examples import entries_of
 from hpcml.training.optimization import masked_loss
 from hpcml.training.train_settings import TrainSettings
 
@@ -58,7 +58,7 @@ class AtomShares:
         -------
         (a, T) float64 array
         """
-        return np.asarray(self.values[entries_of(self._cuts, rows)])
+        return np.asarray(self.values[ranges(self._cuts, rows)])
 
     def weight(self, rows: NDArray[np.int64]) -> float:
         """Known shares of some rows, a target; one where there are none, whose loss is zero.
@@ -67,7 +67,7 @@ class AtomShares:
         ----------
         rows : (b,) integer array
         """
-        known = self._known[entries_of(self._cuts, rows)]
+        known = self._known[ranges(self._cuts, rows)]
         return float(known.sum() / known.shape[1]) or 1.0
 
     def loss(self, terms: Tensor, rows: NDArray[np.int64]) -> Tensor:

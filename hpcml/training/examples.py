@@ -22,6 +22,7 @@ from hpcml.models import Batch, Example, example
 from hpcml.models.batch import both_ways, upper_triangle
 from hpcml.molecules import ATOM_FEATURES, PAIR_FEATURES, Molecule
 from hpcml.store import Dataset
+from hpcml.store.rows import ranges
 from hpcml.training.world import World
 
 _WIDTHS = {"atom_features": len(ATOM_FEATURES), "pair_features": len(PAIR_FEATURES)}
@@ -84,7 +85,7 @@ class PackedExamples:
         """
         sizes = self._atoms[rows + 1] - self._atoms[rows]
         starts = np.cumsum(sizes) - sizes
-        atoms = entries_of(self._atoms, rows)
+        atoms = ranges(self._atoms, rows)
         positions = self._positions.take(atoms, axis=0)
         half = np.empty((2, 0), dtype=np.int64)
         if self.inputs & {"pairs", "pair_features"}:
@@ -95,7 +96,7 @@ class PackedExamples:
         bonds = None
         if "bonds" in self.inputs:
             counts = self._bonds[rows + 1] - self._bonds[rows]
-            ends = self._bond_ends[entries_of(self._bonds, rows)].astype(np.int64)
+            ends = self._bond_ends[ranges(self._bonds, rows)].astype(np.int64)
             bonds = both_ways((ends + np.repeat(starts, counts)[:, None]).T)
         return Batch(
             numbers=torch.from_numpy(self._numbers.take(atoms).astype(np.int64)),
@@ -120,7 +121,7 @@ class PackedExamples:
         """A table's entries of these rows, copies below one another; None where not asked for."""
         if name not in self._tables:
             return None
-        entries = entries_of(cuts, rows)
+        entries = ranges(cuts, rows)
         out = np.empty((copies, len(entries), _WIDTHS[name]), dtype=np.float32)
         self._tables[name].read(entries, out[0])
         out[1:] = out[0]
@@ -204,24 +205,6 @@ def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[A
 
 def _cuts(lengths: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-
-def entries_of(cuts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of all entries of these rows, end to end.
-
-    Parameters
-    ----------
-    cuts : (N + 1,) integer array
-        Row n has the entries cuts[n] to cuts[n + 1].
-    rows : (b,) integer array
-
-    Returns
-    -------
-    (entries,) integer array
-    """
-    lengths = cuts[rows + 1] - cuts[rows]
-    ends = np.cumsum(lengths)
-    return np.asarray(np.arange(lengths.sum()) + np.repeat(cuts[rows] - ends + lengths, lengths))
 
 
 def _together(columns: NDArray[np.int64]) -> Any:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpcml.models import Batch, Network
+from hpcml.store.rows import ranges
 from hpcml.training.atom_shares import AtomShares
 from hpcml.training.checkpoint import Progress, State
 from hpcml.training.data import TrainingData, epoch_batches, share_of_rank
-from hpcml.training.examples import entries_of
 from hpcml.training.optimization import (
     learning_rate,
     make_optimizer,
@@ -369,7 +369,7 @@ class Predictor:
         with torch.no_grad():
             for places in self._my_places(rows):
                 _, terms = self.forward_terms(self.model, rows[places])
-                found[torch.from_numpy(entries_of(cuts, places))] = terms.cpu()
+                found[torch.from_numpy(ranges(cuts, places))] = terms.cpu()
         return self.world.sum(found).numpy()
 
     def _my_places(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -1,0 +1,68 @@
+"""PySCF's own OpenBLAS told which processor it runs on, where it does not know.
+
+PySCF's wheels bring OpenBLAS 0.3.3 of 2018.  A processor that is younger it takes for a Prescott
+of 2004, and multiplies matrices at a third of the speed that it has with its kernels for AVX2.
+OpenBLAS reads ``OPENBLAS_CORETYPE`` when it is loaded, so this file loads it, and is imported
+before any other that imports PySCF; numpy's and scipy's OpenBLAS, newer ones, keep their choice.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+_VARIABLE = "OPENBLAS_CORETYPE"
+_OF_ANY_PROCESSOR = "Prescott"
+"""What OpenBLAS says of a processor with AVX2 that it does not know."""
+
+
+def _load_pyscf() -> None:
+    """Load PySCF, its OpenBLAS with kernels for AVX2 where it would not choose them by itself.
+
+    A choice that stands in the environment is the user's, and stays.
+    """
+    import scipy.linalg  # noqa: F401  its OpenBLAS shall not see the variable
+
+    unknown = _VARIABLE not in os.environ and _has_avx2()
+    if unknown and _chosen_kernels() == _OF_ANY_PROCESSOR:
+        os.environ[_VARIABLE] = "Haswell"
+        try:
+            import pyscf.lib
+        finally:
+            del os.environ[_VARIABLE]
+    import pyscf.lib  # noqa: F401
+
+
+def _has_avx2() -> bool:
+    try:
+        return " avx2 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False  # not Linux: what OpenBLAS chose is left alone
+
+
+def _chosen_kernels() -> str:
+    """The name of the processor that PySCF's OpenBLAS takes this one for; "" where it has none.
+
+    Asked of a copy that is loaded and let go again.
+    """
+    found = find_spec("pyscf")
+    if found is None or found.origin is None:
+        return ""
+    try:
+        library = ctypes.CDLL(str(Path(found.origin).parent / "lib" / "libnp_helper.so"))
+    except OSError:
+        return ""
+    try:
+        name = library.openblas_get_corename
+        name.restype = ctypes.c_char_p
+        return (name() or b"").decode()
+    except AttributeError:
+        return ""  # another library than OpenBLAS
+    finally:
+        _ctypes.dlclose(library._handle)
+
+
+_load_pyscf()

@@ -56,6 +56,21 @@ class AtomTraits:
         owner[bridges] = np.flatnonzero(bridges)
         return owner
 
+    def merged(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of atoms with those of their hydrogens.
+
+        Parameters
+        ----------
+        values : (A,) array
+
+        Returns
+        -------
+        (A,) array
+            Sums over heavy atoms and their hydrogens, at the heavy atom; NaN at these.
+        """
+        sums = np.bincount(self.owner, values, len(values))
+        return np.where(self.owner == np.arange(len(values)), sums, np.nan)
+
     @cached_property
     def environments(self) -> Integers:
         """(A,) a number for each kind of element, hybridization and number of hydrogens."""

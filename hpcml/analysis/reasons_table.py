@@ -53,11 +53,6 @@ class _Values:
     atoms: Floats
     prediction: Floats | None = None
 
-    def merged(self, owner: NDArray[np.int64]) -> Floats:
-        """(A,) sums over heavy atoms and their hydrogens, at the heavy atom; NaN at these."""
-        sums = np.bincount(owner, self.atoms, len(owner)).astype(np.float64)
-        return np.where(owner == np.arange(len(owner)), sums, np.nan)
-
 
 @dataclass(frozen=True)
 class _Selection:
@@ -166,7 +161,7 @@ def _score(
     kinds = {KEPT: None, REMOVED: traits.numbers, ENVIRONMENTS_REMOVED: traits.environments}
     atoms, shares = one.atoms, share
     if chosen.of == MERGED:
-        atoms, shares = one.merged(traits.owner), _Values(share).merged(traits.owner)
+        atoms, shares = traits.merged(one.atoms), traits.merged(share)
     return score_and_ranks(
         atoms,
         shares,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -229,15 +230,19 @@ def _scores(
     scored = [one for one in sets if one.shares is not None]
     if any((one.name, one.role) == ("test", "in") for one in scored):  # validation says the same
         scored = [one for one in scored if one.name != "validation"]
+    found: dict[str, list[SetScore]] = {}  # by rule: the one that is chosen is asked for once
     for attribution in material.study.attributions if scored else ():
         try:
-            rule = attribution
-            if attribution == AUTO:
-                rule = chosen_rule(material, cell)
-            settings = ExplainSettings(rule=rule)
-            _probe(trained.model, scored[0], settings)
-            for one in scored:
-                yield from _scores_of(material, trained.model, one, attribution, settings)
+            rule = chosen_rule(material, cell) if attribution == AUTO else attribution
+            if rule not in found:
+                settings = ExplainSettings(rule=rule)
+                _probe(trained.model, scored[0], settings)
+                scores = [
+                    _scores_of(material.world, trained.model, one, settings) for one in scored
+                ]
+                found[rule] = list(chain.from_iterable(scores))
+            for score in found[rule]:
+                yield msgspec.structs.replace(score, attribution=attribution)
         except (InputError, SettingsError) as error:
             refused[f"{cell.network} on {cell.target}, {attribution}: {error}"] = None
 
@@ -249,29 +254,24 @@ def _probe(model: Network, one: EvaluationSet, settings: ExplainSettings) -> Non
 
 
 def _scores_of(
-    material: Material,
-    model: Network,
-    one: EvaluationSet,
-    attribution: str,
-    settings: ExplainSettings,
+    world: World, model: Network, one: EvaluationSet, settings: ExplainSettings
 ) -> Iterator[SetScore]:
-    rows = one.rows[: material.study.explained]
-    atoms, ledger = relevances(material.world, model, one, rows, settings)
-    sample = one.data.rows.subset(rows)
-    offsets = sample.atom_offsets
-    share = sample.column(one.data.targets[0].share_name)
-    numbers = sample.column("numbers").astype(np.int64)
+    atoms, ledger = relevances(world, model, one, one.rows[: one.explained], settings)
+    traits, offsets = one.traits, one.sample.atom_offsets
+    share = one.sample.column(one.data.targets[0].share_name)
+    heavy, heavy_share = traits.merged(atoms), traits.merged(share)
     cancels = cancellation(atoms, ledger, offsets)
-    molecule = np.repeat(np.arange(len(rows)), np.diff(offsets))
+    molecule = np.repeat(np.arange(len(one.sample)), np.diff(offsets))
     for name, chosen in {one.name: np.ones(len(one.rows), bool), **one.parts}.items():
-        counted = chosen[: len(rows)]
-        counts = counted[molecule]
-        removed = reasons_score(atoms, share, offsets, kinds=numbers, counts=counts)
+        counted = chosen[: len(one.sample)]
+        counts, kinds = counted[molecule], traits.numbers
+        removed = reasons_score(atoms, share, offsets, kinds=kinds, counts=counts)
+        merged = reasons_score(heavy, heavy_share, offsets, kinds=kinds, counts=counts)
         kept = reasons_score(atoms, share, offsets, counts=counts)
         known = cancels[counted & np.isfinite(cancels)]
         yield SetScore(
             set=name,
-            attribution=attribution,
+            attribution=settings.rule,
             rule=settings.rule,
             explained=removed.molecules,
             score=_number(removed.correlation),
@@ -282,6 +282,7 @@ def _scores_of(
             rank_high=_number(removed.rank_high),
             score_kept=_number(kept.correlation),
             rank_kept=_number(kept.rank),
+            rank_merged=_number(merged.rank),
             cancellation=_number(float(np.median(known))) if len(known) else None,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcml.analysis.atom_traits import AtomTraits
+from hpcml.analysis.perception import Perceived
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import make_folder
 from hpcml.models import build
@@ -39,7 +42,8 @@ class EvaluationSet:
     name    in the tables
     role    "in": drawn as the training set was; "out": molecules of another kind
     source  the data set that they are from
-    rows    of ``data``; those that may be explained come first
+    rows    of ``data``, in an order of chance
+    explained   how many of them, the first, are explained
     parts   name -> which of ``rows`` are told of apart too
     """
 
@@ -48,7 +52,19 @@ class EvaluationSet:
     source: Path
     data: TrainingData
     rows: NDArray[np.int64]
+    explained: int
     parts: dict[str, NDArray[np.bool_]]
+
+    @cached_property
+    def sample(self) -> Dataset:
+        """The rows that are explained."""
+        return self.data.rows.subset(self.rows[: self.explained])
+
+    @cached_property
+    def traits(self) -> AtomTraits:
+        """Of the atoms of ``sample``."""
+        numbers = self.sample.column("numbers").astype(np.int64)
+        return AtomTraits(numbers, Perceived(self.sample.molecules, self.sample.atom_offsets))
 
     @property
     def shares(self) -> NDArray[np.float64] | None:
@@ -144,13 +160,15 @@ class Material:
         def make() -> list[EvaluationSet]:
             row_of_key = {key: row for row, key in enumerate(data.keys)}
             alike = settings.split in {"random", "file"}
+            most = self.study.explained
             made = [
-                _set(part, role, home, data, rows_of(split, part, row_of_key))
+                _set(part, role, home, data, rows_of(split, part, row_of_key), explained=most)
                 for part, role in (("validation", "in"), ("test", "in" if alike else "out"))
             ]
             for name, path in self.study.transfer_of(target).items():
                 other = self._data(target, path, settings)
-                made.append(_set(name, "out", Path(path), other, np.arange(len(other.keys))))
+                every = np.arange(len(other.keys))
+                made.append(_set(name, "out", Path(path), other, every, explained=most))
             return made
 
         key = ("sets", cell.target, cell.split, _of_split(settings), data.examples.inputs)
@@ -181,7 +199,13 @@ def _of_split(settings: TrainSettings) -> str:
 
 
 def _set(
-    name: str, role: str, source: Path, data: TrainingData, rows: NDArray[np.int64]
+    name: str,
+    role: str,
+    source: Path,
+    data: TrainingData,
+    rows: NDArray[np.int64],
+    *,
+    explained: int,
 ) -> EvaluationSet:
     """In an order of chance; molecules of another kind apart by their heavy atoms too."""
     rows = np.random.default_rng(0x5E75).permutation(rows)
@@ -196,4 +220,4 @@ def _set(
                 for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
                 if count >= _LEAST_OF_A_SIZE
             }
-    return EvaluationSet(name, role, source, data, rows, parts)
+    return EvaluationSet(name, role, source, data, rows, explained, parts)

@@ -33,7 +33,8 @@ class SetScore(msgspec.Struct, frozen=True, kw_only=True):
     """What an attribution's agreement with the shares is on a set of molecules.
 
     Pooled and rank score with their 95 % intervals over molecules, composition removed; both with
-    composition kept; and the median over molecules of what cancels (sum of |parts| over |sum|).
+    composition kept; the rank score of heavy atoms with their hydrogens, composition removed; and
+    the median over molecules of what cancels (sum of |parts| over |sum|).
     """
 
     set: str
@@ -48,6 +49,7 @@ class SetScore(msgspec.Struct, frozen=True, kw_only=True):
     rank_high: Number
     score_kept: Number
     rank_kept: Number
+    rank_merged: Number
     cancellation: Number
 
 

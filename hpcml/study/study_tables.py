@@ -24,7 +24,7 @@ Lines = list[Line]
 SAME = ("network", "target", "split", "train_rows", "share_weight", "kind")
 """What cells that differ by their seed alone have in common."""
 SCORES = ("score", "low", "high", "rank", "rank_low", "rank_high", "score_kept", "rank_kept",
-          "cancellation")  # fmt: skip
+          "rank_merged", "cancellation")  # fmt: skip
 
 
 def grid(results: Iterable[Result]) -> Lines:
@@ -119,7 +119,7 @@ def seeds(lines: Lines) -> Lines:
     for key, same in grouped(lines, keys).items():
         line: Line = {**dict(zip(keys, key, strict=True)), "unit": same[0]["unit"]}
         line["seeds"] = len(same)
-        for column in ("mae", "r2", "score", "rank", "score_kept", "cancellation"):
+        for column in ("mae", "r2", "score", "rank", "score_kept", "rank_merged", "cancellation"):
             line[f"{column}_mean"], line[f"{column}_sd"] = mean_and_spread(values_of(same, column))
         for column, low, high in (("score", "low", "high"), ("rank", "rank_low", "rank_high")):
             half = (values_of(same, high) - values_of(same, low)) / 2.0

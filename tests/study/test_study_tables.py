@@ -45,6 +45,7 @@ def result(seed: int, weight: float, split: str = "random") -> Result:
                 rank_high=None,
                 score_kept=0.9,
                 rank_kept=0.8,
+                rank_merged=0.7,
                 cancellation=1.5,
             )
             for name in scored

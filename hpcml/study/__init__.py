@@ -4,5 +4,6 @@ Do networks predict right for the right reasons, and does it matter?  ``study_se
 a study's file holds, ``cells`` which trainings it comes to; ``study_program`` is the MPI program
 that walks them, ``cell_work`` what it does for one of them, with the data of ``material``;
 ``study_run`` starts it and keeps account of what failed; ``study_tables``, ``claim`` and
-``control_lines`` turn the results into tables, ``study_figures`` into pictures.
+``control_lines`` turn the results into tables, ``study_summary`` and ``study_figures`` these into
+a page and pictures.
 """

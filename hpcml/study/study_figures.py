@@ -16,8 +16,9 @@ from hpcml.study.claim import residuals
 from hpcml.study.study_tables import Line, Lines, grouped
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; a marker each says it again.
-_COLOURS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#7f8896", "#000000")
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_COLOURS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#7f8896", "#000000",
+            "#f0e442")  # fmt: skip
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<")
 _WIDTH, _HEIGHT = 4.4, 3.4
 _FIRST = ("auto", "integrated_gradients", "gradient_times_input")
 
@@ -71,12 +72,14 @@ def headline(lines: Lines) -> str:
 
 
 def _at_home(lines: Lines) -> Lines:
-    """Trained networks, no auxiliary targets, the first split's molecules like the training set."""
-    split = lines[0]["split"] if lines else ""
+    """Trained networks, no auxiliary targets, test molecules of each property's first split."""
+    first: dict[str, str] = {}
+    for one in lines:
+        first.setdefault(one["target"], one["split"])
     return [
         one
         for one in lines
-        if one["split"] == split
+        if one["split"] == first[one["target"]]
         and one["kind"] == NETWORK
         and not one["share_weight"]
         and one["set"] == "test"
@@ -135,6 +138,7 @@ def _attributions(seeds: Lines) -> Figure | None:
     names = list(dict.fromkeys(str(one["attribution"]) for one in lines))
     looks = _looks(names)
     networks = list(dict.fromkeys(str(one["network"]) for one in lines))
+    spacing = 0.8 / len(names)
     with styled("attributions"):
         for axis, target in zip(axes, targets, strict=True):
             for name in names:
@@ -142,7 +146,7 @@ def _attributions(seeds: Lines) -> Figure | None:
                     one for one in lines if one["target"] == target and one["attribution"] == name
                 ]
                 mine = _largest(mine)
-                shift = (names.index(name) - (len(names) - 1) / 2.0) * 0.11
+                shift = (names.index(name) - (len(names) - 1) / 2.0) * spacing
                 colour, marker = looks[name]
                 axis.errorbar(
                     [networks.index(str(one["network"])) + shift for one in mine],
@@ -173,7 +177,7 @@ def _controls(seeds: Lines, controls: Lines) -> Figure | None:
     trained = [one for one in _at_home(seeds) if one["attribution"] == name]
     if not trained or not controls:
         return None
-    split = trained[0]["split"]
+    splits = {one["target"]: one["split"] for one in trained}
     targets = _targets(trained)
     made, axes = _panels(targets, "controls", height=5.2)
     with styled("controls"):
@@ -191,7 +195,7 @@ def _controls(seeds: Lines, controls: Lines) -> Figure | None:
                 for one in _largest([one for one in trained if one["target"] == target])
             ]
             for one in controls:
-                if (one["target"], one["split"], one["set"]) != (target, split, "test"):
+                if (one["target"], one["split"], one["set"]) != (target, splits[target], "test"):
                     continue
                 if one["attribution"] not in {"", name}:
                     continue
@@ -230,7 +234,8 @@ def _causal(causal: Lines) -> Figure | None:
     with styled("causal"):
         for axis, target in zip(axes, targets, strict=True):
             mine = [one for one in lines if one["target"] == target and "/" not in str(one["set"])]
-            mine = [one for one in mine if one["set"] != "validation" or one["split"] != "random"]
+            tested = {one["split"] for one in mine if (one["role"], one["set"]) == ("in", "test")}
+            mine = [one for one in mine if one["set"] != "validation" or one["split"] not in tested]
             largest = {
                 key: max(one["train_rows"] for one in same)
                 for key, same in grouped(mine, ("network", "split")).items()

@@ -246,6 +246,7 @@ def tell(study: Study, path: Path) -> list[Path]:
     """
     from hpcml.study.material import Material
     from hpcml.study.study_figures import study_figures
+    from hpcml.study.study_summary import summary
     from hpcml.training.world import Alone
 
     folder = StudyFolder(path)
@@ -267,6 +268,8 @@ def tell(study: Study, path: Path) -> list[Path]:
     files = [folder.tables / f"{name}.csv" for name in tables]
     for file, table in zip(files, tables.values(), strict=True):
         write_table(file, table)
+    files.append(folder.tables / "summary.md")
+    write_whole(files[-1], summary(study.name, tables).encode())
     for name, svg in study_figures(tables).items():
         files.append(folder.tables / f"{name}.svg")
         write_whole(files[-1], svg)

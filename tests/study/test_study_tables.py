@@ -8,6 +8,7 @@ from hpcml.study import study_tables
 from hpcml.study.cells import Cell
 from hpcml.study.results import Result, SetError, SetScore
 from hpcml.study.study_figures import study_figures
+from hpcml.study.study_summary import summary
 
 MAE = {0.0: [1.0, 1.2, 1.1], 1.0: [0.8, 1.1, 0.9]}
 
@@ -108,3 +109,32 @@ def test_there_is_a_picture_of_what_there_is_a_table_of() -> None:
     assert set(drawn) == {"scores", "attributions", "causal", "claim"}
     assert all(svg.lstrip().startswith(b"<?xml") for svg in drawn.values())
     assert drawn == study_figures(tables)  # the same bytes again
+
+
+def test_the_summary_tells_error_score_transfer_and_what_shares_change() -> None:
+    ranked = [{**one, "rank": one["score"]} for one in GRID]
+    tables = {"grid": ranked, "seeds": study_tables.seeds(ranked), "claim": []}
+    tables["causal"] = study_tables.causal(ranked)
+    tables["controls"] = [
+        {"control": "random", "target": "alpha_iso", "split": "random", "set": "test",
+         "network": "", "attribution": "", "rank": 0.021}
+    ]  # fmt: skip
+    text = summary("small", tables)
+    error = "| dtnn | 200 | 1.10 ± 0.1 | 0.90 ± 0.00 | 0.52 ± 0.01 (gamma, chosen) |"
+    assert f"{error} 0.52 (auto) | - | - | - |" in text
+    assert "| dtnn | 2.20 ± 0.2; 0.32 ± 0.01 |" in text  # on the nine
+    assert "random 0.02." in text
+    change = next(
+        one for one in tables["causal"] if (one["set"], one["quantity"]) == ("test", "mae")
+    )
+    assert f"| dtnn | random: test | 1.10 | {100 * change['relative']:+.0f} %" in text
+    assert "Of 0 tests in claim.csv 0 have p below 0.05" in text
+
+
+def test_each_property_is_shown_on_its_own_first_split() -> None:
+    others = [{**one, "target": "zpve", "split": "vibrations"} for one in GRID]
+    lines = study_tables.seeds([*GRID, *others])
+    drawn = study_figures(
+        {"grid": [*GRID, *others], "seeds": lines, "controls": [], "causal": [], "claim": []}
+    )
+    assert b"alpha_iso" in drawn["scores"] and b"zpve" in drawn["scores"]

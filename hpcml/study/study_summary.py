@@ -1,0 +1,209 @@
+"""summary.md: a study's answers on one page, from the lines of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hpcml.study.cells import NETWORK, SHUFFLED, UNTRAINED
+from hpcml.study.study_figures import headline
+from hpcml.study.study_tables import Line, Lines, grouped
+
+_OWN_TERMS = "atomic_terms"
+_SIGNIFICANT = 0.05
+_NONE = "-"
+
+
+def summary(name: str, tables: dict[str, Lines]) -> str:
+    """Markdown: errors and scores, transfer, taught shares, the claim; networks of the largest
+    training sets, mean ± standard deviation over seeds, scores by rank with elements removed."""
+    seeds = tables["seeds"]
+    parts = [f"# Study {name}", _intro(seeds)]
+    for target, lines in _by(seeds, "target").items():
+        unit = lines[0]["unit"]
+        parts += [f"## {target}", f"MAE in {unit}." if unit else ""]
+        parts += [_at_home(lines), _transfer(lines)]
+        controls = [one for one in tables["controls"] if one["target"] == target]
+        parts += [_values(controls, lines)]
+        parts += [_taught([one for one in tables["causal"] if one["target"] == target])]
+    parts += ["## The claim", _claim(tables["claim"], headline(tables["grid"]))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _intro(seeds: Lines) -> str:
+    most = max(one["seeds"] for one in seeds)
+    return (
+        f"Networks of the largest training sets, {most} seeds at most; mean ± standard deviation "
+        "over seeds. Scores: rank correlation of relevance and share within molecules, elements "
+        "removed. The tables beside this file hold every size, set, attribution and interval."
+    )
+
+
+# ------------------------------------------------------------------------------- lines, cells
+
+
+def _by(lines: Iterable[Line], column: str) -> dict[str, Lines]:
+    return {str(key[0]): same for key, same in grouped(lines, (column,)).items()}
+
+
+def _largest(lines: Lines) -> Lines:
+    """Those of each network's, split's and kind's largest training set."""
+    keys = ("network", "split", "kind")
+    most = {
+        key: max(one["train_rows"] for one in same) for key, same in grouped(lines, keys).items()
+    }
+    return [one for one in lines if one["train_rows"] == most[tuple(one[key] for key in keys)]]
+
+
+def _some(lines: Lines, **wanted: object) -> Lines:
+    return [one for one in lines if all(one[key] == value for key, value in wanted.items())]
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:#.3g}".rstrip(".")
+
+
+def _with_spread(line: Line | None, column: str) -> str:
+    if line is None or line[f"{column}_mean"] is None:
+        return _NONE
+    mean, spread = line[f"{column}_mean"], line[f"{column}_sd"]
+    if column in {"rank", "score", "r2"}:
+        return f"{mean:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
+    return _number(mean) + (f" ± {spread:.2g}" if spread is not None else "")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# ------------------------------------------------------------------------------- tables
+
+
+def _at_home(lines: Lines) -> str:
+    """Each network on molecules like its training molecules."""
+    split = lines[0]["split"]
+    home = _largest(_some(lines, split=split, share_weight=0.0, role="in"))
+    sets = list(dict.fromkeys(one["set"] for one in home))
+    home = _some(home, set="test" if "test" in sets else sets[0])
+    chosen = headline(lines)
+    rows = []
+    for network, mine in _by(home, "network").items():
+        trained = _some(mine, kind=NETWORK)
+        if not trained:
+            continue
+        told = {one["attribution"]: one for one in trained}
+        score = told.get(chosen)
+        others = [one for one in trained if one["rank_mean"] is not None]
+        best = max(others, key=lambda one: one["rank_mean"], default=None)
+        word = chosen
+        if score is not None and score["rule"] not in {"", chosen}:
+            word = f"{score['rule']}, chosen"
+        kinds = [_first(_some(mine, kind=kind, attribution=chosen)) for kind in _KINDS]
+        rows.append(
+            [
+                network,
+                str(trained[0]["train_rows"]),
+                _with_spread(trained[0], "mae"),
+                _with_spread(trained[0], "r2"),
+                f"{_with_spread(score, 'rank')} ({word})",
+                _NONE if best is None else f"{best['rank_mean']:.2f} ({best['attribution']})",
+                _with_spread(told.get(_OWN_TERMS), "rank"),
+                *(_with_spread(kind, "rank") for kind in kinds),
+            ]
+        )
+    heads = ["network", "trained on", "MAE", "R2", "score", "best of all attributions",
+             "own terms", "first weights", "shuffled values"]  # fmt: skip
+    return f"Split {split}, {home[0]['set']} molecules:\n\n" + _table(heads, rows) if rows else ""
+
+
+_KINDS = (UNTRAINED, SHUFFLED)
+
+
+def _first(lines: Lines) -> Line | None:
+    return lines[0] if lines else None
+
+
+def _transfer(lines: Lines) -> str:
+    """Each network on molecules of another kind, by split and set."""
+    chosen = headline(lines)
+    away = _largest(_some(lines, kind=NETWORK, share_weight=0.0, role="out"))
+    away = [one for one in away if one["attribution"] in {chosen, ""}]
+    away = [one for one in away if "/" not in str(one["set"])]
+    columns = list(dict.fromkeys((one["split"], one["set"]) for one in away))
+    rows = []
+    for network, mine in _by(away, "network").items():
+        found = {(one["split"], one["set"]): one for one in mine}
+        told = [found.get(column) for column in columns]
+        rows.append(
+            [network] + [f"{_with_spread(one, 'mae')}; {_with_spread(one, 'rank')}" for one in told]
+        )
+    heads = ["network", *(f"{split}: {name}" for split, name in columns)]
+    words = f"Molecules of another kind (split: set), MAE; score ({chosen}):"
+    return f"{words}\n\n{_table(heads, rows)}" if rows else ""
+
+
+def _values(controls: Lines, lines: Lines) -> str:
+    """What values without a network are worth on the first split's test molecules."""
+    mine = _some(controls, split=lines[0]["split"], set="test", network="")
+    told = [f"{one['control']} {one['rank']:.2f}" for one in mine if one["rank"] is not None]
+    return "To be held against: " + ", ".join(told) + "." if told else ""
+
+
+def _taught(causal: Lines) -> str:
+    """What the shares as auxiliary targets change, at the largest training sets."""
+    some = [one for one in causal if "/" not in str(one["set"])]
+    most = {key: max(one["train_rows"] for one in same)
+            for key, same in grouped(some, ("network", "split")).items()}  # fmt: skip
+    some = [one for one in some if one["train_rows"] == most[one["network"], one["split"]]]
+    own = {
+        (one["network"], one["split"], one["set"]): one
+        for one in some
+        if (one["quantity"], one["attribution"]) == ("rank", _OWN_TERMS)
+    }
+    rows = []
+    for one in some:
+        if one["quantity"] != "mae" or one["relative"] is None:
+            continue
+        score = own.get((one["network"], one["split"], one["set"]))
+        change = f"{100.0 * one['relative']:+.0f} %"
+        if one["low"] is not None and one["high"] is not None and one["without"]:
+            low, high = (100.0 * one[end] / one["without"] for end in ("low", "high"))
+            change += f" ({low:+.0f} to {high:+.0f})"
+        rows.append(
+            [
+                one["network"],
+                f"{one['split']}: {one['set']}",
+                _number(one["without"]),
+                change,
+                _NONE if one["p_holm"] is None else f"{one['p_holm']:.2g}",
+                _NONE if score is None else f"{score['without']:.2f} to {score['with']:.2f}",
+            ]
+        )
+    heads = ["network", "split: set", "MAE without", "with shares", "p (Holm)", "own terms' score"]
+    return f"Taught the shares:\n\n{_table(heads, rows)}" if rows else ""
+
+
+def _claim(claim: Lines, chosen: str) -> str:
+    """Better reasons, better transfer: the tests of the chosen rule, and how many of all hold."""
+    rows = [
+        [
+            one["targets"],
+            one["scope"],
+            str(one["observations"]),
+            f"{one['partial']:.2f}",
+            f"{_number(one['low'])} to {_number(one['high'])}",
+            _number(one["p"]),
+            _number(one["p_holm"]),
+        ]
+        for one in claim
+        if (one["attribution"], one["score"]) == (chosen, "rank") and one["partial"] is not None
+    ]
+    made = [one["p_holm"] for one in claim if one["p_holm"] is not None]
+    held = sum(p < _SIGNIFICANT for p in made)
+    words = (
+        "Partial rank correlation of score and transfer error, the error at home taken off "
+        f"(negative: better reasons, smaller transfer errors). Of {len(made)} tests in claim.csv "
+        f"{held} {'has' if held == 1 else 'have'} p below {_SIGNIFICANT} after Holm."
+    )
+    heads = ["property", "scope", "observations", "partial", "95 %", "p", "p (Holm)"]
+    return f"{words}\n\n" + _table(heads, rows) if rows else words

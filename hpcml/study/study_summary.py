@@ -66,9 +66,10 @@ def _with_spread(line: Line | None, column: str) -> str:
     if line is None or line[f"{column}_mean"] is None:
         return _NONE
     mean, spread = line[f"{column}_mean"], line[f"{column}_sd"]
-    if column in {"rank", "score", "r2"}:
-        return f"{mean:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
-    return _number(mean) + (f" ± {spread:.2g}" if spread is not None else "")
+    digits = {"rank": 2, "r2": 3}.get(column)
+    if digits is None:
+        return _number(mean) + (f" ± {spread:.2g}" if spread is not None else "")
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -127,19 +128,20 @@ def _transfer(lines: Lines) -> str:
     """Each network on molecules of another kind, by split and set."""
     chosen = headline(lines)
     away = _largest(_some(lines, kind=NETWORK, share_weight=0.0, role="out"))
-    away = [one for one in away if one["attribution"] in {chosen, ""}]
-    away = [one for one in away if "/" not in str(one["set"])]
-    columns = list(dict.fromkeys((one["split"], one["set"]) for one in away))
+    away = [one for one in away if one["attribution"] in {chosen, ""} and _is_whole(one)]
+    networks = list(_by(away, "network"))
     rows = []
-    for network, mine in _by(away, "network").items():
-        found = {(one["split"], one["set"]): one for one in mine}
-        told = [found.get(column) for column in columns]
-        rows.append(
-            [network] + [f"{_with_spread(one, 'mae')}; {_with_spread(one, 'rank')}" for one in told]
-        )
-    heads = ["network", *(f"{split}: {name}" for split, name in columns)]
-    words = f"Molecules of another kind (split: set), MAE; score ({chosen}):"
-    return f"{words}\n\n{_table(heads, rows)}" if rows else ""
+    for (split, name), mine in grouped(away, ("split", "set")).items():
+        found = {one["network"]: one for one in mine}
+        told = [found.get(network) for network in networks]
+        numbers = [f"{_with_spread(one, 'mae')}; {_with_spread(one, 'rank')}" for one in told]
+        rows.append([f"{split}: {name}", *numbers])
+    words = f"Molecules of another kind, MAE; score ({chosen}):"
+    return f"{words}\n\n{_table(['split: set', *networks], rows)}" if rows else ""
+
+
+def _is_whole(line: Line) -> bool:
+    return "/" not in str(line["set"])
 
 
 def _values(controls: Lines, lines: Lines) -> str:
@@ -151,36 +153,38 @@ def _values(controls: Lines, lines: Lines) -> str:
 
 def _taught(causal: Lines) -> str:
     """What the shares as auxiliary targets change, at the largest training sets."""
-    some = [one for one in causal if "/" not in str(one["set"])]
-    most = {key: max(one["train_rows"] for one in same)
-            for key, same in grouped(some, ("network", "split")).items()}  # fmt: skip
-    some = [one for one in some if one["train_rows"] == most[one["network"], one["split"]]]
+    some = _largest([{**one, "kind": NETWORK} for one in causal if _is_whole(one)])
+    tested = {one["split"] for one in some if (one["role"], one["set"]) == ("in", "test")}
+    some = [one for one in some if one["set"] != "validation" or one["split"] not in tested]
+    errors = [one for one in some if one["quantity"] == "mae" and one["relative"] is not None]
     own = {
         (one["network"], one["split"], one["set"]): one
         for one in some
         if (one["quantity"], one["attribution"]) == ("rank", _OWN_TERMS)
     }
+    networks = list(_by(errors, "network"))
     rows = []
-    for one in some:
-        if one["quantity"] != "mae" or one["relative"] is None:
-            continue
-        score = own.get((one["network"], one["split"], one["set"]))
-        change = f"{100.0 * one['relative']:+.0f} %"
-        if one["low"] is not None and one["high"] is not None and one["without"]:
-            low, high = (100.0 * one[end] / one["without"] for end in ("low", "high"))
-            change += f" ({low:+.0f} to {high:+.0f})"
-        rows.append(
-            [
-                one["network"],
-                f"{one['split']}: {one['set']}",
-                _number(one["without"]),
-                change,
-                _NONE if one["p_holm"] is None else f"{one['p_holm']:.2g}",
-                _NONE if score is None else f"{score['without']:.2f} to {score['with']:.2f}",
-            ]
-        )
-    heads = ["network", "split: set", "MAE without", "with shares", "p (Holm)", "own terms' score"]
-    return f"Taught the shares:\n\n{_table(heads, rows)}" if rows else ""
+    for (split, name), mine in grouped(errors, ("split", "set")).items():
+        found = {one["network"]: one for one in mine}
+        told = [_change(found.get(one), own.get((one, split, name))) for one in networks]
+        rows.append([f"{split}: {name}", *told])
+    words = (
+        "Taught the shares, change of the MAE (95 % over seeds); own terms' score without and "
+        "with. A star: p below 0.05 after Holm."
+    )
+    return f"{words}\n\n{_table(['split: set', *networks], rows)}" if rows else ""
+
+
+def _change(error: Line | None, score: Line | None) -> str:
+    if error is None:
+        return _NONE
+    told = f"{100.0 * error['relative']:+.0f} %"
+    if error["low"] is not None and error["high"] is not None:
+        low, high = (100.0 * error[end] / error["without"] for end in ("low", "high"))
+        told += f" ({low:+.0f} to {high:+.0f})"
+    if error["p_holm"] is not None and error["p_holm"] < _SIGNIFICANT:
+        told += " *"
+    return told + (f"; {score['without']:.2f} to {score['with']:.2f}" if score else "")
 
 
 def _claim(claim: Lines, chosen: str) -> str:

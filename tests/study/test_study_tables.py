@@ -120,14 +120,14 @@ def test_the_summary_tells_error_score_transfer_and_what_shares_change() -> None
          "network": "", "attribution": "", "rank": 0.021}
     ]  # fmt: skip
     text = summary("small", tables)
-    error = "| dtnn | 200 | 1.10 ± 0.1 | 0.90 ± 0.00 | 0.52 ± 0.01 (gamma, chosen) |"
+    error = "| dtnn | 200 | 1.10 ± 0.1 | 0.900 ± 0.000 | 0.52 ± 0.01 (gamma, chosen) |"
     assert f"{error} 0.52 (auto) | - | - | - |" in text
-    assert "| dtnn | 2.20 ± 0.2; 0.32 ± 0.01 |" in text  # on the nine
+    assert "| random: nine | 2.20 ± 0.2; 0.32 ± 0.01 |" in text  # on the nine
     assert "random 0.02." in text
     change = next(
         one for one in tables["causal"] if (one["set"], one["quantity"]) == ("test", "mae")
     )
-    assert f"| dtnn | random: test | 1.10 | {100 * change['relative']:+.0f} %" in text
+    assert f"| random: test | {100 * change['relative']:+.0f} % (" in text
     assert "Of 0 tests in claim.csv 0 have p below 0.05" in text
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -124,7 +125,7 @@ def _scores(seeds: Lines) -> Figure | None:
             plain_numbers(axis)
             axis.set_xlabel(f"test MAE / {mine[0]['unit']} (spread over seeds)")
             axis.set_ylabel(f"score ({headline(seeds)})")
-        axes[0].legend(fontsize=8)
+        _legend_below(made, axes)
     return made
 
 
@@ -159,8 +160,19 @@ def _attributions(seeds: Lines) -> Figure | None:
                 )
             axis.set_xticks(range(len(networks)), networks, fontsize=8)
             axis.set_ylabel("reasons score, composition removed")
-        axes[0].legend(fontsize=7)
+        _legend_below(made, axes)
     return made
+
+
+def _legend_below(made: Figure, axes: Sequence[Axes]) -> None:
+    """One for all panels, where it hides nothing."""
+    known: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        known |= {str(label): handle for label, handle in zip(labels, handles, strict=True)}
+    made.legend(
+        list(known.values()), list(known), loc="outside lower center", ncols=len(known), fontsize=8
+    )
 
 
 def _largest(lines: Lines) -> Lines:
@@ -225,24 +237,24 @@ def _rows(axis: Axes, rows: Sequence[tuple[str, Line, str]]) -> None:
 
 
 def _causal(causal: Lines) -> Figure | None:
-    """What the shares as auxiliary targets change, with intervals over the pairs of seeds."""
+    """What the shares as auxiliary targets change, with intervals over the pairs of seeds: on test
+    molecules, and on those of another kind."""
     lines = [one for one in causal if one["quantity"] == "mae" and one["relative"] is not None]
+    lines = [one for one in lines if one["set"] != "validation" and "/" not in str(one["set"])]
     if not lines:
         return None
-    targets = _targets(lines)
-    made, axes = _panels(targets, "causal", height=4.4)
+    largest = {
+        key: max(one["train_rows"] for one in same)
+        for key, same in grouped(lines, ("target", "network", "split")).items()
+    }
+    keys = ("target", "network", "split")
+    lines = [one for one in lines if one["train_rows"] == largest[tuple(one[k] for k in keys)]]
+    by_target = {target: [one for one in lines if one["target"] == target]
+                 for target in _targets(lines)}  # fmt: skip
+    most = max(len(mine) for mine in by_target.values())
+    made, axes = _panels(list(by_target), "causal", height=1.0 + 0.16 * most)
     with styled("causal"):
-        for axis, target in zip(axes, targets, strict=True):
-            mine = [one for one in lines if one["target"] == target and "/" not in str(one["set"])]
-            tested = {one["split"] for one in mine if (one["role"], one["set"]) == ("in", "test")}
-            mine = [one for one in mine if one["set"] != "validation" or one["split"] not in tested]
-            largest = {
-                key: max(one["train_rows"] for one in same)
-                for key, same in grouped(mine, ("network", "split")).items()
-            }
-            mine = [
-                one for one in mine if one["train_rows"] == largest[one["network"], one["split"]]
-            ]
+        for axis, mine in zip(axes, by_target.values(), strict=True):
             rows = [
                 (
                     f"{one['network']}, {one['split']}: {one['set']}",
@@ -290,7 +302,7 @@ def _claim(grid: Lines, claim: Lines) -> Figure | None:
             axis.set_xlabel(f"rank of the score ({name})")
             axis.set_ylabel("rank of the transfer error")
             axis.set_title(f"{target}: {_told(claim, name, target)}")
-        axes[0].legend(fontsize=8)
+        _legend_below(made, axes)
     return made
 
 

@@ -29,6 +29,8 @@ from hpcml.study.study_cost import told_cost
 from hpcml.study.study_settings import Study
 from hpcml.training import check
 
+_DIGITS = 6
+"""Of the tables' numbers."""
 _MOST_ENDS = 3
 """Times that the program may end in the midst of a cell without having finished one before."""
 
@@ -239,6 +241,11 @@ def describe(study: Study, path: Path) -> list[str]:
     return lines + told_cost(study, folder, planned.cells, planned.missing)
 
 
+def _told(value: object) -> object:
+    """A number with the digits that it is known to: of all cells the files are large."""
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
 def tell(study: Study, path: Path) -> list[Path]:
     """Write the tables and figures of what is finished; the files.
 
@@ -267,7 +274,7 @@ def tell(study: Study, path: Path) -> list[Path]:
     make_folder(folder.tables)
     files = [folder.tables / f"{name}.csv" for name in tables]
     for file, table in zip(files, tables.values(), strict=True):
-        write_table(file, table)
+        write_table(file, [{name: _told(value) for name, value in line.items()} for line in table])
     files.append(folder.tables / "summary.md")
     write_whole(files[-1], summary(study.name, tables).encode())
     for name, svg in study_figures(tables).items():

@@ -20,7 +20,7 @@ def summary(name: str, tables: dict[str, Lines]) -> str:
     parts = [f"# Study {name}", _intro(seeds)]
     for target, lines in _by(seeds, "target").items():
         unit = lines[0]["unit"]
-        parts += [f"## {target}", f"MAE in {unit}." if unit else ""]
+        parts += [f"## {target}", f"Unit of the MAE: {unit}" if unit else ""]
         parts += [_at_home(lines), _transfer(lines)]
         controls = [one for one in tables["controls"] if one["target"] == target]
         parts += [_values(controls, lines)]

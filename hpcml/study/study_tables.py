@@ -185,7 +185,8 @@ def causal(lines: Lines) -> Lines:
     """causal.csv: with the shares as auxiliary targets less without, paired by seed.
 
     The quantity "mae" is the error; "score" and "rank" are the attribution's.  p is of the paired
-    t test, p_holm after Holm over all lines of the table.
+    t test, p_holm after Holm over all lines of its quantity: whether errors fall is one question,
+    what the attributions say another.
     """
     table: Lines = []
     trained = [line for line in lines if line["kind"] == NETWORK]
@@ -208,9 +209,10 @@ def causal(lines: Lines) -> Lines:
                     head = {**dict(zip(keys, key, strict=True)), "attribution": attribution}
                     unit = same[0]["unit"] if quantity == "mae" else ""
                     table.append({**head, "share_weight": weight, **line, "unit": unit})
-    adjusted = holm(values_of(table, "p"))
-    for line, p in zip(table, adjusted.tolist(), strict=True):
-        line["p_holm"] = p if np.isfinite(p) else None
+    for same in grouped(table, ("quantity",)).values():
+        adjusted = holm(values_of(same, "p"))
+        for line, p in zip(same, adjusted.tolist(), strict=True):
+            line["p_holm"] = p if np.isfinite(p) else None
     return table
 
 

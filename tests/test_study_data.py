@@ -27,6 +27,7 @@ def data():
     ("name", "words"),
     [
         ("small", ("alpha_iso", "beta_parallel")),
+        ("seven", ("alpha_iso", "beta_parallel")),
         ("held_out", ("alpha_iso", "beta_parallel")),
         ("partitions", ("alpha_iso", "beta_parallel")),
         ("vibrations", ("zpve",)),

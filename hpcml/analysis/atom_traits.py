@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.analysis.perception import Perceived
+from hpcml.store import Dataset
 
 Integers = NDArray[np.int64]
 UNKNOWN = -1
@@ -44,6 +45,12 @@ class AtomTraits:
     def hydrogens(self) -> Integers:
         """(A,) hydrogens bonded to the atom; UNKNOWN without bonds."""
         return np.where(self.known, self.perceived.hydrogens.astype(np.int64), UNKNOWN)
+
+    @classmethod
+    def of(cls, rows: Dataset) -> AtomTraits:
+        """Of the atoms of all molecules of a data set."""
+        perceived = Perceived(rows.molecules, rows.atom_offsets)
+        return cls(rows.column("numbers").astype(np.int64), perceived)
 
     @cached_property
     def owner(self) -> Integers:

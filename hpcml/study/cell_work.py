@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpcml.analysis import reasons_score
+from hpcml.analysis.reasons import molecule_of
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import make_folder, write_whole
 from hpcml.models import Batch, Network, build
@@ -261,10 +262,10 @@ def _scores_of(
     share = one.sample.column(one.data.targets[0].share_name)
     heavy, heavy_share = traits.merged(atoms), traits.merged(share)
     cancels = cancellation(atoms, ledger, offsets)
-    molecule = np.repeat(np.arange(len(one.sample)), np.diff(offsets))
+    molecule, kinds = molecule_of(offsets), traits.numbers
     for name, chosen in {one.name: np.ones(len(one.rows), bool), **one.parts}.items():
         counted = chosen[: len(one.sample)]
-        counts, kinds = counted[molecule], traits.numbers
+        counts = counted[molecule]
         removed = reasons_score(atoms, share, offsets, kinds=kinds, counts=counts)
         merged = reasons_score(heavy, heavy_share, offsets, kinds=kinds, counts=counts)
         kept = reasons_score(atoms, share, offsets, counts=counts)

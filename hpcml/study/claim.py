@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from hpcml.study.cells import NETWORK
-from hpcml.study.study_tables import Line, Lines, holm, pairs_in_out, values_of
+from hpcml.study.study_tables import Line, Lines, adjust, pairs_in_out, values_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -74,9 +74,7 @@ def claim(lines: Lines) -> Lines:
             some = [one for one in mine if one["target"] in targets]
             for score in ("score", "rank"):
                 table += [_line(some, score, scope) for scope in ("between", "within")]
-    adjusted = holm(values_of(table, "p"))
-    for line, p in zip(table, adjusted.tolist(), strict=True):
-        line["p_holm"] = p if np.isfinite(p) else None
+    adjust(table)
     return table
 
 

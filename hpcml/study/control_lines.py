@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from hpcml.analysis import reasons_score
 from hpcml.analysis.atom_traits import AtomTraits
 from hpcml.analysis.controls import ADDITIVE, SECOND_PARTITION, additive_fit, controls
-from hpcml.analysis.perception import Perceived
 from hpcml.analysis.reasons import molecule_of
 from hpcml.errors import InputError, SettingsError
 from hpcml.molecules import constitutions
@@ -47,7 +46,7 @@ def _of_values(material: Material, cells: list[Cell]) -> Iterator[Line]:
                 continue
             offsets = one.data.rows.atom_offsets
             judged = np.zeros(len(one.data.keys), dtype=bool)
-            judged[one.rows[: material.study.explained]] = True
+            judged[one.rows[: one.explained]] = True
             learned = np.isin(one.data.keys, divided.train)
             for name, values in _values_of(one, share, learned).items():
                 score = reasons_score(
@@ -83,10 +82,9 @@ def _values_of(
     learned    (M,) rows that networks of the largest training set have learned from
     """
     rows = one.data.rows
-    numbers, offsets = rows.column("numbers").astype(np.int64), rows.atom_offsets
-    traits = AtomTraits(numbers, Perceived(rows.molecules, offsets))
+    traits = AtomTraits.of(rows)
     states = np.stack([rows.column("charge"), rows.column("multiplicity")], axis=1)
-    copies = constitutions(numbers, rows.column("positions"), offsets, states)
+    copies = constitutions(traits.numbers, rows.column("positions"), rows.atom_offsets, states)
     found = controls(traits, share, copies)
     fit = additive_fit(traits, one.data.values[:, 0], learned)
     if fit is not None:

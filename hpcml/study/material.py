@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcml.analysis.atom_traits import AtomTraits
-from hpcml.analysis.perception import Perceived
 from hpcml.errors import InputError, SettingsError
 from hpcml.files import make_folder
 from hpcml.models import build
@@ -63,8 +62,7 @@ class EvaluationSet:
     @cached_property
     def traits(self) -> AtomTraits:
         """Of the atoms of ``sample``."""
-        numbers = self.sample.column("numbers").astype(np.int64)
-        return AtomTraits(numbers, Perceived(self.sample.molecules, self.sample.atom_offsets))
+        return AtomTraits.of(self.sample)
 
     @property
     def shares(self) -> NDArray[np.float64] | None:

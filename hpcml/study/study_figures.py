@@ -14,14 +14,13 @@ from matplotlib.ticker import LogLocator, NullLocator
 from hpcml.report.style import BLUE, FAINT, GREEN, VERMILLION, figure, plain_numbers, styled
 from hpcml.study.cells import NETWORK
 from hpcml.study.claim import residuals
-from hpcml.study.study_tables import Line, Lines, grouped
+from hpcml.study.study_tables import Line, Lines, grouped, headline, largest
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; a marker each says it again.
 _COLOURS = (BLUE, VERMILLION, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#7f8896", "#000000",
             "#f0e442")  # fmt: skip
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<")
 _WIDTH, _HEIGHT = 4.4, 3.4
-_FIRST = ("auto", "integrated_gradients", "gradient_times_input")
 
 
 def study_figures(tables: dict[str, Lines]) -> dict[str, bytes]:
@@ -64,12 +63,6 @@ def _looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
         name: (_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)])
         for number, name in enumerate(names)
     }
-
-
-def headline(lines: Lines) -> str:
-    """The attribution that pictures of a single one show: "auto" where there is one."""
-    found = list(dict.fromkeys(str(one["attribution"]) for one in lines if one["attribution"]))
-    return next((name for name in _FIRST if name in found), found[0] if found else "")
 
 
 def _at_home(lines: Lines) -> Lines:
@@ -146,7 +139,7 @@ def _attributions(seeds: Lines) -> Figure | None:
                 mine = [
                     one for one in lines if one["target"] == target and one["attribution"] == name
                 ]
-                mine = _largest(mine)
+                mine = largest(mine, ("network",))
                 shift = (names.index(name) - (len(names) - 1) / 2.0) * spacing
                 colour, marker = looks[name]
                 axis.errorbar(
@@ -175,14 +168,6 @@ def _legend_below(made: Figure, axes: Sequence[Axes]) -> None:
     )
 
 
-def _largest(lines: Lines) -> Lines:
-    """Of each network the line of its largest training set."""
-    return [
-        max(same, key=lambda one: one["train_rows"])
-        for same in grouped(lines, ("network",)).values()
-    ]
-
-
 def _controls(seeds: Lines, controls: Lines) -> Figure | None:
     """Networks beside what their score has to be held against."""
     name = headline(seeds)
@@ -204,7 +189,9 @@ def _controls(seeds: Lines, controls: Lines) -> Figure | None:
                     },
                     BLUE,
                 )
-                for one in _largest([one for one in trained if one["target"] == target])
+                for one in largest(
+                    [one for one in trained if one["target"] == target], ("network",)
+                )
             ]
             for one in controls:
                 if (one["target"], one["split"], one["set"]) != (target, splits[target], "test"):
@@ -243,12 +230,7 @@ def _causal(causal: Lines) -> Figure | None:
     lines = [one for one in lines if one["set"] != "validation" and "/" not in str(one["set"])]
     if not lines:
         return None
-    largest = {
-        key: max(one["train_rows"] for one in same)
-        for key, same in grouped(lines, ("target", "network", "split")).items()
-    }
-    keys = ("target", "network", "split")
-    lines = [one for one in lines if one["train_rows"] == largest[tuple(one[k] for k in keys)]]
+    lines = largest(lines, ("target", "network", "split"))
     by_target = {target: [one for one in lines if one["target"] == target]
                  for target in _targets(lines)}  # fmt: skip
     most = max(len(mine) for mine in by_target.values())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hpcml.study.cells import NETWORK, SHUFFLED, UNTRAINED
-from hpcml.study.study_figures import headline
-from hpcml.study.study_tables import Line, Lines, grouped
+from hpcml.study.study_tables import Line, Lines, grouped, headline, largest
 
 _OWN_TERMS = "atomic_terms"
 _SIGNIFICANT = 0.05
@@ -45,15 +44,6 @@ def _by(lines: Iterable[Line], column: str) -> dict[str, Lines]:
     return {str(key[0]): same for key, same in grouped(lines, (column,)).items()}
 
 
-def _largest(lines: Lines) -> Lines:
-    """Those of each network's, split's and kind's largest training set."""
-    keys = ("network", "split", "kind")
-    most = {
-        key: max(one["train_rows"] for one in same) for key, same in grouped(lines, keys).items()
-    }
-    return [one for one in lines if one["train_rows"] == most[tuple(one[key] for key in keys)]]
-
-
 def _some(lines: Lines, **wanted: object) -> Lines:
     return [one for one in lines if all(one[key] == value for key, value in wanted.items())]
 
@@ -83,7 +73,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _at_home(lines: Lines) -> str:
     """Each network on molecules like its training molecules."""
     split = lines[0]["split"]
-    home = _largest(_some(lines, split=split, share_weight=0.0, role="in"))
+    home = largest(_some(lines, split=split, share_weight=0.0, role="in"), ("network", "kind"))
     sets = list(dict.fromkeys(one["set"] for one in home))
     home = _some(home, set="test" if "test" in sets else sets[0])
     chosen = headline(lines)
@@ -127,7 +117,8 @@ def _first(lines: Lines) -> Line | None:
 def _transfer(lines: Lines) -> str:
     """Each network on molecules of another kind, by split and set."""
     chosen = headline(lines)
-    away = _largest(_some(lines, kind=NETWORK, share_weight=0.0, role="out"))
+    away = _some(lines, kind=NETWORK, share_weight=0.0, role="out")
+    away = largest(away, ("network", "split"))
     away = [one for one in away if one["attribution"] in {chosen, ""} and _is_whole(one)]
     networks = list(_by(away, "network"))
     rows = []
@@ -153,7 +144,7 @@ def _values(controls: Lines, lines: Lines) -> str:
 
 def _taught(causal: Lines) -> str:
     """What the shares as auxiliary targets change, at the largest training sets."""
-    some = _largest([{**one, "kind": NETWORK} for one in causal if _is_whole(one)])
+    some = largest([one for one in causal if _is_whole(one)], ("network", "split"))
     tested = {one["split"] for one in some if (one["role"], one["set"]) == ("in", "test")}
     some = [one for one in some if one["set"] != "validation" or one["split"] not in tested]
     errors = [one for one in some if one["quantity"] == "mae" and one["relative"] is not None]

@@ -26,6 +26,8 @@ SAME = ("network", "target", "split", "train_rows", "share_weight", "kind")
 SCORES = ("score", "low", "high", "rank", "rank_low", "rank_high", "score_kept", "rank_kept",
           "rank_merged", "cancellation")  # fmt: skip
 
+_FIRST = ("auto", "integrated_gradients", "gradient_times_input")
+
 
 def grid(results: Iterable[Result]) -> Lines:
     """grid.csv: one line a cell, evaluation set and attribution; without scores, one a set."""
@@ -74,6 +76,20 @@ def grouped(lines: Iterable[Line], columns: Sequence[str]) -> dict[tuple[Hashabl
     for line in lines:
         found[tuple(line[column] for column in columns)].append(line)
     return dict(found)
+
+
+def largest(lines: Lines, columns: Sequence[str]) -> Lines:
+    """Of the lines that have the same in these columns, those of the largest training set."""
+    most = {
+        key: max(one["train_rows"] for one in same) for key, same in grouped(lines, columns).items()
+    }
+    return [one for one in lines if one["train_rows"] == most[tuple(one[c] for c in columns)]]
+
+
+def headline(lines: Lines) -> str:
+    """The attribution that is shown where one is: "auto" where there is one."""
+    found = list(dict.fromkeys(str(one["attribution"]) for one in lines if one["attribution"]))
+    return next((name for name in _FIRST if name in found), found[0] if found else "")
 
 
 def values_of(lines: Iterable[Line], column: str) -> NDArray[np.float64]:
@@ -210,9 +226,7 @@ def causal(lines: Lines) -> Lines:
                     unit = same[0]["unit"] if quantity == "mae" else ""
                     table.append({**head, "share_weight": weight, **line, "unit": unit})
     for same in grouped(table, ("quantity",)).values():
-        adjusted = holm(values_of(same, "p"))
-        for line, p in zip(same, adjusted.tolist(), strict=True):
-            line["p_holm"] = p if np.isfinite(p) else None
+        adjust(same)
     return table
 
 
@@ -238,6 +252,12 @@ def _paired(quantity: str, without: Lines, with_shares: Lines) -> Line:
         "relative": float(difference.mean() / before.mean()) if before.mean() else None,
         "p": p,
     }
+
+
+def adjust(lines: Lines) -> None:
+    """Give each line its p_holm: p after Holm over all of them."""
+    for line, p in zip(lines, holm(values_of(lines, "p")).tolist(), strict=True):
+        line["p_holm"] = p if np.isfinite(p) else None
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:

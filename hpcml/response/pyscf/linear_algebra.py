@@ -26,14 +26,15 @@ def _load_pyscf() -> None:
     """
     import scipy.linalg  # noqa: F401  its OpenBLAS shall not see the variable
 
-    unknown = _VARIABLE not in os.environ and _has_avx2()
-    if unknown and _chosen_kernels() == _OF_ANY_PROCESSOR:
+    free = _VARIABLE not in os.environ and _has_avx2()
+    unknown = free and _chosen_kernels() == _OF_ANY_PROCESSOR
+    if unknown:
         os.environ[_VARIABLE] = "Haswell"
-        try:
-            import pyscf.lib
-        finally:
+    try:
+        import pyscf.lib  # noqa: F401
+    finally:
+        if unknown:
             del os.environ[_VARIABLE]
-    import pyscf.lib  # noqa: F401
 
 
 def _has_avx2() -> bool:

@@ -16,6 +16,7 @@ Part = tuple[Array, Array, NDArray[np.int64], Array]
 not vanish there, and the values (p, m) of these."""
 
 _SMALLEST_DENSITY = 1e-30  # of the free atoms together; beyond, no atom holds a share
+_SMALLEST_OCCUPATION = 1e-14  # of a free atom's natural orbital: below, rounding
 
 
 def stockholder_moments(
@@ -38,27 +39,40 @@ def stockholder_moments(
         In bohr.
     densities : InducedDensities
     """
-    count = len(positions)
-    sits = (centres[:, None] == np.arange(count)).astype(np.float64)  # (n, atoms)
-    sums = np.zeros((count, 5, len(densities)))  # of rho, of rho r, of |rho|
+    orbitals, occupations = _natural_orbitals(free_atoms, centres, len(positions))
+    sums = np.zeros((len(positions), 5, len(densities)))  # of rho, of rho r, of |rho|
     for points, weights, local, values in grid:
-        shares = weights * _stockholder(values, local, free_atoms, sits[local])
+        shares = weights * _stockholder(values @ orbitals[local], occupations)
         rho = densities.at(values, local)
-        integrands = np.array([rho, *(rho * axis for axis in points.T), np.abs(rho)])
-        sums += np.tensordot(shares, integrands, axes=(1, 2))
+        integrands = np.concatenate([rho, *(rho * axis for axis in points.T), np.abs(rho)])
+        sums += (shares @ integrands.T).reshape(sums.shape)
     charges, spread = -sums[:, 0].T, sums[:, 4].T
     dipoles = -sums[:, 1:4].transpose(2, 0, 1) - charges[:, :, None] * positions
     return AtomicMoments(charges, dipoles, spread)
 
 
-def _stockholder(values: Array, local: NDArray[np.int64], free: Array, sits: Array) -> Array:
-    """Weights (atoms, p) at the points of a block: an atom's free density over the sum of all.
+def _natural_orbitals(
+    free_atoms: Array, centres: NDArray[np.int64], count: int
+) -> tuple[Array, Array]:
+    """Orbitals (n, r) and occupations (r, atoms) of the free atoms, zero but on the orbital's own.
 
-    The density matrix has a block for each atom, so that what a function makes of it belongs to
-    the atom that it sits on: ``sits`` (m, atoms), 1 there.
+    An atom's density has far fewer orbitals than functions, and each is a square at a point.
     """
-    halves = values @ free[local[:, None], local]
-    densities = ((halves * values) @ sits).T
+    orbitals, occupations = [], []
+    for atom in range(count):
+        own = np.flatnonzero(centres == atom)
+        values, vectors = np.linalg.eigh(free_atoms[np.ix_(own, own)])
+        occupied = np.flatnonzero(np.abs(values) > _SMALLEST_OCCUPATION)
+        found = np.zeros((len(free_atoms), len(occupied)))
+        found[own] = vectors[:, occupied]
+        orbitals.append(found)
+        occupations.append(np.outer(values[occupied], np.arange(count) == atom))
+    return np.hstack(orbitals), np.vstack(occupations)
+
+
+def _stockholder(orbitals: Array, occupations: Array) -> Array:
+    """Weights (atoms, p): an atom's free density over that of all, from its orbitals (p, r)."""
+    densities = (orbitals**2 @ occupations).T
     total = densities.sum(axis=0)
     held = total > _SMALLEST_DENSITY
     return np.asarray(np.where(held, densities / np.where(held, total, 1.0), 0.0))

@@ -1,7 +1,8 @@
 """PySCF's own OpenBLAS told which processor it runs on, where it does not know.
 
 PySCF's wheels bring OpenBLAS 0.3.3 of 2018.  A processor that is younger it takes for a Prescott
-of 2004, and multiplies matrices at a third of the speed that it has with its kernels for AVX2.
+of 2004 (Intel's) or a Barcelona of 2007 (AMD's), and multiplies matrices at a third to a half of
+the speed that it has with its kernels for AVX2.
 OpenBLAS reads ``OPENBLAS_CORETYPE`` when it is loaded, so this file loads it, and is imported
 before any other that imports PySCF; numpy's and scipy's OpenBLAS, newer ones, keep their choice.
 """
@@ -15,8 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _VARIABLE = "OPENBLAS_CORETYPE"
-_OF_ANY_PROCESSOR = "Prescott"
-"""What OpenBLAS says of a processor with AVX2 that it does not know."""
+_WITHOUT_AVX2 = {
+    *("Prescott", "Core2", "Penryn", "Dunnington", "Atom", "Nano", "Nehalem", "Sandybridge"),
+    *("Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat"),
+    *("Bulldozer", "Piledriver", "Steamroller"),
+}
+"""What OpenBLAS calls its kernels for processors before AVX2."""
 
 
 def _load_pyscf() -> None:
@@ -27,7 +32,7 @@ def _load_pyscf() -> None:
     import scipy.linalg  # noqa: F401  its OpenBLAS shall not see the variable
 
     free = _VARIABLE not in os.environ and _has_avx2()
-    unknown = free and _chosen_kernels() == _OF_ANY_PROCESSOR
+    unknown = free and _chosen_kernels() in _WITHOUT_AVX2
     if unknown:
         os.environ[_VARIABLE] = "Haswell"
     try:

@@ -6,12 +6,14 @@
     "group"           a functional group or ring of ``hpcml.molecules.groups``
     "elements"        "CNO": molecules of exactly these elements beside hydrogen; "NO+": of these
                       and perhaps others
-    "environment"     the number of a cluster of atomic environments
+    "environment"     a cluster of atomic environments: what its commonest atom is, in words
+                      ("ring N of C, N"), or its number
 
 Held out are all molecules that have it.  Environments are those of heavy atoms: Morgan's invariants
 (D. Rogers and M. Hahn, J. Chem. Inf. Model. 50, 742 (2010)) of the atom, of its neighbours and of
 theirs, counted, each shell with half the weight of the one before; k-means over the different
-environments finds the clusters.  Which clusters there are depends on the molecules given.
+environments finds the clusters.  Which clusters there are depends on the molecules given, and their
+numbers more than their words.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Holdable:
         if self.kind == "elements" and normal.endswith("+"):
             found = _containing(self.having, normal)
         if not found.size:
-            near = difflib.get_close_matches(name, self.having, n=1)
+            near = difflib.get_close_matches(name, [*self.words.values(), *self.having], n=1)
             advice = f"did you mean {near[0]!r}? " if name and near else ""
             what = (
                 f"no molecule has {name!r}" if name.strip() else f"split = {self.kind!r} needs it"
@@ -104,7 +106,19 @@ class Holdable:
             with rdBase.BlockLogs():
                 mol = Chem.MolFromSmiles(name)
             return name if mol is None else Chem.MolToSmiles(mol)
+        if self.kind == "environment":
+            return self._cluster(name)
         return name.lower().replace("_", " ")
+
+    def _cluster(self, name: str) -> str:
+        """The number of the cluster that has these words; what is no cluster's words stays."""
+        called = [number for number, words in self.words.items() if words.lower() == name.lower()]
+        if len(called) > 1:
+            raise SettingsError(
+                f"train.hold_out: {name!r} are the clusters {' and '.join(called)}; "
+                f"name one by its number: {self.told()}"
+            )
+        return called[0] if called else name
 
 
 def holdable(kind: str, molecules: Sequence[Molecule]) -> Holdable:

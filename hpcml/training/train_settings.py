@@ -71,7 +71,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                      "scaffold_class", "group", "elements", "environment" (training.held_out)
     split_file       path of the split.json of a split "file"
     hold_out         what all test molecules have, where something is held out by name: "bicyclic",
-                     "carboxylic acid", "NO+"; empty for the other kinds of split
+                     "carboxylic acid", "NO+", "ring N of C, N"; empty for the other kinds of split
     train, validation, test    shares of the rows up to 1, numbers of rows above; test takes
                      what is left when it is 0; where something is held out by name, all that
                      has it is tested on, and train and validation are of the rest

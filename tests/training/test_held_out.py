@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,6 +114,18 @@ def test_each_tested_molecule_has_an_environment_that_was_never_learned(molecule
     learned = set().union(*map(environments, mols(molecules, split, "train", "validation")))
     assert split.test
     assert all(environments(mol) - learned for mol in mols(molecules, split, "test"))
+
+
+def test_a_cluster_is_named_by_its_number_or_its_words(molecules) -> None:
+    known = holdable("environment", molecules)
+    named = Counter(known.words.values())
+    for number, words in known.words.items():
+        if named[words] == 1:
+            assert known.find(words.upper()).tolist() == known.find(number).tolist()
+        else:
+            with pytest.raises(SettingsError, match=rf"the clusters .*{number}.* its number"):
+                known.find(words)
+    assert set(named.values()) > {1}  # both were met
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,3 +61,16 @@ def test_a_row_computed_again_is_the_same(campaign, data, place):
         row.values["hyperpolarizability"][0],
         atol=1e-6 * np.abs(row.values["hyperpolarizability"]).max(),
     )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_zero_point_energy_computed_again_is_the_same(place):
+    campaign = config.load(JOBS / "study_vibrations.toml")
+    data = hpcml.open(JOBS / "study" / "vibrations")
+    number = int(np.argsort([len(one) for one in data.molecules], kind="stable")[place])
+    molecule, row = data.molecules[number], data[number]
+    assert row.key == result_key(molecule, campaign.level, campaign.properties)
+    again = compute(molecule, campaign.level, campaign.properties)
+    assert again.energy == pytest.approx(float(row.values["energy"]), abs=1e-6)
+    assert again.zpve == pytest.approx(float(row.values["zpve"]), rel=1e-6)
+    np.testing.assert_allclose(again.shares["zpve"], row.values["share_zpve"], atol=1e-6)

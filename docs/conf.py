@@ -21,7 +21,7 @@ version = release = hpcml.__version__
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints", "study/*.md"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints", "study/*.md", "study/*/*.md"]
 smartquotes = False  # two hyphens are an option of the command line
 
 # Pages: anchors as code hosts make them, so that a link works in both places.

@@ -31,6 +31,7 @@ def data():
         ("held_out", ("alpha_iso", "beta_parallel")),
         ("partitions", ("alpha_iso", "beta_parallel")),
         ("vibrations", ("zpve",)),
+        ("six", ("zpve",)),
     ],
 )
 def test_shares_sum_to_their_property(name, words):
@@ -74,3 +75,12 @@ def test_a_zero_point_energy_computed_again_is_the_same(place):
     assert again.energy == pytest.approx(float(row.values["energy"]), abs=1e-6)
     assert again.zpve == pytest.approx(float(row.values["zpve"]), rel=1e-6)
     np.testing.assert_allclose(again.shares["zpve"], row.values["share_zpve"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "fewest"),
+    [(("small", "seven"), 2500), (("held_out",), 250), (("vibrations", "six"), 400)],
+)
+def test_as_many_molecules_are_shipped_as_were_asked_for(names, fewest):
+    keys = [row.key for name in names for row in hpcml.open(JOBS / "study" / name)]
+    assert len(set(keys)) == len(keys) >= fewest

@@ -56,18 +56,17 @@ def _natural_orbitals(
 ) -> tuple[Array, Array]:
     """Orbitals (n, r) and occupations (r, atoms) of the free atoms, zero but on the orbital's own.
 
-    An atom's density has far fewer orbitals than functions, and each is a square at a point.
+    An atom's density has far fewer orbitals than functions, and each is a square at a point.  Each
+    atom is taken by itself: the orbitals of two alike would mix.
     """
-    orbitals, occupations = [], []
+    orbitals, occupations = np.zeros_like(free_atoms), np.zeros(len(free_atoms))
     for atom in range(count):
         own = np.flatnonzero(centres == atom)
-        values, vectors = np.linalg.eigh(free_atoms[np.ix_(own, own)])
-        occupied = np.flatnonzero(np.abs(values) > _SMALLEST_OCCUPATION)
-        found = np.zeros((len(free_atoms), len(occupied)))
-        found[own] = vectors[:, occupied]
-        orbitals.append(found)
-        occupations.append(np.outer(values[occupied], np.arange(count) == atom))
-    return np.hstack(orbitals), np.vstack(occupations)
+        block = np.ix_(own, own)
+        occupations[own], orbitals[block] = np.linalg.eigh(free_atoms[block])
+    held = np.abs(occupations) > _SMALLEST_OCCUPATION
+    of_atom = occupations[:, None] * (centres[:, None] == np.arange(count))
+    return orbitals[:, held], of_atom[held]
 
 
 def _stockholder(orbitals: Array, occupations: Array) -> Array:

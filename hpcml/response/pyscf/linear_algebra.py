@@ -1,8 +1,8 @@
 """PySCF's own OpenBLAS told which processor it runs on, where it does not know.
 
 PySCF's wheels bring OpenBLAS 0.3.3 of 2018.  A processor that is younger it takes for a Prescott
-of 2004 (Intel's) or a Barcelona of 2007 (AMD's), and multiplies matrices at a third to a half of
-the speed that it has with its kernels for AVX2.
+of 2004 (Intel's) or a Barcelona of 2007 (AMD's), and multiplies matrices at a third to two
+thirds of the speed that it has with its kernels for AVX2.
 OpenBLAS reads ``OPENBLAS_CORETYPE`` when it is loaded, so this file loads it, and is imported
 before any other that imports PySCF; numpy's and scipy's OpenBLAS, newer ones, keep their choice.
 """

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcml.response.pyscf.linear_algebra import _WITHOUT_AVX2
+_WITH_AVX2 = {"Haswell", "Zen", "Excavator", "SkylakeX", "Cooperlake", "SapphireRapids"}
+"""What OpenBLAS calls its kernels for processors with AVX2."""
 
 _SAYS = """
 import os, ctypes
@@ -40,7 +41,7 @@ def _has_avx2() -> bool:
 @pytest.mark.skipif(not _has_avx2(), reason="the processor has no AVX2")
 def test_an_unknown_processor_gets_the_kernels_for_avx2() -> None:
     kernels, variable = _says()
-    assert kernels not in _WITHOUT_AVX2
+    assert kernels in _WITH_AVX2
     assert variable == "None"
 
 
